@@ -1,0 +1,1 @@
+//! Tombolo: an offline-first sync engine.

@@ -1,0 +1,2 @@
+//! Two islands.
+fn main() {}

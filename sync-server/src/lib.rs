@@ -1,0 +1,1 @@
+//! A blind store-and-forward relay.

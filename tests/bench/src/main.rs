@@ -1,0 +1,2 @@
+//! Measures Tombolo beside the limits of the machine.
+fn main() {}
