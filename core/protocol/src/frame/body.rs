@@ -1,0 +1,450 @@
+//! The bodies of the frames: CBOR maps with integer keys.
+//!
+//! Invariant: a key keeps its number and meaning for ever; new keys are optional. Runs of bytes that
+//! are signed or stored (items, records, statements) travel as they are and are parsed by their own
+//! module.
+
+use minicbor::bytes::ByteVec;
+use minicbor::{Decode, Encode};
+
+use crate::ids::{ChainId, LogId, RecordId, RelayId, WorkspaceId, WorkspaceTag};
+
+/// First frame of a session, by the device.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Hello {
+    /// Protocol version.
+    #[n(0)]
+    pub version: u16,
+    /// Ed25519 public key of the device.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub sign_public: [u8; 32],
+    /// X25519 public key of the device.
+    #[cbor(n(2), with = "minicbor::bytes")]
+    pub box_public: [u8; 32],
+    /// Fresh random bytes.
+    #[cbor(n(3), with = "minicbor::bytes")]
+    pub nonce: [u8; 32],
+    /// Optional features that the device speaks.
+    #[n(4)]
+    pub features: Vec<u16>,
+    /// An invite token, where the relay admits by token.
+    #[n(5)]
+    pub token: Option<String>,
+}
+
+/// How the relay ties a session to TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum TlsMode {
+    /// No TLS: loopback only.
+    #[n(0)]
+    Plain,
+    /// The relay ends TLS itself and demands the exporter.
+    #[n(1)]
+    Exporter,
+    /// A proxy ends TLS; a device accepts it only if it dialled with `allow_proxy`.
+    #[n(2)]
+    Proxy,
+}
+
+/// The relay's answer to [`Hello`].
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Challenge {
+    /// Protocol version that the session will speak.
+    #[n(0)]
+    pub version: u16,
+    /// The relay's key.
+    #[n(1)]
+    pub relay: RelayId,
+    /// Fresh random bytes, good for one proof and 30 seconds.
+    #[cbor(n(2), with = "minicbor::bytes")]
+    pub nonce: [u8; 32],
+    /// How the session is tied to TLS.
+    #[n(3)]
+    pub tls: TlsMode,
+    /// Optional features that both speak.
+    #[n(4)]
+    pub features: Vec<u16>,
+}
+
+/// The device's proof ([`crate::auth::Transcript`]).
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Auth {
+    /// The signature.
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub proof: [u8; 64],
+}
+
+/// The relay's proof and its terms.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Welcome {
+    /// The signature.
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub proof: [u8; 64],
+    /// Bytes of items that the device may have under way without a receipt.
+    #[n(1)]
+    pub credit_bytes: u32,
+    /// The relay's clock, milliseconds since 1970.
+    #[n(2)]
+    pub time_ms: i64,
+    /// The relay pings after this silence, and drops a session after twice as long.
+    #[n(3)]
+    pub ping_ms: u32,
+}
+
+/// Last frame of a session.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Close {
+    /// A [`crate::close::CloseCode`].
+    #[n(0)]
+    pub code: u16,
+    /// Do not dial again before this long.
+    #[n(1)]
+    pub retry_after_ms: Option<u32>,
+    /// For `UnsupportedVersion`: what the sender speaks.
+    #[n(2)]
+    pub version: Option<u16>,
+}
+
+/// Opens a workspace.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Open {
+    /// Which workspace.
+    #[n(0)]
+    pub workspace: WorkspaceTag,
+    /// The history that the cursor belongs to; absent without a cursor.
+    #[n(1)]
+    pub log: Option<LogId>,
+    /// The last position that the device holds; items follow from the next.
+    #[n(2)]
+    pub cursor: u64,
+    /// The newest receipt that the device holds of this relay and history.
+    #[n(3)]
+    pub receipt: Option<ByteVec>,
+}
+
+/// A workspace is open.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Opened {
+    /// Which workspace.
+    #[n(0)]
+    pub workspace: WorkspaceTag,
+    /// Its short name, the same for all sessions until the relay restarts.
+    #[n(1)]
+    pub channel: u32,
+    /// The present history.
+    #[n(2)]
+    pub log: LogId,
+    /// The signed head at this moment.
+    #[n(3)]
+    pub head: ByteVec,
+    /// Set if the device's cursor belongs to a history that the relay lost: a signed reset. Nothing
+    /// follows; the device reconciles.
+    #[n(4)]
+    pub reset: Option<ByteVec>,
+    /// Whether items will follow from the cursor; if not, the cursor is not usable here.
+    #[n(5)]
+    pub resumed: bool,
+}
+
+/// The answer for a workspace that does not exist, and for one that the device is no member of.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct NotFound {
+    /// Which workspace.
+    #[n(0)]
+    pub workspace: WorkspaceTag,
+}
+
+/// The device is done with a workspace.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Shut {
+    /// Which workspace.
+    #[n(0)]
+    pub channel: u32,
+}
+
+/// Records for a workspace that is not open.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Seed {
+    /// Which workspace.
+    #[n(0)]
+    pub workspace: WorkspaceId,
+    /// Records, parents first.
+    #[n(1)]
+    pub records: Vec<ByteVec>,
+    /// Attestations on them.
+    #[n(2)]
+    pub attestations: Vec<ByteVec>,
+    /// Whether more frames of the same seed follow.
+    #[n(3)]
+    pub more: bool,
+}
+
+/// The holder of an invite asks for the records.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Enter {
+    /// Which workspace.
+    #[n(0)]
+    pub workspace: WorkspaceTag,
+    /// The invite.
+    #[n(1)]
+    pub invite: RecordId,
+    /// The invite key's signature over this session's transcript.
+    #[cbor(n(2), with = "minicbor::bytes")]
+    pub proof: [u8; 64],
+}
+
+/// The relay's records.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Ground {
+    /// Which workspace.
+    #[n(0)]
+    pub workspace: WorkspaceTag,
+    /// Records, parents first.
+    #[n(1)]
+    pub records: Vec<ByteVec>,
+    /// Attestations on them.
+    #[n(2)]
+    pub attestations: Vec<ByteVec>,
+    /// Whether more frames follow.
+    #[n(3)]
+    pub more: bool,
+}
+
+/// Items for the log.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Append {
+    /// Which workspace.
+    #[n(0)]
+    pub channel: u32,
+    /// Counts the session's appends on this channel, from 1.
+    #[n(1)]
+    pub batch: u32,
+    /// The items ([`crate::item::LogItem`]).
+    #[n(2)]
+    pub items: Vec<ByteVec>,
+}
+
+/// Items are durable.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Received {
+    /// Which workspace.
+    #[n(0)]
+    pub channel: u32,
+    /// The first append that is acknowledged.
+    #[n(1)]
+    pub first_batch: u32,
+    /// The last append that is acknowledged.
+    #[n(2)]
+    pub last_batch: u32,
+    /// Where the items of these appends stand, in their order: runs of `(first position, count)`.
+    /// Refused items are left out; an item that the log already held stands at its old position.
+    #[n(3)]
+    pub positions: Vec<(u64, u32)>,
+    /// The signed receipt; its `acknowledged` covers the same items.
+    #[n(4)]
+    pub receipt: ByteVec,
+}
+
+/// One item was not taken; the others of its append are not affected, but for those of its chain.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Refused {
+    /// Which workspace.
+    #[n(0)]
+    pub channel: u32,
+    /// Which append.
+    #[n(1)]
+    pub batch: u32,
+    /// Which item of it, from 0.
+    #[n(2)]
+    pub item: u32,
+    /// Why.
+    #[n(3)]
+    pub reason: RefusalReason,
+    /// For [`RefusalReason::Gap`] and [`RefusalReason::Fork`]: the last seq of the chain in the log.
+    #[n(4)]
+    pub chain_seq: Option<u64>,
+}
+
+/// Why a relay does not take an item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(index_only)]
+pub enum RefusalReason {
+    /// Not an item of the protocol.
+    #[n(0)]
+    Malformed,
+    /// The signature does not fit.
+    #[n(1)]
+    BadSignature,
+    /// The author's device is unknown at the entry's `members_head`.
+    #[n(2)]
+    UnknownAuthor,
+    /// The role does not allow it: the author's, or the session's.
+    #[n(3)]
+    RoleDenied,
+    /// The log lacks the entry before it.
+    #[n(4)]
+    Gap,
+    /// The log holds another entry at this place of the chain.
+    #[n(5)]
+    Fork,
+    /// The log lacks the record that the entry's `members_head`, or a record's parents, name.
+    #[n(6)]
+    UnknownRecord,
+    /// The short form names an item that declares nothing.
+    #[n(7)]
+    UnknownDeclaration,
+    /// The record does not count.
+    #[n(8)]
+    RecordRefused,
+    /// The invite's time or uses are over.
+    #[n(9)]
+    InviteNotValid,
+    /// The device or the workspace has used up its quota.
+    #[n(10)]
+    QuotaExceeded,
+    /// `members_head` is older than that of the entry before it.
+    #[n(11)]
+    MembershipRegression,
+    /// The entry's epoch is not the one of its `members_head`.
+    #[n(12)]
+    EpochMismatch,
+}
+
+/// A run of the log.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Items {
+    /// Which workspace.
+    #[n(0)]
+    pub channel: u32,
+    /// Position of the first.
+    #[n(1)]
+    pub first_position: u64,
+    /// The items, at consecutive positions.
+    #[n(2)]
+    pub items: Vec<ByteVec>,
+}
+
+/// The signed head, sent when the device has everything below it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Head {
+    /// Which workspace.
+    #[n(0)]
+    pub channel: u32,
+    /// A receipt that acknowledges nothing.
+    #[n(1)]
+    pub receipt: ByteVec,
+}
+
+/// Asks for entries of one chain, with full headers.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Fetch {
+    /// Which workspace.
+    #[n(0)]
+    pub channel: u32,
+    /// Which chain.
+    #[n(1)]
+    pub chain: ChainId,
+    /// The first wanted.
+    #[n(2)]
+    pub from_seq: u64,
+    /// The last wanted; the relay may send fewer.
+    #[n(3)]
+    pub to_seq: u64,
+}
+
+/// Entries of one chain, with full headers.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Fetched {
+    /// Which workspace.
+    #[n(0)]
+    pub channel: u32,
+    /// Which chain.
+    #[n(1)]
+    pub chain: ChainId,
+    /// Encoded entries, by seq; empty if the log holds none of them.
+    #[n(2)]
+    pub entries: Vec<ByteVec>,
+}
+
+/// Asks what the log holds.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Reconcile {
+    /// Which workspace.
+    #[n(0)]
+    pub channel: u32,
+    /// How to compare; 0 = the relay lists everything.
+    #[n(1)]
+    pub method: u8,
+}
+
+/// What the log holds at one position; sent after the [`Ground`] of the same moment.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Summary {
+    /// Which workspace.
+    #[n(0)]
+    pub channel: u32,
+    /// The log's Merkle frontier ([`crate::log::Frontier`]); items follow from the next position.
+    #[n(1)]
+    pub frontier: ByteVec,
+    /// The chains of the log.
+    #[n(2)]
+    pub chains: Vec<ChainSummary>,
+    /// Whether more frames follow.
+    #[n(3)]
+    pub more: bool,
+}
+
+/// One chain, as a log holds it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct ChainSummary {
+    /// Which chain.
+    #[n(0)]
+    pub chain: ChainId,
+    /// Its last seq.
+    #[n(1)]
+    pub seq: u64,
+    /// First eight bytes of the last entry's hash.
+    #[cbor(n(2), with = "minicbor::bytes")]
+    pub hash: [u8; 8],
+    /// Position of the item that later entries are elided against.
+    #[n(3)]
+    pub declared_at: u64,
+    /// Seq of that item.
+    #[n(4)]
+    pub declared_seq: u64,
+}
+
+/// A sealed status row; newest wins.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Status {
+    /// Which workspace.
+    #[n(0)]
+    pub channel: u32,
+    /// The sealed, signed row ([`crate::status`]).
+    #[n(1)]
+    pub row: ByteVec,
+}
