@@ -1,0 +1,57 @@
+//! The step that runs each example to its end, as a reader of the repository would.
+//!
+//! Examples are the programs in `examples/src/bin`; they take no arguments and end by themselves.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use super::Bench;
+use crate::command;
+
+/// An example shows one thing; one that runs longer is stuck.
+const EXAMPLE_LIMIT: Duration = Duration::from_secs(120);
+
+pub(super) fn run(bench: &Bench<'_>) -> Result<(), String> {
+    let names = names(bench.root)?;
+    if names.is_empty() {
+        return Err("examples/src/bin holds no program".to_owned());
+    }
+    command::run(&mut command::cargo(
+        bench.root,
+        &["build", "--release", "--package", "tombolo-examples"],
+    ))?;
+    for name in &names {
+        let program = target(bench.root).join("release").join(name);
+        command::run_within(Command::new(program).current_dir(bench.root), EXAMPLE_LIMIT)?;
+    }
+    println!(
+        "{} example(s) ran to the end: {}",
+        names.len(),
+        names.join(", ")
+    );
+    Ok(())
+}
+
+fn names(root: &Path) -> Result<Vec<String>, String> {
+    let folder = root.join("examples/src/bin");
+    let listed = folder
+        .read_dir()
+        .map_err(|error| format!("cannot list {}: {error}", folder.display()))?;
+    let mut names = Vec::new();
+    for file in listed {
+        let path = file
+            .map_err(|error| format!("cannot list {}: {error}", folder.display()))?
+            .path();
+        if let Some(name) = path.file_stem().and_then(|stem| stem.to_str()) {
+            names.push(name.to_owned());
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+fn target(root: &Path) -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |folder| root.join(folder))
+}
