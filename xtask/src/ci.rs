@@ -209,7 +209,7 @@ fn deny(bench: &Bench<'_>) -> Result<(), String> {
     }
     command::run(&mut command::cargo(
         bench.root,
-        &["deny", "check", "bans", "licenses", "sources"],
+        &["deny", "check", "-D", "warnings", "bans", "licenses", "sources"],
     ))
 }
 
