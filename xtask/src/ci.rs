@@ -209,7 +209,9 @@ fn deny(bench: &Bench<'_>) -> Result<(), String> {
     }
     command::run(&mut command::cargo(
         bench.root,
-        &["deny", "check", "-D", "warnings", "bans", "licenses", "sources"],
+        &[
+            "deny", "check", "-D", "warnings", "bans", "licenses", "sources",
+        ],
     ))
 }
 
