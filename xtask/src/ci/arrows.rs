@@ -42,6 +42,9 @@ const RUNTIME: &[&str] = &["core/src/runtime.rs", "core/src/runtime/"];
 /// The lint that is the ban, and the groups that would lift it with themselves.
 const BAN: &[&str] = &["disallowed_methods", "all", "style"];
 
+/// How the workspace's lints turn the ban on.
+const DENIED: &str = "disallowed_methods = \"deny\"";
+
 pub(super) fn prove(bench: &Bench<'_>) -> Result<(), String> {
     let root = bench.root;
     tree_is_free(root, &["-p", "tombolo-relay"], CONTENT)?;
@@ -138,6 +141,14 @@ fn lifted_bans(repo: &Repo) -> Vec<Finding> {
 /// Finds crates below `core/` whose lints or clippy file do not carry the ban.
 fn unguarded(repo: &Repo) -> Vec<Finding> {
     let mut findings = Vec::new();
+    let denied = repo
+        .texts
+        .get("Cargo.toml")
+        .is_some_and(|text| text.contains(DENIED));
+    if !denied {
+        let words = format!("the workspace's lints must say {DENIED}");
+        findings.push(Finding::new("Cargo.toml", 1, "arrows", words));
+    }
     let law = repo.texts.get("core/clippy.toml");
     for folder in GUARDED {
         let (clippy, manifest) = (
@@ -216,6 +227,7 @@ mod tests {
         let law = "disallowed-methods = []\n";
         let lints = "[lints]\nworkspace = true\n";
         let mut files = vec![
+            ("Cargo.toml", DENIED),
             ("core/clippy.toml", law),
             ("core/protocol/clippy.toml", law),
             ("core/crypto/clippy.toml", law),
@@ -224,13 +236,18 @@ mod tests {
             ("core/crypto/Cargo.toml", lints),
         ];
         assert_eq!(unguarded(&Repo::planted(&files)), []);
-        files[2].1 = "# nothing\n";
-        files[4].1 = "[package]\n";
+        files[0].1 = "";
+        files[3].1 = "# nothing\n";
+        files[5].1 = "[package]\n";
         let found = unguarded(&Repo::planted(&files));
         let places: Vec<&str> = found.iter().map(|finding| finding.path.as_str()).collect();
         assert_eq!(
             places,
-            ["core/protocol/Cargo.toml", "core/crypto/clippy.toml"]
+            [
+                "Cargo.toml",
+                "core/protocol/Cargo.toml",
+                "core/crypto/clippy.toml"
+            ]
         );
     }
 }

@@ -107,10 +107,13 @@ pub(crate) fn check(repo: &Repo, scope: &Scope) -> Vec<Finding> {
     findings
 }
 
-/// Whether a syntax node's attributes say `#[cfg(test)]`.
+/// Whether an item's attributes keep it for tests: `#[cfg(test)]`, or `#[cfg(all(test, …))]`.
 pub(crate) fn is_cfg_test(attributes: &[syn::Attribute]) -> bool {
     attributes.iter().any(|attribute| match &attribute.meta {
-        syn::Meta::List(list) => list.path.is_ident("cfg") && list.tokens.to_string() == "test",
+        syn::Meta::List(list) if list.path.is_ident("cfg") => {
+            let condition = list.tokens.to_string().replace(' ', "");
+            condition == "test" || condition.starts_with("all(test,")
+        }
         _ => false,
     })
 }
@@ -328,7 +331,7 @@ mod tests {
             MANIFEST,
             (
                 "core/src/lib.rs",
-                "#[cfg(test)] mod planted; mod real;\n#[cfg(test)]\nmod tests {\n}\n",
+                "#[cfg(all(test, unix))] mod planted; mod real;\n#[cfg(test)]\nmod tests {\n}\n",
             ),
             ("core/src/planted.rs", ""),
             ("core/src/real.rs", ""),

@@ -24,7 +24,7 @@ const FUNCTION_LINES_HARD_MAX: usize = 70;
 /// Stories may be long, and are still looked for by people.
 const TEST_FILE_LINES_MAX: usize = 1000;
 
-/// The present size of everything that is measured, worst last declaration first when a name appears twice.
+/// The present size of everything that is measured; of two functions with one name, the longer.
 pub(super) struct Sizes {
     production: BTreeMap<Subject, Measured>,
     tests: BTreeMap<Subject, Measured>,
