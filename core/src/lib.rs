@@ -1,1 +1,3 @@
 //! Tombolo: an offline-first sync engine.
+
+pub mod document;

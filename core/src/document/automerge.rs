@@ -1,0 +1,277 @@
+//! An automerge document: how the common model lies on automerge, and how changes enter and leave.
+//!
+//! The root is automerge's root map; every kind of value has a native one. Text counts UTF-16. A
+//! change is one raw, uncompressed change chunk. Automerge pays for the whole document in each
+//! apply, so a batch is one call.
+
+mod patches;
+mod read;
+mod scan;
+mod session;
+
+use ::automerge::transaction::CommitOptions;
+pub use ::automerge::transaction::Transaction;
+use ::automerge::{ActorId, Automerge, AutomergeError, Change, PatchLog, TextEncoding};
+
+pub(super) use self::read::AutomergeView;
+use self::session::AutomergeSession;
+use super::poison::guarded;
+use super::text::may_hold_pairs;
+use super::view::{Inner as ViewInner, View};
+use super::{
+    Actor, ApplyError, ApplyReason, DocumentError, EditError, Edited, ForeignChange, LocalChange,
+    MapEdit, Patch, PatchMode, Version,
+};
+
+pub(super) struct AutomergeDocument {
+    document: Automerge,
+    actor: Actor,
+    damaged: bool,
+    /// Whether any text may hold a character of two UTF-16 code units.
+    pairs: bool,
+    applied_bytes: usize,
+}
+
+impl AutomergeDocument {
+    pub(super) fn new(actor: Actor) -> Self {
+        let document =
+            Automerge::new_with_encoding(TextEncoding::Utf16CodeUnit).with_actor(actor_id(actor));
+        Self {
+            document,
+            actor,
+            damaged: false,
+            pairs: false,
+            applied_bytes: 0,
+        }
+    }
+
+    pub(super) fn load(actor: Actor, changes: &[&[u8]]) -> Result<Self, DocumentError> {
+        let mut loaded = Self::new(actor);
+        let changes: Vec<_> = changes
+            .iter()
+            .map(|bytes| ForeignChange { bytes, actor: None })
+            .collect();
+        loaded
+            .apply(&changes, PatchMode::Off)
+            .map_err(|error| DocumentError::Change {
+                index: error.index,
+                reason: error.reason,
+            })?;
+        Ok(loaded)
+    }
+
+    pub(super) fn actor(&self) -> Actor {
+        self.actor
+    }
+
+    pub(super) fn set_actor(&mut self, actor: Actor) {
+        self.document.set_actor(actor_id(actor));
+        self.actor = actor;
+    }
+
+    pub(super) fn is_damaged(&self) -> bool {
+        self.damaged
+    }
+
+    pub(super) fn applied_bytes(&self) -> usize {
+        self.applied_bytes
+    }
+
+    pub(super) fn version(&self) -> Version {
+        let mut heads: Vec<_> = self
+            .document
+            .get_heads()
+            .iter()
+            .map(|head| head.0)
+            .collect();
+        heads.sort_unstable();
+        Version(heads.concat())
+    }
+
+    pub(super) fn read(&self) -> View<'_> {
+        View(if self.damaged {
+            ViewInner::Damaged
+        } else {
+            ViewInner::Automerge(AutomergeView::new(&self.document))
+        })
+    }
+
+    pub(super) fn edit<R>(
+        &mut self,
+        wall_ms: i64,
+        patches: PatchMode,
+        closure: impl FnOnce(&mut MapEdit<'_>) -> Result<R, EditError>,
+    ) -> Result<Edited<R>, EditError> {
+        let pairs = self.pairs;
+        let mut pairs_after = pairs;
+        let edited = self.transact(wall_ms, patches, |transaction| {
+            let mut session = AutomergeSession::new(transaction, pairs);
+            let result = closure(&mut MapEdit::root(&mut session))?;
+            pairs_after = session.holds_pairs();
+            Ok(result)
+        })?;
+        self.pairs = pairs_after;
+        Ok(edited)
+    }
+
+    /// Runs the native escape hatch.
+    pub(super) fn native<R>(
+        &mut self,
+        wall_ms: i64,
+        patches: PatchMode,
+        closure: impl FnOnce(&mut Transaction<'_>) -> Result<R, EditError>,
+    ) -> Result<Edited<R>, EditError> {
+        let edited = self.transact(wall_ms, patches, closure)?;
+        if let Some(change) = &edited.change {
+            self.pairs = self.pairs || may_hold_pairs(&change.bytes);
+        }
+        Ok(edited)
+    }
+
+    fn transact<R>(
+        &mut self,
+        wall_ms: i64,
+        patches: PatchMode,
+        closure: impl FnOnce(&mut Transaction<'_>) -> Result<R, EditError>,
+    ) -> Result<Edited<R>, EditError> {
+        if self.damaged {
+            return Err(EditError::ReloadRequired);
+        }
+        let log = PatchLog::new(patches == PatchMode::On);
+        let mut transaction = self
+            .document
+            .transaction_log_patches(log)
+            .map_err(|_| EditError::Library)?;
+        let outcome = guarded(|| closure(&mut transaction));
+        let result = match outcome {
+            Ok(Ok(result)) => result,
+            Ok(Err(error)) => {
+                let undone = guarded(|| transaction.rollback());
+                self.damaged = undone.is_err();
+                return Err(error);
+            }
+            Err(_) => {
+                let undone = guarded(|| transaction.rollback());
+                self.damaged = undone.is_err();
+                return Err(EditError::Panicked);
+            }
+        };
+        let options = CommitOptions::default().with_time(wall_ms.div_euclid(1000));
+        let Ok((hash, log)) = guarded(|| transaction.commit_with(options)) else {
+            self.damaged = true;
+            return Err(EditError::ReloadRequired);
+        };
+        if hash.is_none() {
+            return Ok(Edited {
+                result,
+                change: None,
+                patches: Vec::new(),
+            });
+        }
+        self.committed(result, patches, log)
+    }
+
+    /// Takes the bytes and patches of the change that was just committed.
+    fn committed<R>(
+        &mut self,
+        result: R,
+        mode: PatchMode,
+        mut log: PatchLog,
+    ) -> Result<Edited<R>, EditError> {
+        let change = self
+            .document
+            .get_last_local_change()
+            .ok_or(EditError::Library)?;
+        let bytes = change.raw_bytes().to_vec();
+        self.applied_bytes = self.applied_bytes.saturating_add(bytes.len());
+        let patches = match mode {
+            PatchMode::On => patches::from_log(&self.document, &mut log),
+            PatchMode::Off => Vec::new(),
+        };
+        Ok(Edited {
+            result,
+            change: Some(LocalChange { bytes }),
+            patches,
+        })
+    }
+
+    pub(super) fn apply(
+        &mut self,
+        changes: &[ForeignChange<'_>],
+        mode: PatchMode,
+    ) -> Result<Vec<Patch>, ApplyError> {
+        if self.damaged {
+            return Err(ApplyError {
+                index: None,
+                reason: ApplyReason::ReloadRequired,
+            });
+        }
+        let mut decoded = Vec::with_capacity(changes.len());
+        for (index, change) in changes.iter().enumerate() {
+            let change = decode(change).map_err(|reason| ApplyError {
+                index: Some(index),
+                reason,
+            })?;
+            decoded.push(change);
+        }
+        let mut log = PatchLog::new(mode == PatchMode::On);
+        let document = &mut self.document;
+        let index = (changes.len() == 1).then_some(0);
+        let patches = guarded(|| {
+            document
+                .apply_changes_log_patches(decoded, &mut log)
+                .map_err(|_| ApplyReason::Refused)?;
+            Ok(match mode {
+                PatchMode::On => patches::from_log(document, &mut log),
+                PatchMode::Off => Vec::new(),
+            })
+        });
+        match patches {
+            Ok(Ok(patches)) => {
+                for change in changes {
+                    self.pairs = self.pairs || may_hold_pairs(change.bytes);
+                    self.applied_bytes = self.applied_bytes.saturating_add(change.bytes.len());
+                }
+                Ok(patches)
+            }
+            Ok(Err(reason)) | Err(reason) => {
+                self.damaged = true;
+                Err(ApplyError { index, reason })
+            }
+        }
+    }
+
+    pub(super) fn encode_and_reload(&self) -> Result<(), ApplyReason> {
+        guarded(|| {
+            let bytes = self.document.save();
+            Automerge::load(&bytes)
+                .map(drop)
+                .map_err(|_| ApplyReason::Refused)
+        })?
+    }
+}
+
+/// Scans, decodes and checks one foreign change.
+fn decode(change: &ForeignChange<'_>) -> Result<Change, ApplyReason> {
+    scan::check(change.bytes)?;
+    let decoded =
+        guarded(|| Change::try_from(change.bytes))?.map_err(|_| ApplyReason::Malformed)?;
+    // The library computes the hash but does not compare it with the checksum.
+    if change.bytes.get(4..8) != decoded.hash().0.get(..4) {
+        return Err(ApplyReason::Malformed);
+    }
+    match change.actor {
+        Some(actor) if decoded.actor_id() != &actor_id(actor) => Err(ApplyReason::ActorMismatch),
+        _ => Ok(decoded),
+    }
+}
+
+fn actor_id(actor: Actor) -> ActorId {
+    ActorId::from(actor.0)
+}
+
+impl From<AutomergeError> for EditError {
+    fn from(_: AutomergeError) -> Self {
+        Self::Library
+    }
+}

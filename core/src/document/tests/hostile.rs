@@ -1,0 +1,1 @@
+//! Bytes that a malicious or broken member may send.
