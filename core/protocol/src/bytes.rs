@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use crate::limits::POSITION_MAX;
+
 /// Why bytes are not a value of this protocol: always the fault of who made them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -144,6 +146,16 @@ impl<'a> Reader<'a> {
     /// [`DecodeError::Truncated`] if fewer than eight bytes are left.
     pub fn u64(&mut self) -> Result<u64, DecodeError> {
         self.array().map(u64::from_be_bytes)
+    }
+
+    /// Takes a big-endian `u64` that counts something: at most [`POSITION_MAX`].
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`], or [`DecodeError::TooLarge`] over the limit.
+    pub fn position(&mut self) -> Result<u64, DecodeError> {
+        let claimed = self.u64()?;
+        check_limit("position", claimed, POSITION_MAX)?;
+        Ok(claimed)
     }
 
     /// Takes a big-endian `i64`.

@@ -217,7 +217,13 @@ impl Entry {
                 field: "clear_root",
             });
         }
-        let size = HEADER_BYTES + clear.len() + sealed.len() + SIGNATURE_BYTES;
+        check_limit(
+            "clear section",
+            clear.len() as u64,
+            CLEAR_SECTION_BYTES_MAX as u64,
+        )?;
+        let prefix = if clear.is_empty() { 0 } else { 4 };
+        let size = HEADER_BYTES + prefix + clear.len() + sealed.len() + SIGNATURE_BYTES;
         check_limit("entry", size as u64, ENTRY_BYTES_MAX as u64)?;
         let hash = entry_hash(&header, &sealed);
         Ok(Self {
@@ -319,18 +325,26 @@ pub fn clear_root(clear: &[u8]) -> Digest {
 #[must_use]
 pub fn verify_run(entries: &[Entry], author: &VerifyKey) -> Vec<Result<(), KeyError>> {
     let mut verdicts = Vec::with_capacity(entries.len());
-    let mut vouched: Option<EntryHash> = None;
+    let mut later: Option<&Header> = None;
     for entry in entries.iter().rev() {
-        let verdict = if vouched == Some(entry.hash) {
+        let vouched = later.is_some_and(|later| links(later, entry));
+        let verdict = if vouched {
             Ok(())
         } else {
             entry.verify(author)
         };
-        vouched = verdict.is_ok().then_some(entry.header.prev);
+        later = verdict.is_ok().then_some(&entry.header);
         verdicts.push(verdict);
     }
     verdicts.reverse();
     verdicts
+}
+
+/// Tells whether a header names `entry` as its predecessor in the same chain.
+fn links(later: &Header, entry: &Entry) -> bool {
+    later.prev == entry.hash
+        && later.chain == entry.header.chain
+        && later.seq.checked_sub(1) == Some(entry.header.seq)
 }
 
 fn entry_hash(header: &Header, sealed: &[u8]) -> EntryHash {

@@ -8,6 +8,7 @@
 //! than a small multiple of it.
 
 mod body;
+mod bounded;
 
 pub use body::*;
 use minicbor::{Decode, Encode};

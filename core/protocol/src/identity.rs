@@ -16,6 +16,8 @@ use crate::limits::IDENTITY_RECORDS_MAX;
 
 const MAGIC: [u8; 4] = *b"TBI1";
 const SIGNER_CONTEXT: &str = "identity-sig";
+/// Bytes of a record that the root signed; one signed by a device names it with 32 more.
+const RECORD_BYTES_MIN: usize = 263;
 const DEVICE_CONTEXT: &str = "identity-device-sig";
 
 /// The public keys of a device.
@@ -141,6 +143,29 @@ impl IdentityRecord {
         record
     }
 
+    /// Adds a device on the word of one that the identity already has.
+    #[must_use]
+    pub fn next(
+        identity: &Identity,
+        signer: (DeviceId, &SignKey),
+        keys: DeviceKeys,
+        platform: u8,
+        device: &SignKey,
+    ) -> Self {
+        let mut record = Self {
+            prev: identity.head,
+            keys,
+            platform,
+            signer: Signer::Device(signer.0),
+            signature: [0; 64],
+            counter_signature: [0; 64],
+        };
+        let body = record.body(&identity.user);
+        record.signature = signer.1.sign(SIGNER_CONTEXT, &body);
+        record.counter_signature = device.sign(DEVICE_CONTEXT, &body);
+        record
+    }
+
     /// Returns what both parties sign; it binds the user.
     fn body(&self, user: &UserId) -> Vec<u8> {
         let mut out = MAGIC.to_vec();
@@ -244,7 +269,7 @@ impl IdentityLog {
     pub fn read(reader: &mut Reader<'_>) -> Result<Self, IdentityError> {
         let root = VerifyKey::parse(&reader.array()?)?;
         let user = UserId::derive(&root.to_bytes());
-        let count = reader.count("identity records", IDENTITY_RECORDS_MAX, 200)?;
+        let count = reader.count("identity records", IDENTITY_RECORDS_MAX, RECORD_BYTES_MIN)?;
         let mut records = Vec::new();
         for _ in 0..count {
             records.push(IdentityRecord::read(reader, &user)?);

@@ -13,7 +13,7 @@ use crate::entry::{Entry, EntryFlags, EntryKind, Header, TAG_BYTES};
 use crate::hash::Digest;
 use crate::ids::{ChainKey, EntryHash, EpochId, RecordId, WorkspaceTag};
 use crate::keys::{SIGNATURE_BYTES, Signature};
-use crate::limits::{ENTRY_BYTES_MAX, RECORD_BYTES_MAX};
+use crate::limits::{ENTRY_BYTES_MAX, POSITION_MAX, RECORD_BYTES_MAX};
 
 const RECORD: u8 = 1;
 const ATTESTATION: u8 = 2;
@@ -144,7 +144,12 @@ impl<'a> ElidedEntry<'a> {
     fn read(mut reader: Reader<'a>) -> Result<Self, DecodeError> {
         let declared_at = reader.varint()?;
         let seq = reader.varint()?;
-        if seq < 2 {
+        if declared_at == 0 || declared_at > POSITION_MAX {
+            return Err(DecodeError::Invalid {
+                field: "declared position",
+            });
+        }
+        if !(2..=POSITION_MAX).contains(&seq) {
             return Err(DecodeError::Invalid { field: "seq" });
         }
         let salt = reader.array()?;

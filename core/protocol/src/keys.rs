@@ -1,8 +1,9 @@
 //! Ed25519 keys: signing, strict verification, and the refusal of weak public keys.
 //!
-//! Invariant: a [`VerifyKey`] is a point of full order, so no signature verifies under it for every
-//! message; secrets are wiped on drop and never printed. Verification is RFC 8032 in the strict
-//! reading (canonical encodings, no small-order parts).
+//! Invariant: a [`VerifyKey`] is the one encoding of a point that is not of small order, so no signature
+//! verifies under it for every message, and one key has one id; secrets are wiped on drop and never
+//! printed. Verification is RFC 8032 in the strict reading: S and R canonical, R not of small order,
+//! and the equation without the cofactor.
 
 use std::fmt;
 
@@ -19,7 +20,8 @@ pub type Signature = [u8; SIGNATURE_BYTES];
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeyError {
-    /// The bytes are no point, or one of small order: anybody could sign for it.
+    /// The bytes are not the canonical encoding of a point, or one of small order: anybody could sign
+    /// for it.
     WeakKey,
     /// The signature is not this key's over these bytes.
     BadSignature,
@@ -71,7 +73,7 @@ impl fmt::Debug for SignKey {
     }
 }
 
-/// A public key that was looked at and found of full order.
+/// A public key that was looked at and found canonical and not of small order.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct VerifyKey(ed25519_dalek::VerifyingKey);
 
@@ -79,10 +81,11 @@ impl VerifyKey {
     /// Parses and judges a public key.
     ///
     /// # Errors
-    /// [`KeyError::WeakKey`] if it is no point of the curve or of small order.
+    /// [`KeyError::WeakKey`] if it is no point of the curve, not in its canonical encoding, or of small
+    /// order.
     pub fn parse(bytes: &[u8; 32]) -> Result<Self, KeyError> {
         match ed25519_dalek::VerifyingKey::from_bytes(bytes) {
-            Ok(key) if !key.is_weak() => Ok(Self(key)),
+            Ok(key) if !key.is_weak() && key.to_edwards().compress().0 == *bytes => Ok(Self(key)),
             _ => Err(KeyError::WeakKey),
         }
     }
@@ -159,6 +162,21 @@ mod tests {
                 "{hex}"
             );
         }
+    }
+
+    #[test]
+    fn a_key_has_one_encoding() {
+        // The y coordinates from p to 2^255 − 1 encode y − p a second time.
+        let mut refused = 0;
+        for first in 0xed..=0xff {
+            for last in [0x7f, 0xff] {
+                let mut bytes = [0xff; 32];
+                (bytes[0], bytes[31]) = (first, last);
+                assert_eq!(VerifyKey::parse(&bytes), Err(KeyError::WeakKey));
+                refused += u32::from(ed25519_dalek::VerifyingKey::from_bytes(&bytes).is_ok());
+            }
+        }
+        assert!(refused > 8, "the library alone takes {refused} of them");
     }
 
     #[test]

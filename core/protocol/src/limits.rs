@@ -14,6 +14,8 @@ pub const FRAME_BYTES_UNAUTHENTICATED_MAX: usize = 4 << 10;
 pub const ITEMS_BYTES_TARGET: usize = 256 << 10;
 /// Items in one frame, whatever their size.
 pub const ITEMS_PER_FRAME_MAX: usize = 4096;
+/// Optional features that one side names in the handshake.
+pub const FEATURES_MAX: usize = 64;
 /// Bytes of one change before compression; larger ones are refused before anything is altered.
 pub const CHANGE_BYTES_MAX: usize = 64 << 20;
 /// Bytes of a change, or of several coalesced ones, that go into one entry, uncompressed.
@@ -24,6 +26,8 @@ pub const DEPS_MAX: usize = 4096;
 pub const PARENTS_MAX: usize = 256;
 /// Recipients of one rotation.
 pub const WRAPS_MAX: usize = 16 << 10;
+/// Epochs one rotation may follow: as many as there can be concurrent heads below it.
+pub const PREVIOUS_EPOCHS_MAX: usize = PARENTS_MAX;
 /// Identity records carried by one record.
 pub const IDENTITY_RECORDS_MAX: usize = 256;
 /// Bytes of the encrypted section of a record.

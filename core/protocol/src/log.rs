@@ -10,7 +10,6 @@ use crate::bytes::{DecodeError, Reader};
 use crate::hash::{Digest, hash, sha256};
 use crate::ids::{LogId, RelayId, WorkspaceId};
 use crate::item::ItemHash;
-use crate::limits::POSITION_MAX;
 
 /// The compact form of a log's Merkle tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,10 +84,7 @@ impl Frontier {
     /// [`DecodeError`] if there is not one root for each set bit of the length.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
-        let length = reader.u64()?;
-        if length > POSITION_MAX {
-            return Err(DecodeError::Invalid { field: "position" });
-        }
+        let length = reader.position()?;
         let mut roots = Vec::new();
         for _ in 0..length.count_ones() {
             roots.push(reader.array()?);

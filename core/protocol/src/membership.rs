@@ -6,21 +6,29 @@
 //!
 //! Invariant: the outcome is a pure function of the set of records and attestations, whatever the
 //! order of their arrival: a record waits until its parents are here, and is then judged on nothing
-//! but its ancestors and the attestations of Joins among them.
+//! but its ancestors and the attestations of Joins among them; a later attestation judges its Join,
+//! and what stands on it, anew. Only what exceeds a bound ([`UNADMITTED_BYTES_MAX`]) is forgotten, and
+//! may be brought again.
 
+mod attestations;
 mod judge;
+mod settle;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use attestations::{ATTESTATIONS_EARLY_MAX, ATTESTERS_PER_RECORD_MAX};
+pub use settle::{RIVAL_SIGNATURES_MAX, UNADMITTED_BYTES_MAX};
 pub use view::{DeviceStanding, InviteStanding, View};
 
+use attestations::Attestations;
+
 use crate::identity::IdentityError;
-use crate::ids::{RecordId, RelayId, WorkspaceId};
+use crate::ids::{RecordId, WorkspaceId};
 use crate::item::ItemHash;
-use crate::keys::KeyError;
+use crate::keys::{KeyError, Signature};
 use crate::receipt::{Attestation, Signed};
-use crate::record::{Record, RecordBody};
+use crate::record::Record;
 
 /// Why a record does not count: always the fault of its author.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,8 +102,11 @@ pub enum RecordOutcome {
     AwaitsParents,
     /// It is a Join, and its relay's attestation is not here yet.
     AwaitsAttestation,
-    /// It does not count, and never will.
+    /// It does not count. A Join whose attestations were all too late or over its invite's uses can
+    /// still be admitted by a better one; nothing else changes this.
     Refused(RecordRefusal),
+    /// Too much waits already: it was not kept, and is to be brought again behind its parents.
+    NotKept,
 }
 
 /// The membership log of one workspace, evaluated.
@@ -103,11 +114,15 @@ pub enum RecordOutcome {
 pub struct Membership {
     workspace: WorkspaceId,
     records: BTreeMap<RecordId, Record>,
-    attestations: BTreeMap<RecordId, Vec<Signed<Attestation>>>,
+    /// Other signatures under which a record came whose own can not be judged yet.
+    rivals: BTreeMap<RecordId, BTreeSet<Signature>>,
+    attestations: Attestations,
+    joins: BTreeMap<RecordId, BTreeSet<RecordId>>,
     outcomes: BTreeMap<RecordId, RecordOutcome>,
     views: BTreeMap<RecordId, View>,
     children: BTreeMap<RecordId, BTreeSet<RecordId>>,
     heads: BTreeSet<RecordId>,
+    unadmitted_bytes: usize,
 }
 
 impl Membership {
@@ -117,11 +132,14 @@ impl Membership {
         Self {
             workspace,
             records: BTreeMap::new(),
-            attestations: BTreeMap::new(),
+            rivals: BTreeMap::new(),
+            attestations: Attestations::default(),
+            joins: BTreeMap::new(),
             outcomes: BTreeMap::new(),
             views: BTreeMap::new(),
             children: BTreeMap::new(),
             heads: BTreeSet::new(),
+            unadmitted_bytes: 0,
         }
     }
 
@@ -132,48 +150,56 @@ impl Membership {
     }
 
     /// Adds a record, judges it if it can be, and then whatever waited for it.
+    ///
+    /// A record whose signature does not fit is refused and forgotten: its id does not cover the
+    /// signature, so a forged copy must not stand in the way of the genuine one.
     pub fn insert(&mut self, record: Record) -> RecordOutcome {
+        if record.workspace() != self.workspace {
+            return RecordOutcome::Refused(RecordRefusal::OtherWorkspace);
+        }
         let id = record.id();
         if let Some(known) = self.outcomes.get(&id) {
             return *known;
         }
-        if record.workspace() != self.workspace {
-            return RecordOutcome::Refused(RecordRefusal::OtherWorkspace);
+        if self.records.contains_key(&id) {
+            self.add_rival(record);
+            return RecordOutcome::AwaitsParents;
         }
-        for parent in record.parents() {
-            self.children.entry(*parent).or_default().insert(id);
-        }
-        self.records.insert(id, record);
-        self.judge_from(id);
-        self.outcomes
-            .get(&id)
-            .copied()
-            .unwrap_or(RecordOutcome::AwaitsParents)
+        self.file(record);
+        self.settle_from(id);
+        self.outcome_after(id)
     }
 
-    /// Adds a relay's attestation and judges again what waited for it.
+    /// Adds a relay's attestation and judges again what it changes.
     ///
-    /// Returns whether it was new and the relay's own.
+    /// Returns whether it was kept: it is the relay's own, the earliest that the relay gave on this
+    /// record, and not one of a relay that does not count the uses of the Join's invite.
     pub fn attest(&mut self, attestation: Signed<Attestation>) -> bool {
-        let subject = match attestation.verify() {
-            Ok(statement) if statement.workspace == self.workspace => statement.subject,
+        let (subject, relay) = match attestation.verify() {
+            Ok(statement) if statement.workspace == self.workspace => {
+                (statement.subject, statement.relay)
+            }
             _ => return false,
         };
-        let known = self.attestations.entry(subject).or_default();
-        if known.contains(&attestation) {
-            return false;
+        let counts = match self.records.get(&subject) {
+            Some(record) => self.counts_join(record, relay).unwrap_or(true),
+            None => self.attestations.subjects() < self.records.len() + ATTESTATIONS_EARLY_MAX,
+        };
+        let kept = counts && self.attestations.keep(attestation);
+        if kept {
+            self.settle_from(subject);
         }
-        known.push(attestation);
-        if self.outcomes.get(&subject) == Some(&RecordOutcome::AwaitsAttestation) {
-            self.judge_from(subject);
-        }
-        true
+        kept
     }
 
-    /// Returns what became of a record.
+    /// Returns what became of a record; `None` if it is not here.
     #[must_use]
     pub fn outcome(&self, id: &RecordId) -> Option<RecordOutcome> {
-        self.outcomes.get(id).copied()
+        let waits = || {
+            let waits = self.records.contains_key(id);
+            waits.then_some(RecordOutcome::AwaitsParents)
+        };
+        self.outcomes.get(id).copied().or_else(waits)
     }
 
     /// Returns a record, whatever became of it.
@@ -204,6 +230,12 @@ impl Membership {
         self.views.get(record)
     }
 
+    /// Returns the view at several admitted records together, as that of a record standing on them.
+    #[must_use]
+    pub fn view_of(&self, records: &[RecordId]) -> View {
+        self.joined(records.iter())
+    }
+
     /// Returns the view at all heads together: what holds now.
     #[must_use]
     pub fn view(&self) -> View {
@@ -216,17 +248,24 @@ impl Membership {
         self.generation_above(self.heads.iter())
     }
 
-    /// Returns every record in an order in which each follows its parents.
+    /// Returns every record that counts or awaits its attestation, each behind its parents.
     #[must_use]
     pub fn in_order(&self) -> Vec<&Record> {
-        let mut records: Vec<&Record> = self.records.values().collect();
+        let counts = |record: &&Record| {
+            let outcome = self.outcomes.get(&record.id());
+            matches!(
+                outcome,
+                Some(RecordOutcome::Admitted | RecordOutcome::AwaitsAttestation)
+            )
+        };
+        let mut records: Vec<&Record> = self.records.values().filter(counts).collect();
         records.sort_by_key(|record| (record.generation(), record.id()));
         records
     }
 
-    /// Returns every attestation, by subject.
+    /// Returns every attestation, by subject and relay.
     pub fn attestations(&self) -> impl Iterator<Item = &Signed<Attestation>> {
-        self.attestations.values().flatten()
+        self.attestations.all()
     }
 
     /// Returns the names under which records and attestations stand in a log.
@@ -260,62 +299,22 @@ impl Membership {
         false
     }
 
-    /// Counts the attested uses of an invite, the greatest first-hand number among its Joins.
+    /// Counts the attested uses of an invite: the greatest number that a counting relay gave a Join.
     #[must_use]
     pub fn uses_of(&self, invite: &RecordId) -> u32 {
-        let joins = self.records.values().filter(|record| match record.body() {
-            RecordBody::Join(join) => join.invite == *invite,
-            _ => false,
-        });
-        joins
-            .filter_map(|join| self.use_number(&join.id()))
+        let joins = self.joins.get(invite).into_iter().flatten();
+        let settled = joins.filter(|join| self.outcomes.contains_key(join));
+        settled
+            .flat_map(|join| self.attestations.on(join))
+            .map(|statement| statement.nth)
             .max()
             .unwrap_or(0)
     }
 
-    fn use_number(&self, join: &RecordId) -> Option<u32> {
-        let attestations = self.attestations.get(join)?;
-        attestations
-            .iter()
-            .filter_map(|signed| signed.verify().ok().map(|statement| statement.nth))
-            .max()
-    }
-
-    /// Judges `first`, and then all that became judgeable by it.
-    fn judge_from(&mut self, first: RecordId) {
-        let mut open = BTreeSet::from([first]);
-        while let Some(id) = open.pop_first() {
-            let Some(outcome) = self.judge(&id) else {
-                continue;
-            };
-            self.outcomes.insert(id, outcome);
-            if outcome == RecordOutcome::Admitted {
-                self.admit(id);
-            }
-            if matches!(outcome, RecordOutcome::Admitted | RecordOutcome::Refused(_)) {
-                open.extend(self.children.get(&id).into_iter().flatten());
-            }
-        }
-    }
-
-    fn admit(&mut self, id: RecordId) {
-        if let Some(record) = self.records.get(&id) {
-            for parent in record.parents() {
-                self.heads.remove(parent);
-            }
-        }
-        self.heads.insert(id);
-    }
-
     fn joined<'a>(&self, ids: impl Iterator<Item = &'a RecordId>) -> View {
-        let mut joined: Option<View> = None;
-        for view in ids.filter_map(|id| self.views.get(id)) {
-            joined = Some(match joined {
-                None => view.clone(),
-                Some(so_far) => so_far.join(view, |later, earlier| self.descends(later, earlier)),
-            });
-        }
-        joined.unwrap_or_default()
+        let mut views = ids.filter_map(|id| self.views.get(id));
+        let first = views.next().cloned().unwrap_or_default();
+        views.fold(first, View::join)
     }
 
     fn generation_above<'a>(&self, ids: impl Iterator<Item = &'a RecordId>) -> u64 {
@@ -325,21 +324,5 @@ impl Membership {
         generations
             .max()
             .map_or(0, |greatest| greatest.saturating_add(1))
-    }
-
-    /// Tells whether a relay may attest for another: it is the same, or succeeded it.
-    fn counts_for(view: &View, named: RelayId, signer: RelayId) -> bool {
-        let mut relay = named;
-        let mut seen = BTreeSet::new();
-        while seen.insert(relay) {
-            if relay == signer {
-                return true;
-            }
-            match view.successor(&relay) {
-                Some(next) => relay = next,
-                None => return false,
-            }
-        }
-        false
     }
 }

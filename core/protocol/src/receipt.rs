@@ -67,6 +67,11 @@ impl<T: Statement> Signed<T> {
         out
     }
 
+    /// Returns the statement, for code that has verified it before.
+    pub(crate) fn claim(&self) -> &T {
+        &self.statement
+    }
+
     /// Verifies the signature under the key of the relay it names, and returns the statement.
     ///
     /// # Errors
@@ -123,7 +128,7 @@ impl Statement for Receipt {
             relay: RelayId::read(reader)?,
             workspace: WorkspaceId::read(reader)?,
             log: LogId::read(reader)?,
-            position: reader.u64()?,
+            position: reader.position()?,
             head: reader.array()?,
             time_ms: reader.i64()?,
             acknowledged: reader.array()?,
@@ -184,7 +189,7 @@ impl Statement for LogReset {
             workspace: WorkspaceId::read(reader)?,
             old_log: LogId::read(reader)?,
             new_log: LogId::read(reader)?,
-            position: reader.u64()?,
+            position: reader.position()?,
             head: reader.array()?,
             time_ms: reader.i64()?,
         })

@@ -18,7 +18,7 @@ use crate::hash::hash;
 use crate::identity::IdentityError;
 use crate::ids::{DeviceId, RecordId, WorkspaceId};
 use crate::keys::{KeyError, SignKey, Signature, VerifyKey};
-use crate::limits::{PARENTS_MAX, RECORD_BYTES_MAX, RECORD_SECRET_BYTES_MAX};
+use crate::limits::{PARENTS_MAX, POSITION_MAX, RECORD_BYTES_MAX, RECORD_SECRET_BYTES_MAX};
 
 const MAGIC: [u8; 4] = *b"TBR1";
 const SIGNATURE_CONTEXT: &str = "record-sig";
@@ -90,23 +90,29 @@ pub struct Record {
     draft: Draft,
     signature: Signature,
     id: RecordId,
+    encoded_bytes: usize,
 }
 
 impl Record {
     /// The workspace that stands in a genesis.
     pub const NO_WORKSPACE: WorkspaceId = WorkspaceId::from_bytes([0; 32]);
 
-    /// Signs a draft; its parents are sorted on the way.
+    /// Signs a draft; its parents, and the wraps and earlier epochs of a rotation, are sorted on the way.
     ///
     /// # Errors
     /// [`RecordError`] if the draft breaks a rule of the layout.
     pub fn sign(mut draft: Draft, key: &SignKey) -> Result<Self, RecordError> {
         draft.parents.sort_unstable();
         draft.parents.dedup();
+        draft.body.sort();
         let mut bytes = encode_draft(&draft);
         let signature = key.sign(SIGNATURE_CONTEXT, record_id(&bytes).as_bytes());
         bytes.extend_from_slice(&signature);
-        Self::decode(&bytes)
+        let record = Self::decode(&bytes)?;
+        if record.draft != draft {
+            return Err(DecodeError::Invalid { field: "draft" }.into());
+        }
+        Ok(record)
     }
 
     /// Reads a record; its signature is judged once its author's key is known.
@@ -131,11 +137,15 @@ impl Record {
         let signature = reader.array()?;
         reader.finish()?;
         draft.judge()?;
-        let id = record_id(&encode_draft(&draft));
+        let canonical = encode_draft(&draft);
+        if !bytes.starts_with(&canonical) {
+            return Err(DecodeError::Invalid { field: "encoding" }.into());
+        }
         Ok(Self {
             draft,
             signature,
-            id,
+            id: record_id(&canonical),
+            encoded_bytes: bytes.len(),
         })
     }
 
@@ -169,6 +179,23 @@ impl Record {
         } else {
             self.draft.workspace
         }
+    }
+
+    /// Returns how many bytes it has, signature included.
+    #[must_use]
+    pub fn encoded_bytes(&self) -> usize {
+        self.encoded_bytes
+    }
+
+    /// Returns its signature, which its id does not cover.
+    #[must_use]
+    pub fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    /// Puts another copy's signature in place of one that was forged.
+    pub(crate) fn resign(&mut self, signature: Signature) {
+        self.signature = signature;
     }
 
     /// Returns the device that signed it.
@@ -216,6 +243,11 @@ impl Draft {
         }
         if genesis != (self.workspace == Record::NO_WORKSPACE) {
             return Err(DecodeError::Invalid { field: "workspace" });
+        }
+        if self.generation > POSITION_MAX {
+            return Err(DecodeError::Invalid {
+                field: "generation",
+            });
         }
         if !self.parents.is_sorted_by(|a, b| a < b) {
             return Err(DecodeError::Invalid { field: "parents" });

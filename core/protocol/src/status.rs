@@ -89,7 +89,7 @@ impl StatusRow {
             WorkspaceTag::read(&mut reader)?,
             DeviceId::read(&mut reader)?,
         );
-        let (nth, epoch) = (reader.u64()?, EpochId::read(&mut reader)?);
+        let (nth, epoch) = (reader.position()?, EpochId::read(&mut reader)?);
         let signature = reader.array()?;
         Ok(Self {
             workspace,

@@ -7,6 +7,7 @@
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
+use super::bounded;
 use crate::ids::{ChainId, LogId, RecordId, RelayId, WorkspaceId, WorkspaceTag};
 
 /// First frame of a session, by the device.
@@ -26,7 +27,7 @@ pub struct Hello {
     #[cbor(n(3), with = "minicbor::bytes")]
     pub nonce: [u8; 32],
     /// Optional features that the device speaks.
-    #[n(4)]
+    #[cbor(n(4), decode_with = "bounded::features")]
     pub features: Vec<u16>,
     /// An invite token, where the relay admits by token.
     #[n(5)]
@@ -65,7 +66,7 @@ pub struct Challenge {
     #[n(3)]
     pub tls: TlsMode,
     /// Optional features that both speak.
-    #[n(4)]
+    #[cbor(n(4), decode_with = "bounded::features")]
     pub features: Vec<u16>,
 }
 
@@ -122,7 +123,7 @@ pub struct Open {
     #[n(1)]
     pub log: Option<LogId>,
     /// The last position that the device holds; items follow from the next.
-    #[n(2)]
+    #[cbor(n(2), decode_with = "bounded::position")]
     pub cursor: u64,
     /// The newest receipt that the device holds of this relay and history.
     #[n(3)]
@@ -180,10 +181,10 @@ pub struct Seed {
     #[n(0)]
     pub workspace: WorkspaceId,
     /// Records, parents first.
-    #[n(1)]
+    #[cbor(n(1), decode_with = "bounded::items")]
     pub records: Vec<ByteVec>,
     /// Attestations on them.
-    #[n(2)]
+    #[cbor(n(2), decode_with = "bounded::items")]
     pub attestations: Vec<ByteVec>,
     /// Whether more frames of the same seed follow.
     #[n(3)]
@@ -213,10 +214,10 @@ pub struct Ground {
     #[n(0)]
     pub workspace: WorkspaceTag,
     /// Records, parents first.
-    #[n(1)]
+    #[cbor(n(1), decode_with = "bounded::items")]
     pub records: Vec<ByteVec>,
     /// Attestations on them.
-    #[n(2)]
+    #[cbor(n(2), decode_with = "bounded::items")]
     pub attestations: Vec<ByteVec>,
     /// Whether more frames follow.
     #[n(3)]
@@ -234,7 +235,7 @@ pub struct Append {
     #[n(1)]
     pub batch: u32,
     /// The items ([`crate::item::LogItem`]).
-    #[n(2)]
+    #[cbor(n(2), decode_with = "bounded::items")]
     pub items: Vec<ByteVec>,
 }
 
@@ -253,7 +254,7 @@ pub struct Received {
     pub last_batch: u32,
     /// Where the items of these appends stand, in their order: runs of `(first position, count)`.
     /// Refused items are left out; an item that the log already held stands at its old position.
-    #[n(3)]
+    #[cbor(n(3), decode_with = "bounded::runs")]
     pub positions: Vec<(u64, u32)>,
     /// The signed receipt; its `acknowledged` covers the same items.
     #[n(4)]
@@ -334,10 +335,10 @@ pub struct Items {
     #[n(0)]
     pub channel: u32,
     /// Position of the first.
-    #[n(1)]
+    #[cbor(n(1), decode_with = "bounded::position")]
     pub first_position: u64,
     /// The items, at consecutive positions.
-    #[n(2)]
+    #[cbor(n(2), decode_with = "bounded::items")]
     pub items: Vec<ByteVec>,
 }
 
@@ -364,10 +365,10 @@ pub struct Fetch {
     #[n(1)]
     pub chain: ChainId,
     /// The first wanted.
-    #[n(2)]
+    #[cbor(n(2), decode_with = "bounded::position")]
     pub from_seq: u64,
     /// The last wanted; the relay may send fewer.
-    #[n(3)]
+    #[cbor(n(3), decode_with = "bounded::position")]
     pub to_seq: u64,
 }
 
@@ -382,7 +383,7 @@ pub struct Fetched {
     #[n(1)]
     pub chain: ChainId,
     /// Encoded entries, by seq; empty if the log holds none of them.
-    #[n(2)]
+    #[cbor(n(2), decode_with = "bounded::items")]
     pub entries: Vec<ByteVec>,
 }
 
@@ -409,7 +410,7 @@ pub struct Summary {
     #[n(1)]
     pub frontier: ByteVec,
     /// The chains of the log.
-    #[n(2)]
+    #[cbor(n(2), decode_with = "bounded::chains")]
     pub chains: Vec<ChainSummary>,
     /// Whether more frames follow.
     #[n(3)]
@@ -424,16 +425,16 @@ pub struct ChainSummary {
     #[n(0)]
     pub chain: ChainId,
     /// Its last seq.
-    #[n(1)]
+    #[cbor(n(1), decode_with = "bounded::position")]
     pub seq: u64,
     /// First eight bytes of the last entry's hash.
     #[cbor(n(2), with = "minicbor::bytes")]
     pub hash: [u8; 8],
     /// Position of the item that later entries are elided against.
-    #[n(3)]
+    #[cbor(n(3), decode_with = "bounded::position")]
     pub declared_at: u64,
     /// Seq of that item.
-    #[n(4)]
+    #[cbor(n(4), decode_with = "bounded::position")]
     pub declared_seq: u64,
 }
 

@@ -2,54 +2,40 @@
 //!
 //! Invariant: nothing but the record, its ancestors and the attestations on it is looked at.
 
+use std::collections::BTreeSet;
+
 use super::{Membership, RecordOutcome, RecordRefusal};
 use crate::identity::{Identity, IdentityLog};
-use crate::ids::{RecordId, UserId};
+use crate::ids::{RecordId, RelayId, UserId};
 use crate::keys::VerifyKey;
 use crate::membership::view::{InviteStanding, View};
 use crate::record::{Genesis, InviteCreate, Join, Record, RecordBody, Role, Rotation};
 
-type Judgement = Result<View, RecordOutcome>;
+/// Why a judgement did not end in a view.
+pub(super) enum Stop {
+    /// What became of the record.
+    Outcome(RecordOutcome),
+    /// The record's own signature does not fit: nothing is known of the record, since its id does not
+    /// cover the signature and another copy may be genuine.
+    Forged,
+}
+
+pub(super) type Judgement = Result<View, Stop>;
 
 impl Membership {
-    /// Judges a record and keeps its view if it is admitted; `None` while a parent is missing.
-    pub(super) fn judge(&mut self, id: &RecordId) -> Option<RecordOutcome> {
-        let record = self.records.get(id)?;
-        if record
-            .parents()
-            .iter()
-            .any(|parent| !self.is_settled(parent))
-        {
-            return None;
-        }
-        match self.judge_settled(record) {
-            Ok(view) => {
-                self.views.insert(*id, view);
-                Some(RecordOutcome::Admitted)
-            }
-            Err(outcome) => Some(outcome),
-        }
-    }
-
-    fn is_settled(&self, id: &RecordId) -> bool {
-        matches!(
-            self.outcomes.get(id),
-            Some(RecordOutcome::Admitted | RecordOutcome::Refused(_))
-        )
-    }
-
-    fn judge_settled(&self, record: &Record) -> Judgement {
-        if record
-            .parents()
+    /// Judges a record whose parents are settled.
+    pub(super) fn judge(&self, record: &Record) -> Judgement {
+        let parents = record.parents();
+        if parents
             .iter()
             .any(|parent| !self.views.contains_key(parent))
         {
             return refuse(RecordRefusal::RefusedParent);
         }
-        if record.generation() != self.generation_above(record.parents().iter()) {
+        if record.generation() != self.generation_above(parents.iter()) {
             return refuse(RecordRefusal::Generation);
         }
-        let view = self.joined(record.parents().iter());
+        let view = self.joined(parents.iter());
         match record.body() {
             RecordBody::Genesis(genesis) => found(record, genesis),
             RecordBody::Devices(identity, rotation) => {
@@ -74,42 +60,88 @@ impl Membership {
         };
         join.verify(&invite.sign).map_err(refusal)?;
         let identity = Identity::evaluate(&join.identity).map_err(refusal)?;
-        let keys = identity.devices.get(&record.author());
-        let keys = keys.ok_or(RecordOutcome::Refused(RecordRefusal::UnknownAuthor))?;
+        let Some(keys) = identity.devices.get(&record.author()) else {
+            return refuse(RecordRefusal::UnknownAuthor);
+        };
         verify(record, &keys.sign)?;
+        certify_all(&mut view, &identity)?;
         let nth = self.attested_use(record.id(), &view, &invite)?;
         view.count_use(&join.invite, nth);
         view.grant(identity.user, invite.role);
-        for keys in identity.devices.values() {
-            view.certify(identity.user, *keys);
-        }
         Ok(view)
     }
 
-    /// Returns which use of its invite a Join is, on the word of the relay that counts them.
+    /// Returns which use of its invite a Join is, on the word of a relay that counts them: the lowest
+    /// number any of them gives within the invite's bounds.
     fn attested_use(
         &self,
         join: RecordId,
         view: &View,
         invite: &InviteStanding,
-    ) -> Result<u32, RecordOutcome> {
-        let mut too_late = None;
-        for attestation in self.attestations.get(&join).into_iter().flatten() {
-            let Ok(statement) = attestation.verify() else {
-                continue;
-            };
-            if !Self::counts_for(view, invite.relay, statement.relay) {
-                continue;
-            }
+    ) -> Result<u32, Stop> {
+        let counting: Vec<_> = self
+            .attestations
+            .on(&join)
+            .filter(|statement| counts_for(view, invite.relay, statement.relay))
+            .collect();
+        let within = counting.iter().filter(|statement| {
             let within_time = invite.expires_ms == 0 || statement.time_ms <= invite.expires_ms;
             let within_uses = invite.uses == 0 || statement.nth <= invite.uses;
-            if within_time && within_uses && statement.nth > 0 {
-                return Ok(statement.nth);
-            }
-            too_late = Some(RecordOutcome::Refused(RecordRefusal::InviteNotValid));
+            within_time && within_uses && statement.nth > 0
+        });
+        match within.map(|statement| statement.nth).min() {
+            Some(nth) => Ok(nth),
+            None if counting.is_empty() => Err(Stop::Outcome(RecordOutcome::AwaitsAttestation)),
+            None => Err(refusal(RecordRefusal::InviteNotValid)),
         }
-        Err(too_late.unwrap_or(RecordOutcome::AwaitsAttestation))
     }
+
+    /// Tells whether a relay is among those that count the uses of a Join's invite; `None` if that is
+    /// not known before the Join's parents are admitted.
+    pub(super) fn counts_join(&self, record: &Record, signer: RelayId) -> Option<bool> {
+        let RecordBody::Join(join) = record.body() else {
+            return None;
+        };
+        let parents = record.parents();
+        if parents
+            .iter()
+            .any(|parent| !self.views.contains_key(parent))
+        {
+            return None;
+        }
+        let view = self.joined(parents.iter());
+        let invite = view.invite(&join.invite)?;
+        Some(counts_for(&view, invite.relay, signer))
+    }
+}
+
+/// Tells whether a relay may attest for another: it is the same, or succeeded it.
+fn counts_for(view: &View, named: RelayId, signer: RelayId) -> bool {
+    let mut open = vec![named];
+    let mut seen = BTreeSet::new();
+    while let Some(relay) = open.pop() {
+        if relay == signer {
+            return true;
+        }
+        if seen.insert(relay) {
+            open.extend(view.successors(&relay));
+        }
+    }
+    false
+}
+
+/// Gives a user's devices effect, unless one is already another user's.
+fn certify_all(view: &mut View, identity: &Identity) -> Result<(), Stop> {
+    for keys in identity.devices.values() {
+        let held_by_another = view
+            .device(&keys.id())
+            .is_some_and(|held| held.user != identity.user);
+        if held_by_another {
+            return Err(refusal(RecordRefusal::RoleDenied));
+        }
+        view.certify(identity.user, *keys);
+    }
+    Ok(())
 }
 
 fn found(record: &Record, genesis: &Genesis) -> Judgement {
@@ -141,16 +173,10 @@ fn admit_devices(
     if !standing.certified && identity.user != standing.user {
         return refuse(RecordRefusal::RoleDenied);
     }
-    for keys in identity.devices.values() {
-        let held_by_another = view
-            .device(&keys.id())
-            .is_some_and(|held| held.user != identity.user);
-        if held_by_another {
-            return refuse(RecordRefusal::RoleDenied);
-        }
-        view.certify(identity.user, *keys);
-    }
+    let may_rotate = view.role(&standing.user) >= Some(Role::Commenter);
+    certify_all(&mut view, &identity)?;
     match rotation {
+        Some(_) if !may_rotate => refuse(RecordRefusal::RoleDenied),
         Some(rotation) => begin_epoch(record.id(), view, rotation),
         None => Ok(view),
     }
@@ -169,7 +195,7 @@ fn begin_epoch(record: RecordId, mut view: View, rotation: &Rotation) -> Judgeme
             .iter()
             .any(|previous| previous.epoch == epoch),
     };
-    if !follows {
+    if !follows || view.knows_epoch(&rotation.epoch) {
         return refuse(RecordRefusal::EpochMismatch);
     }
     let expected = view.recipients();
@@ -205,25 +231,25 @@ fn offer(record: &Record, mut view: View, invite: &InviteCreate) -> Judgement {
 }
 
 /// Checks that a certified device of at least this role signed the record.
-fn author(record: &Record, view: &View, needed: Role) -> Result<(), RecordOutcome> {
+fn author(record: &Record, view: &View, needed: Role) -> Result<(), Stop> {
     let device = record.author();
     let standing = view.device(&device).filter(|standing| standing.certified);
-    let standing = standing.ok_or(RecordOutcome::Refused(RecordRefusal::UnknownAuthor))?;
+    let standing = standing.ok_or(refusal(RecordRefusal::UnknownAuthor))?;
     verify(record, &standing.keys.sign)?;
     if view.role(&standing.user).is_none_or(|role| role < needed) {
-        return Err(RecordOutcome::Refused(RecordRefusal::RoleDenied));
+        return Err(refusal(RecordRefusal::RoleDenied));
     }
     Ok(())
 }
 
-fn verify(record: &Record, key: &VerifyKey) -> Result<(), RecordOutcome> {
-    record.verify(key).map_err(refusal)
+fn verify(record: &Record, key: &VerifyKey) -> Result<(), Stop> {
+    record.verify(key).map_err(|_| Stop::Forged)
 }
 
-fn refusal(error: impl Into<RecordRefusal>) -> RecordOutcome {
-    RecordOutcome::Refused(error.into())
+fn refusal(error: impl Into<RecordRefusal>) -> Stop {
+    Stop::Outcome(RecordOutcome::Refused(error.into()))
 }
 
-fn refuse(refusal: RecordRefusal) -> Judgement {
-    Err(RecordOutcome::Refused(refusal))
+fn refuse(reason: RecordRefusal) -> Judgement {
+    Err(refusal(reason))
 }

@@ -1,8 +1,8 @@
 //! What holds at one point of the membership graph.
 //!
-//! Invariant: [`View::join`] is commutative, associative and idempotent, so the view at several heads
-//! does not depend on the order in which they are looked at. Views share their maps, so keeping one
-//! for every record costs little.
+//! Invariant: [`View::join`] is commutative, associative and idempotent, and joining a view with that of
+//! an ancestor changes nothing; so the view at several heads does not depend on the order in which
+//! they are looked at. Views share their maps, so keeping one for every record costs little.
 
 use rpds::RedBlackTreeMapSync as Map;
 
@@ -51,14 +51,17 @@ impl InviteStanding {
 }
 
 /// Members, devices, invites and epoch at one point of the graph.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct View {
     members: Map<UserId, Role>,
     devices: Map<DeviceId, DeviceStanding>,
     invites: Map<RecordId, InviteStanding>,
-    successors: Map<RelayId, RelayId>,
-    /// The record that began the epoch, and the epoch.
-    epoch: Option<(RecordId, EpochId)>,
+    /// Which relay may count for which: `(old, new)`.
+    successions: Map<(RelayId, RelayId), ()>,
+    /// Every rotation so far.
+    rotations: Map<(EpochId, RecordId), ()>,
+    /// The rotations that no other one stands on; several only where heads are concurrent.
+    newest: Map<RecordId, EpochId>,
     blinding_commitment: Option<[u8; 32]>,
 }
 
@@ -100,10 +103,23 @@ impl View {
         self.invites.get(invite)
     }
 
-    /// Returns the epoch that entries are sealed under.
+    /// Returns the epoch that entries are sealed under: of concurrent ones that of the lowest record.
     #[must_use]
     pub fn epoch(&self) -> Option<EpochId> {
-        self.epoch.map(|(_, epoch)| epoch)
+        self.newest.first().map(|(_, epoch)| *epoch)
+    }
+
+    /// Returns the newest epochs, the one of [`View::epoch`] first: what a rotation should carry on.
+    pub fn newest_epochs(&self) -> impl Iterator<Item = EpochId> {
+        self.newest.values().copied()
+    }
+
+    /// Tells whether an epoch began here or before.
+    #[must_use]
+    pub fn knows_epoch(&self, epoch: &EpochId) -> bool {
+        let first = (*epoch, RecordId::from_bytes([0; 32]));
+        let last = (*epoch, RecordId::from_bytes([0xff; 32]));
+        self.rotations.range(first..=last).next().is_some()
     }
 
     /// Returns what the blinding key must hash to.
@@ -112,14 +128,17 @@ impl View {
         self.blinding_commitment
     }
 
-    /// Returns the relay that took over a relay's key.
-    #[must_use]
-    pub fn successor(&self, relay: &RelayId) -> Option<RelayId> {
-        self.successors.get(relay).copied()
+    /// Returns the relays that may count for a relay, by records of admins.
+    pub fn successors(&self, relay: &RelayId) -> impl Iterator<Item = RelayId> {
+        let first = (*relay, RelayId::from_bytes([0; 32]));
+        let last = (*relay, RelayId::from_bytes([0xff; 32]));
+        self.successions
+            .range(first..=last)
+            .map(|((_, new), ())| *new)
     }
 
     /// Returns everybody that a rotation must wrap to, with their X25519 keys: the devices of all who
-    /// may read, and the open invites for one use. In the order of the recipients' ids.
+    /// may read, and the open invites for one use by which one may. In the order of the recipients' ids.
     #[must_use]
     pub fn recipients(&self) -> Vec<([u8; 32], [u8; 32])> {
         let readers = self.devices.iter().filter(|(_, standing)| {
@@ -129,7 +148,7 @@ impl View {
         let single = self
             .invites
             .iter()
-            .filter(|(_, invite)| invite.uses == 1 && invite.is_open());
+            .filter(|(_, invite)| invite.uses == 1 && invite.is_open() && invite.role.may_read());
         let invites = single.map(|(id, invite)| (*id.as_bytes(), invite.box_public));
         let mut recipients: Vec<_> = devices.chain(invites).collect();
         recipients.sort_unstable();
@@ -166,8 +185,9 @@ impl View {
     }
 
     pub(super) fn grant(&mut self, user: UserId, role: Role) {
-        let role = self.role(&user).map_or(role, |held| held.max(role));
-        self.members.insert_mut(user, role);
+        if self.role(&user).is_none_or(|held| held < role) {
+            self.members.insert_mut(user, role);
+        }
     }
 
     pub(super) fn offer(&mut self, invite: RecordId, standing: InviteStanding) {
@@ -181,57 +201,72 @@ impl View {
     }
 
     pub(super) fn succeed(&mut self, old: RelayId, new: RelayId) {
-        self.successors.insert_mut(old, new);
+        self.successions.insert_mut((old, new), ());
     }
 
     pub(super) fn begin_epoch(&mut self, record: RecordId, epoch: EpochId) {
-        self.epoch = Some((record, epoch));
+        self.newest = Map::new_sync().insert(record, epoch);
+        self.rotations.insert_mut((epoch, record), ());
     }
 
-    /// Joins two views; `descends(a, b)` tells whether record `a` stands on record `b`.
-    pub(super) fn join(
-        mut self,
-        other: &Self,
-        descends: impl Fn(&RecordId, &RecordId) -> bool,
-    ) -> Self {
+    /// Joins two views.
+    pub(super) fn join(mut self, other: &Self) -> Self {
         for (user, role) in &other.members {
             self.grant(*user, *role);
         }
         for (id, standing) in &other.devices {
-            if self.devices.get(id).is_none_or(|held| !held.certified) {
-                self.devices.insert_mut(*id, *standing);
-            }
+            self.join_device(*id, *standing);
         }
         for (id, standing) in &other.invites {
-            match self.invites.get_mut(id) {
-                Some(held) => held.used = held.used.max(standing.used),
-                None => self.invites.insert_mut(*id, *standing),
+            let held = self.invites.get(id);
+            if held.is_none_or(|held| held.used < standing.used) {
+                self.invites.insert_mut(*id, *standing);
             }
         }
-        for (old, new) in &other.successors {
-            let lower = self.successors.get(old).map_or(*new, |held| *held.min(new));
-            self.successors.insert_mut(*old, lower);
+        for (succession, ()) in &other.successions {
+            // Looking first keeps the maps shared: an insertion copies the path to the place.
+            if !self.successions.contains_key(succession) {
+                self.successions.insert_mut(*succession, ());
+            }
         }
-        self.epoch = match (self.epoch, other.epoch) {
-            (Some(ours), Some(theirs)) => Some(later_epoch(ours, theirs, descends)),
-            (ours, theirs) => ours.or(theirs),
-        };
+        self.join_epochs(other);
         self.blinding_commitment = self.blinding_commitment.or(other.blinding_commitment);
         self
     }
-}
 
-/// Of two rotations the one that stands on the other; of concurrent ones the lower id.
-fn later_epoch(
-    ours: (RecordId, EpochId),
-    theirs: (RecordId, EpochId),
-    descends: impl Fn(&RecordId, &RecordId) -> bool,
-) -> (RecordId, EpochId) {
-    if descends(&ours.0, &theirs.0) {
-        ours
-    } else if descends(&theirs.0, &ours.0) {
-        theirs
-    } else {
-        ours.min(theirs)
+    /// A certified standing counts more than the founder's first; if two users certified one device
+    /// in concurrent records, which takes its own signature for both, the lower user has it.
+    fn join_device(&mut self, id: DeviceId, theirs: DeviceStanding) {
+        let rank = |standing: &DeviceStanding| (!standing.certified, standing.user);
+        let held = self.devices.get(&id);
+        if held.is_none_or(|held| rank(&theirs) < rank(held)) {
+            self.devices.insert_mut(id, theirs);
+        }
+    }
+
+    /// Keeps what is newest in both, or newest in one and unknown to the other.
+    fn join_epochs(&mut self, other: &Self) {
+        let superseded = |(record, epoch): &(&RecordId, &EpochId)| {
+            !other.newest.contains_key(record) && other.rotations.contains_key(&(**epoch, **record))
+        };
+        let stale: Vec<RecordId> = self
+            .newest
+            .iter()
+            .filter(superseded)
+            .map(|(id, _)| *id)
+            .collect();
+        for (record, epoch) in &other.newest {
+            if !self.rotations.contains_key(&(*epoch, *record)) {
+                self.newest.insert_mut(*record, *epoch);
+            }
+        }
+        for record in &stale {
+            self.newest.remove_mut(record);
+        }
+        for (rotation, ()) in &other.rotations {
+            if !self.rotations.contains_key(rotation) {
+                self.rotations.insert_mut(*rotation, ());
+            }
+        }
     }
 }

@@ -9,7 +9,7 @@ use crate::hash::Digest;
 use crate::identity::{DeviceKeys, IdentityLog};
 use crate::ids::{EpochId, RecordId, RelayId};
 use crate::keys::{SignKey, Signature, VerifyKey};
-use crate::limits::{ADDRESS_BYTES_MAX, WRAPS_MAX};
+use crate::limits::{ADDRESS_BYTES_MAX, PREVIOUS_EPOCHS_MAX, WRAPS_MAX};
 
 /// What a member may do; a greater role may all that a lesser one may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -110,7 +110,7 @@ pub struct PreviousEpoch {
 pub struct Rotation {
     /// Commits to the new secret.
     pub epoch: EpochId,
-    /// The epochs it follows; empty only for a workspace's first.
+    /// The epochs it follows, sorted; empty only for a workspace's first.
     pub previous: Vec<PreviousEpoch>,
     /// One for each recipient, sorted by recipient.
     pub wraps: Vec<EpochWrap>,
@@ -132,7 +132,7 @@ impl Rotation {
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let epoch = EpochId::read(reader)?;
-        let count = reader.count("previous epochs", WRAPS_MAX, 80)?;
+        let count = reader.count("previous epochs", PREVIOUS_EPOCHS_MAX, 80)?;
         let mut previous = Vec::with_capacity(count);
         for _ in 0..count {
             previous.push(PreviousEpoch {
@@ -144,6 +144,11 @@ impl Rotation {
         let mut wraps = Vec::with_capacity(count);
         for _ in 0..count {
             wraps.push(EpochWrap::read(reader)?);
+        }
+        if !previous.is_sorted_by(|a, b| a.epoch < b.epoch) {
+            return Err(DecodeError::Invalid {
+                field: "previous epochs",
+            });
         }
         if !wraps.is_sorted_by(|a, b| a.recipient < b.recipient) {
             return Err(DecodeError::Invalid { field: "wraps" });
@@ -301,6 +306,16 @@ impl RecordBody {
         }
     }
 
+    /// Brings what is a set into its one order.
+    pub(super) fn sort(&mut self) {
+        if let Self::Rotate(rotation) | Self::Devices(_, Some(rotation)) = self {
+            rotation
+                .previous
+                .sort_unstable_by_key(|previous| previous.epoch);
+            rotation.wraps.sort_unstable_by_key(|wrap| wrap.recipient);
+        }
+    }
+
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         match self {
@@ -394,13 +409,16 @@ impl InviteCreate {
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, RecordError> {
+        let (role, expires_ms) = (Role::from_u8(reader.u8()?)?, reader.i64()?);
+        let (uses, relay) = (reader.u32()?, RelayId::read(reader)?);
+        let keys = DeviceKeys::read(reader)?;
         Ok(Self {
-            role: Role::from_u8(reader.u8()?)?,
-            expires_ms: reader.i64()?,
-            uses: reader.u32()?,
-            relay: RelayId::read(reader)?,
-            sign_public: VerifyKey::parse(&reader.array()?)?,
-            box_public: reader.array()?,
+            role,
+            expires_ms,
+            uses,
+            relay,
+            sign_public: keys.sign,
+            box_public: keys.box_public,
             epoch: EpochId::read(reader)?,
             wrap: EpochWrap::read(reader)?,
         })

@@ -1,0 +1,10 @@
+#![no_main]
+//! An entry has one encoding.
+use libfuzzer_sys::fuzz_target;
+use tombolo_protocol::entry::Entry;
+
+fuzz_target!(|bytes: &[u8]| {
+    if let Ok(entry) = Entry::decode(bytes) {
+        assert_eq!(entry.encode(), bytes);
+    }
+});

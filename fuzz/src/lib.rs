@@ -1,0 +1,14 @@
+//! What the fuzz targets share: how a run of bytes becomes a sequence of messages.
+
+/// Splits `u16 length ‖ bytes` pieces; the last may be cut.
+#[must_use]
+pub fn pieces(mut bytes: &[u8]) -> Vec<&[u8]> {
+    let mut pieces = Vec::new();
+    while let Some((length, rest)) = bytes.split_first_chunk::<2>() {
+        let length = usize::from(u16::from_be_bytes(*length)).min(rest.len());
+        let (piece, behind) = rest.split_at(length);
+        pieces.push(piece);
+        bytes = behind;
+    }
+    pieces
+}
