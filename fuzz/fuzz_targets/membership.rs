@@ -1,5 +1,5 @@
 #![no_main]
-//! Log items (u16 length, bytes) mean the same forwards and backwards.
+//! Records mean the same forwards and backwards.
 use tombolo_protocol::{membership::Membership, record::Record};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
@@ -13,12 +13,9 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         Membership::new(first.workspace()),
         Membership::new(first.workspace()),
     );
-    records
-        .iter()
-        .for_each(|record| drop(one.insert(record.clone())));
-    records
-        .iter()
-        .rev()
-        .for_each(|record| drop(other.insert(record.clone())));
+    for (forth, back) in records.iter().zip(records.iter().rev()) {
+        one.insert(forth.clone());
+        other.insert(back.clone());
+    }
     assert_eq!((one.heads(), one.view()), (other.heads(), other.view()));
 });

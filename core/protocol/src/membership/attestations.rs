@@ -1,7 +1,8 @@
 //! The relays' attestations on records, bounded and independent of their order of arrival.
 //!
 //! Invariant: of each record and relay the earliest word is kept (by time, then number, then bytes), so
-//! what is kept is a function of the set of attestations; every one kept was verified on entry.
+//! the words that count are a function of the set of attestations; those of relays that do not count are
+//! dropped as soon as that is known, and may be here or not. Every one kept was verified on entry.
 
 use std::collections::BTreeMap;
 

@@ -126,7 +126,7 @@ impl Membership {
             }
         }
         self.move_heads(id, before, outcome);
-        self.drop_strange_attestations(id, before);
+        self.drop_strange_attestations(id);
         true
     }
 
@@ -180,10 +180,7 @@ impl Membership {
     }
 
     /// Once a Join is judged it is known which relays count; the words of others are dropped.
-    fn drop_strange_attestations(&mut self, id: &RecordId, before: Option<RecordOutcome>) {
-        if before.is_some() {
-            return;
-        }
+    fn drop_strange_attestations(&mut self, id: &RecordId) {
         let Some(record) = self.records.get(id) else {
             return;
         };
