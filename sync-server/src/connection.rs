@@ -1,0 +1,264 @@
+//! One socket: reads messages into the session, writes what it says, keeps the time.
+//!
+//! Invariant: nothing waits longer than its bound: the handshake, silence, and a peer that takes no
+//! bytes each end the session with their own code.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use axum::extract::ws::{CloseFrame, Message, WebSocket};
+use bytes::Bytes;
+use futures_util::SinkExt as _;
+use tokio::time::{Instant, timeout};
+use tombolo_protocol::close::CloseCode;
+
+use crate::fanout::{Closing, Outbox};
+use crate::relay::Relay;
+use crate::session::{Peer, Session};
+
+/// How long the peer may take to read the last frame and answer.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// Messages above this are judged where blocking is allowed: their signatures take milliseconds.
+const LARGE_MESSAGE_BYTES: usize = 16 << 10;
+
+/// How long the parts of a session may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// From the connection to the proof.
+    pub handshake: Duration,
+    /// Without a byte taken by the peer.
+    pub slow: Duration,
+}
+
+/// Counts the bytes that a connection's peer has taken.
+pub type Progress = Arc<AtomicU64>;
+
+/// Runs one session to its end.
+pub async fn drive(
+    mut socket: WebSocket,
+    relay: Arc<Relay>,
+    peer: Peer,
+    progress: Progress,
+    patience: Patience,
+) {
+    let outbox = relay.new_outbox();
+    let mut session = Session::new(Arc::clone(&relay), Arc::clone(&outbox), peer);
+    let writer = Writer { progress, patience };
+    let ended = converse(&mut socket, &mut session, &outbox, &relay, &writer).await;
+    let rest = session.take_output();
+    if let End::Closing(closing) = ended {
+        tracing::debug!(
+            session = outbox.id().0,
+            code = closing.code.number(),
+            "{}",
+            closing.code.text()
+        );
+        relay.metrics().closed();
+        let last = session.last_frame(closing);
+        drop(session);
+        farewell(&mut socket, &relay, rest, last, closing).await;
+    }
+}
+
+enum End {
+    /// The peer is gone.
+    Gone,
+    /// This side ends it.
+    Closing(Closing),
+}
+
+impl From<Closing> for End {
+    fn from(closing: Closing) -> Self {
+        Self::Closing(closing)
+    }
+}
+
+struct Writer {
+    progress: Progress,
+    patience: Patience,
+}
+
+async fn converse(
+    socket: &mut WebSocket,
+    session: &mut Session,
+    outbox: &Outbox,
+    relay: &Relay,
+    writer: &Writer,
+) -> End {
+    let mut clock = Clock::new(relay, writer.patience);
+    loop {
+        let output = session.take_output();
+        if !output.is_empty()
+            && let Err(end) = writer.send(socket, relay, output).await
+        {
+            return end;
+        }
+        let deadline = clock.deadline(session.is_proven());
+        let step = tokio::select! {
+            biased;
+            () = poll_fn(|context| outbox.poll_ready(context)) => {
+                session.deliver(outbox.take()).map_err(End::from)
+            }
+            message = socket.recv() => {
+                clock.heard();
+                take_message(session, message)
+            }
+            () = tokio::time::sleep_until(deadline) => match clock.ring(session.is_proven()) {
+                Some(closing) => Err(closing.into()),
+                None => writer.ping(socket).await,
+            },
+            () = std::future::ready(()), if session.wants_to_read() => {
+                may_block(|| session.read_on()).map_err(End::from)
+            }
+        };
+        if let Err(end) = step {
+            return end;
+        }
+    }
+}
+
+fn take_message(
+    session: &mut Session,
+    message: Option<Result<Message, axum::Error>>,
+) -> Result<(), End> {
+    match message {
+        Some(Ok(Message::Binary(bytes))) if bytes.len() > LARGE_MESSAGE_BYTES => {
+            may_block(|| session.handle(&bytes)).map_err(End::from)
+        }
+        Some(Ok(Message::Binary(bytes))) => session.handle(&bytes).map_err(End::from),
+        Some(Ok(Message::Text(_))) => Err(Closing::from(CloseCode::Malformed).into()),
+        Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(()),
+        Some(Ok(Message::Close(_))) | None => Err(End::Gone),
+        Some(Err(error)) => {
+            tracing::debug!(%error, "a message can not be read");
+            Err(Closing::from(CloseCode::Malformed).into())
+        }
+    }
+}
+
+/// Runs what may take milliseconds without holding up other sessions, where the runtime can.
+fn may_block<T>(f: impl FnOnce() -> T) -> T {
+    let flavor = tokio::runtime::Handle::current().runtime_flavor();
+    if flavor == tokio::runtime::RuntimeFlavor::MultiThread {
+        tokio::task::block_in_place(f)
+    } else {
+        f()
+    }
+}
+
+impl Writer {
+    /// Sends frames; a peer that takes no byte for too long is given up.
+    async fn send(
+        &self,
+        socket: &mut WebSocket,
+        relay: &Relay,
+        frames: Vec<Bytes>,
+    ) -> Result<(), End> {
+        let send = async {
+            for frame in frames {
+                relay.metrics().frame_out(&frame);
+                socket.feed(Message::Binary(frame)).await?;
+            }
+            socket.flush().await
+        };
+        let mut send = pin!(send);
+        loop {
+            let before = self.progress.load(Ordering::Relaxed);
+            match timeout(self.patience.slow, &mut send).await {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(error)) => {
+                    tracing::debug!(%error, "a peer is gone");
+                    return Err(End::Gone);
+                }
+                Err(_) if self.progress.load(Ordering::Relaxed) == before => {
+                    return Err(Closing::from(CloseCode::SlowConsumer).into());
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    async fn ping(&self, socket: &mut WebSocket) -> Result<(), End> {
+        match timeout(self.patience.slow, socket.send(Message::Ping(Bytes::new()))).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(End::Gone),
+            Err(_) => Err(Closing::from(CloseCode::SlowConsumer).into()),
+        }
+    }
+}
+
+async fn farewell(
+    socket: &mut WebSocket,
+    relay: &Relay,
+    rest: Vec<Bytes>,
+    last: Bytes,
+    closing: Closing,
+) {
+    let close = CloseFrame {
+        code: closing.code.number(),
+        reason: closing.code.text().into(),
+    };
+    let send = async {
+        for frame in rest.into_iter().chain([last]) {
+            relay.metrics().frame_out(&frame);
+            socket.feed(Message::Binary(frame)).await?;
+        }
+        socket.send(Message::Close(Some(close))).await?;
+        // What the peer still sends is read away, so that the reason is not lost to a reset.
+        while let Some(Ok(_)) = socket.recv().await {}
+        Ok::<(), axum::Error>(())
+    };
+    match timeout(FAREWELL, send).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "the last frame was not sent"),
+        Err(_) => tracing::debug!("the peer did not answer the last frame"),
+    }
+}
+
+/// When to ping, and when to give up.
+struct Clock {
+    handshake_ends: Instant,
+    ping: Duration,
+    heard: Instant,
+    pinged: bool,
+}
+
+impl Clock {
+    fn new(relay: &Relay, patience: Patience) -> Self {
+        let now = Instant::now();
+        Self {
+            handshake_ends: now + patience.handshake,
+            ping: Duration::from_millis(u64::from(relay.terms().ping_ms)),
+            heard: now,
+            pinged: false,
+        }
+    }
+
+    fn heard(&mut self) {
+        self.heard = Instant::now();
+        self.pinged = false;
+    }
+
+    fn deadline(&self, proven: bool) -> Instant {
+        match (proven, self.pinged) {
+            (false, _) => self.handshake_ends,
+            (true, false) => self.heard + self.ping,
+            (true, true) => self.heard + 2 * self.ping,
+        }
+    }
+
+    /// Says what a passed deadline means; `None` is a ping.
+    fn ring(&mut self, proven: bool) -> Option<Closing> {
+        if !proven {
+            return Some(CloseCode::AuthTimeout.into());
+        }
+        if self.pinged {
+            return Some(CloseCode::Silent.into());
+        }
+        self.pinged = true;
+        None
+    }
+}

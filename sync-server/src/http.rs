@@ -1,0 +1,193 @@
+//! What the relay answers over HTTP: the WebSocket at any path, health, readiness, metrics.
+//!
+//! Invariant: a connection that says nothing is dropped after ten seconds; readiness is shown by a
+//! commit that was made for it.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::{Extension, State, WebSocketUpgrade};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::mpsc;
+use tombolo_protocol::auth::Binding;
+use tombolo_protocol::limits::FRAME_BYTES_MAX;
+use tower_service::Service as _;
+
+use crate::connection::{Patience, Progress, drive};
+use crate::relay::Relay;
+use crate::session::Peer;
+use crate::writer::Job;
+
+/// Bytes of a request's head: no request here needs more.
+const HEAD_BYTES_MAX: usize = 16 << 10;
+/// Bytes of a socket's read buffer, the greatest part of an idle session.
+const READ_BUFFER_BYTES: usize = 8 << 10;
+/// How long the readiness check waits for its commit.
+const PROBE_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a request's head may take.
+const HEAD_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What the routes share.
+#[derive(Clone)]
+pub struct Service {
+    /// The relay.
+    pub relay: Arc<Relay>,
+    /// How long the parts of a session may take.
+    pub patience: Patience,
+    /// Held by each session; the receiver sees when all are gone.
+    pub alive: mpsc::Sender<()>,
+}
+
+/// What is known of one connection.
+#[derive(Clone)]
+struct Connection {
+    binding: Binding,
+    progress: Progress,
+}
+
+/// Returns the routes of the public address.
+pub fn public_routes(service: Service) -> Router {
+    Router::new()
+        .route("/healthz", get(async || "alive\n"))
+        .route("/readyz", get(ready))
+        .fallback(dial)
+        .with_state(service)
+}
+
+/// Returns the routes of the admin address.
+pub fn admin_routes(service: Service) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics))
+        .with_state(service)
+}
+
+/// Serves one connection until it ends or becomes a session.
+pub async fn serve<S>(stream: S, binding: Binding, routes: Router)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let progress = Progress::default();
+    let connection = Connection {
+        binding,
+        progress: Arc::clone(&progress),
+    };
+    let service = hyper::service::service_fn(move |mut request: hyper::Request<_>| {
+        request.extensions_mut().insert(connection.clone());
+        routes.clone().call(request)
+    });
+    let io = TokioIo::new(Watched { stream, progress });
+    let served = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_PATIENCE)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(io, service)
+        .with_upgrades()
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%error, "a connection ended badly");
+    }
+}
+
+async fn dial(
+    State(service): State<Service>,
+    Extension(connection): Extension<Connection>,
+    headers: HeaderMap,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Response {
+    let upgrade = match upgrade {
+        Ok(upgrade) => upgrade,
+        Err(_) => {
+            let text = "this is a Tombolo relay; dial it with a device, over WebSocket\n";
+            return (StatusCode::UPGRADE_REQUIRED, text).into_response();
+        }
+    };
+    let host = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
+    let peer = Peer {
+        host: host.unwrap_or_default().to_owned(),
+        binding: connection.binding,
+    };
+    upgrade
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(0)
+        .max_message_size(FRAME_BYTES_MAX)
+        .max_frame_size(FRAME_BYTES_MAX)
+        .on_upgrade(async move |socket| {
+            let Service {
+                relay,
+                patience,
+                alive,
+            } = service;
+            drive(socket, relay, peer, connection.progress, patience).await;
+            drop(alive);
+        })
+}
+
+async fn ready(State(service): State<Service>) -> Response {
+    let (answer, answered) = std::sync::mpsc::sync_channel(1);
+    service.relay.queue().push(Job::Probe(answer));
+    let wait = tokio::task::spawn_blocking(move || answered.recv_timeout(PROBE_PATIENCE));
+    match wait.await {
+        Ok(Ok(true)) => (StatusCode::OK, "ready\n").into_response(),
+        Ok(Ok(false)) => unavailable("the relay can not write its log\n"),
+        _ => unavailable("the relay did not write its log in time\n"),
+    }
+}
+
+fn unavailable(text: &'static str) -> Response {
+    (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+}
+
+async fn metrics(State(service): State<Service>) -> Response {
+    let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
+    (kind, service.relay.metrics().to_prometheus()).into_response()
+}
+
+/// A stream that counts the bytes its peer has taken.
+struct Watched<S> {
+    stream: S,
+    progress: Progress,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        if let Poll::Ready(Ok(count)) = &written {
+            self.progress.fetch_add(*count as u64, Ordering::Relaxed);
+        }
+        written
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

@@ -1,0 +1,1 @@
+INSERT OR IGNORE INTO device (device, workspace) VALUES (?1, ?2);

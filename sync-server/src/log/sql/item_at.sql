@@ -1,0 +1,1 @@
+SELECT bytes FROM item WHERE place = ?1;

@@ -1,0 +1,1 @@
+UPDATE item SET head = NULL WHERE place BETWEEN ?1 AND ?2 AND head IS NOT NULL;

@@ -1,0 +1,1 @@
+SELECT head FROM item WHERE place = ?1;

@@ -1,0 +1,1 @@
+UPDATE item SET head = ?2 WHERE place = ?1;

@@ -1,0 +1,1 @@
+INSERT OR REPLACE INTO probe (row, time_ms) VALUES (1, ?1);

@@ -1,0 +1,1 @@
+UPDATE workspace SET frontier = ?2, bytes = bytes + ?3 WHERE row = ?1;

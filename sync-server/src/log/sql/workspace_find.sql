@@ -1,0 +1,1 @@
+SELECT row, id, log, frontier, bytes FROM workspace WHERE tag = ?1;

@@ -1,0 +1,1 @@
+UPDATE workspace SET log = ?2 WHERE row = ?1;

@@ -1,0 +1,395 @@
+//! The log in one SQLite file: WAL, `synchronous=FULL`, one writing connection, a few reading ones.
+//!
+//! Invariant: a commit that returned `Ok` was synced. After any failed commit the writing connection is
+//! closed and opened anew, so that nothing half-done is carried on.
+
+mod rows;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+use tombolo_protocol::hash::Digest;
+use tombolo_protocol::ids::{ChainId, DeviceId, LogId, WorkspaceTag};
+use tombolo_protocol::item::ItemHash;
+use tombolo_protocol::limits::ITEMS_PER_FRAME_MAX;
+use tombolo_protocol::log::Frontier;
+
+use super::{
+    AppendWrite, ChainEnd, ChainItem, ChainRow, Log, LogError, MembershipItem, Row, WorkspaceRow,
+    Write,
+};
+use rows::{LAST_POSITION, digest, place, position_of};
+
+/// Reading connections that are kept open: more than the cores of a small machine can use.
+const READERS_MAX: usize = 4;
+/// Pages of one connection's cache, in KiB: the relay must stay small with many workspaces.
+const CACHE_KIB: i64 = 4096;
+
+const MIGRATIONS: &[&str] = &[include_str!("migrations/001_log.sql")];
+
+/// All logs, in one file.
+#[derive(Debug)]
+pub struct SqliteLog {
+    path: PathBuf,
+    writer: Mutex<Option<Connection>>,
+    readers: Mutex<Vec<Connection>>,
+}
+
+impl SqliteLog {
+    /// Opens or creates the file and brings its tables up to date.
+    ///
+    /// # Errors
+    /// [`LogError`] if it can not be opened, or is of a later version (and then left untouched).
+    pub fn open(path: &Path) -> Result<Self, LogError> {
+        let mut writer = connect(path)?;
+        migrate(&mut writer)?;
+        Ok(Self {
+            path: path.to_owned(),
+            writer: Mutex::new(Some(writer)),
+            readers: Mutex::new(Vec::new()),
+        })
+    }
+
+    fn read<T>(&self, f: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, LogError> {
+        let kept = lock(&self.readers).pop();
+        let connection = match kept {
+            Some(connection) => connection,
+            None => connect(&self.path)?,
+        };
+        let result = f(&connection).map_err(LogError::from);
+        let mut readers = lock(&self.readers);
+        if readers.len() < READERS_MAX {
+            readers.push(connection);
+        }
+        result
+    }
+}
+
+impl Log for SqliteLog {
+    fn find(&self, tag: &WorkspaceTag) -> Result<Option<WorkspaceRow>, LogError> {
+        self.read(|connection| find(connection, tag))
+    }
+
+    fn last_row(&self) -> Result<Row, LogError> {
+        self.read(|connection| {
+            connection.query_row(include_str!("sql/workspace_last.sql"), [], |row| row.get(0))
+        })
+    }
+
+    fn may_be_member(&self, tag: &WorkspaceTag, device: &DeviceId) -> Result<bool, LogError> {
+        self.read(|connection| {
+            connection
+                .prepare_cached(include_str!("sql/member_find.sql"))?
+                .exists(params![tag.as_bytes(), device.as_bytes()])
+        })
+    }
+
+    fn knows_device(&self, device: &DeviceId) -> Result<bool, LogError> {
+        self.read(|connection| {
+            connection
+                .prepare_cached(include_str!("sql/device_find.sql"))?
+                .exists([device.as_bytes()])
+        })
+    }
+
+    fn membership(&self, row: Row) -> Result<Vec<MembershipItem>, LogError> {
+        self.read(|connection| {
+            let mut statement =
+                connection.prepare_cached(include_str!("sql/item_membership.sql"))?;
+            let items = statement.query_map([place(row, 0), place(row, LAST_POSITION)], |row| {
+                Ok(MembershipItem {
+                    position: position_of(row.get(0)?),
+                    hash: digest(row, 1)?,
+                    bytes: row.get(2)?,
+                })
+            })?;
+            items.collect()
+        })
+    }
+
+    fn chain(&self, row: Row, chain: &ChainId) -> Result<Option<ChainRow>, LogError> {
+        self.read(|connection| {
+            connection
+                .prepare_cached(include_str!("sql/chain_find.sql"))?
+                .query_row(params![row, chain.as_bytes()], rows::chain)
+                .optional()
+        })
+    }
+
+    fn chain_run(
+        &self,
+        row: Row,
+        chain: &ChainId,
+        seqs: (u64, u64),
+        bytes_max: usize,
+    ) -> Result<Vec<ChainItem>, LogError> {
+        let seqs = (rows::integer(seqs.0), rows::integer(seqs.1));
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(include_str!("sql/item_of_chain.sql"))?;
+            let mut found = statement.query(params![row, chain.as_bytes(), seqs.0, seqs.1])?;
+            let (mut run, mut bytes) = (Vec::new(), 0);
+            while let Some(row) = found.next()? {
+                let item = rows::chain_item(row)?;
+                bytes += item.bytes.len();
+                if !run.is_empty() && (bytes > bytes_max || run.len() >= ITEMS_PER_FRAME_MAX) {
+                    break;
+                }
+                run.push(item);
+            }
+            Ok(run)
+        })
+    }
+
+    fn item(&self, row: Row, position: u64) -> Result<Option<Vec<u8>>, LogError> {
+        self.read(|connection| {
+            connection
+                .prepare_cached(include_str!("sql/item_at.sql"))?
+                .query_row([place(row, position)], |row| row.get(0))
+                .optional()
+        })
+    }
+
+    fn items(
+        &self,
+        row: Row,
+        positions: (u64, u64),
+        bytes_max: usize,
+    ) -> Result<Vec<Vec<u8>>, LogError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(include_str!("sql/item_range.sql"))?;
+            let mut found = statement.query([place(row, positions.0), place(row, positions.1)])?;
+            let (mut items, mut bytes) = (Vec::new(), 0);
+            while let Some(row) = found.next()? {
+                let item: Vec<u8> = row.get(0)?;
+                bytes += item.len();
+                if !items.is_empty() && (bytes > bytes_max || items.len() >= ITEMS_PER_FRAME_MAX) {
+                    break;
+                }
+                items.push(item);
+            }
+            Ok(items)
+        })
+    }
+
+    fn head_at(&self, row: Row, position: u64) -> Result<Option<Digest>, LogError> {
+        self.read(|connection| {
+            let head = connection
+                .prepare_cached(include_str!("sql/item_head.sql"))?
+                .query_row([place(row, position)], |row| {
+                    row.get::<_, Option<[u8; 32]>>(0)
+                })
+                .optional()?;
+            Ok(head.flatten())
+        })
+    }
+
+    fn summary(
+        &self,
+        tag: &WorkspaceTag,
+    ) -> Result<Option<(WorkspaceRow, Vec<ChainEnd>)>, LogError> {
+        self.read(|connection| {
+            // One read transaction: frontier and chains are of one moment.
+            let snapshot = connection.unchecked_transaction()?;
+            let Some(workspace) = find(&snapshot, tag)? else {
+                return Ok(None);
+            };
+            let mut statement = snapshot.prepare_cached(include_str!("sql/chain_summary.sql"))?;
+            let chains = statement.query_map([workspace.row], rows::chain_end)?;
+            let chains = chains.collect::<rusqlite::Result<_>>()?;
+            Ok(Some((workspace, chains)))
+        })
+    }
+
+    fn reset(&self, row: Row, old_log: &LogId) -> Result<Option<Vec<u8>>, LogError> {
+        self.read(|connection| {
+            connection
+                .prepare_cached(include_str!("sql/reset_find.sql"))?
+                .query_row(params![row, old_log.as_bytes()], |row| row.get(0))
+                .optional()
+        })
+    }
+
+    fn statuses(&self, row: Row, except: &DeviceId) -> Result<Vec<Vec<u8>>, LogError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(include_str!("sql/status_others.sql"))?;
+            let found = statement.query_map(params![row, except.as_bytes()], |row| row.get(0))?;
+            found.collect()
+        })
+    }
+
+    fn commit(&self, writes: &[Write]) -> Result<(), LogError> {
+        let mut writer = lock(&self.writer);
+        let mut connection = match writer.take() {
+            Some(connection) => connection,
+            None => connect(&self.path)?,
+        };
+        commit(&mut connection, writes)?;
+        *writer = Some(connection);
+        Ok(())
+    }
+}
+
+impl From<rusqlite::Error> for LogError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DiskFull) => Self::Full,
+            Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => {
+                Self::Corrupt { what: "page" }
+            }
+            _ => Self::Sqlite(error),
+        }
+    }
+}
+
+fn connect(path: &Path) -> Result<Connection, LogError> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    connection.set_prepared_statement_cache_capacity(32);
+    Ok(connection)
+}
+
+fn migrate(connection: &mut Connection) -> Result<(), LogError> {
+    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let known = MIGRATIONS.len() as i64;
+    if found > known {
+        return Err(LogError::TooNew { found, known });
+    }
+    for (version, migration) in (1_i64..).zip(MIGRATIONS) {
+        if version > found {
+            let transaction = connection.transaction()?;
+            transaction.execute_batch(migration)?;
+            transaction.pragma_update(None, "user_version", version)?;
+            transaction.commit()?;
+        }
+    }
+    Ok(())
+}
+
+fn find(connection: &Connection, tag: &WorkspaceTag) -> rusqlite::Result<Option<WorkspaceRow>> {
+    connection
+        .prepare_cached(include_str!("sql/workspace_find.sql"))?
+        .query_row([tag.as_bytes()], rows::workspace)
+        .optional()
+}
+
+fn commit(connection: &mut Connection, writes: &[Write]) -> Result<(), LogError> {
+    let transaction = connection.transaction()?;
+    for write in writes {
+        perform(&transaction, write)?;
+    }
+    Ok(transaction.commit()?)
+}
+
+fn perform(transaction: &Transaction<'_>, write: &Write) -> rusqlite::Result<()> {
+    match write {
+        Write::Create {
+            row,
+            workspace,
+            log,
+        } => {
+            let (tag, frontier) = (workspace.tag(), Frontier::new().encode());
+            transaction.execute(
+                include_str!("sql/workspace_insert.sql"),
+                params![
+                    row,
+                    tag.as_bytes(),
+                    workspace.as_bytes(),
+                    log.as_bytes(),
+                    frontier
+                ],
+            )?;
+        }
+        Write::Reset {
+            row,
+            old_log,
+            new_log,
+            head,
+            statement,
+        } => {
+            transaction.execute(
+                include_str!("sql/workspace_reset.sql"),
+                params![row, new_log.as_bytes()],
+            )?;
+            transaction.execute(
+                include_str!("sql/item_clear_heads.sql"),
+                [place(*row, 0), place(*row, LAST_POSITION)],
+            )?;
+            transaction.execute(
+                include_str!("sql/item_set_head.sql"),
+                params![place(*row, head.0), head.1],
+            )?;
+            transaction.execute(
+                include_str!("sql/reset_insert.sql"),
+                params![row, old_log.as_bytes(), statement],
+            )?;
+        }
+        Write::Append(append) => perform_append(transaction, append)?,
+        Write::Status {
+            row,
+            device,
+            nth,
+            bytes,
+        } => {
+            transaction.execute(
+                include_str!("sql/status_upsert.sql"),
+                params![row, device.as_bytes(), rows::integer(*nth), bytes],
+            )?;
+        }
+        Write::Probe { time_ms } => {
+            transaction.execute(include_str!("sql/probe_write.sql"), [time_ms])?;
+        }
+    }
+    Ok(())
+}
+
+fn perform_append(transaction: &Transaction<'_>, append: &AppendWrite) -> rusqlite::Result<()> {
+    let mut insert = transaction.prepare_cached(include_str!("sql/item_insert.sql"))?;
+    let mut bytes = 0;
+    for item in &append.items {
+        let kind = item.bytes.first().copied().unwrap_or_default();
+        let digest = match &item.hash {
+            ItemHash::Record(id) => id.as_bytes(),
+            ItemHash::Attestation(digest) => digest,
+            ItemHash::Entry(hash) => hash.as_bytes(),
+        };
+        let chain = item.chain.as_ref().map(|(chain, _)| chain.as_bytes());
+        let seq = item.chain.map(|(_, seq)| rows::integer(seq));
+        insert.execute(params![
+            place(append.row, item.position),
+            kind,
+            digest,
+            chain,
+            seq,
+            item.bytes
+        ])?;
+        bytes += item.bytes.len() as i64;
+    }
+    if !append.items.is_empty() {
+        transaction
+            .prepare_cached(include_str!("sql/item_set_head.sql"))?
+            .execute(params![
+                place(append.row, append.frontier.length()),
+                append.head
+            ])?;
+        transaction
+            .prepare_cached(include_str!("sql/workspace_advance.sql"))?
+            .execute(params![append.row, append.frontier.encode(), bytes])?;
+    }
+    let mut upsert = transaction.prepare_cached(include_str!("sql/chain_upsert.sql"))?;
+    for chain in &append.chains {
+        rows::upsert_chain(&mut upsert, append.row, chain)?;
+    }
+    let mut insert = transaction.prepare_cached(include_str!("sql/device_insert.sql"))?;
+    for device in &append.devices {
+        insert.execute(params![device.as_bytes(), append.row])?;
+    }
+    Ok(())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

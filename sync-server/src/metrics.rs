@@ -1,0 +1,319 @@
+//! What the relay counts, and its Prometheus text.
+//!
+//! Invariant: counters only; nothing here names a device, a workspace or a payload.
+
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use tombolo_protocol::frame::RefusalReason;
+
+use crate::log::NewItem;
+
+/// Upper bounds of the commit histogram, in microseconds.
+const COMMIT_BUCKETS_US: [u64; 10] = [
+    250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 100_000, 500_000, 2_500_000,
+];
+
+const FRAME_TYPES: [(u8, &str); 21] = [
+    (1, "hello"),
+    (2, "challenge"),
+    (3, "auth"),
+    (4, "welcome"),
+    (5, "close"),
+    (10, "open"),
+    (11, "opened"),
+    (12, "not_found"),
+    (13, "shut"),
+    (14, "seed"),
+    (15, "enter"),
+    (16, "ground"),
+    (20, "append"),
+    (21, "received"),
+    (22, "refused"),
+    (25, "items"),
+    (26, "head"),
+    (30, "fetch"),
+    (31, "fetched"),
+    (35, "reconcile"),
+    (36, "summary"),
+];
+const STATUS_FRAME: (u8, &str) = (40, "status");
+const REFUSALS: [(RefusalReason, &str); 13] = [
+    (RefusalReason::Malformed, "malformed"),
+    (RefusalReason::BadSignature, "bad_signature"),
+    (RefusalReason::UnknownAuthor, "unknown_author"),
+    (RefusalReason::RoleDenied, "role_denied"),
+    (RefusalReason::Gap, "gap"),
+    (RefusalReason::Fork, "fork"),
+    (RefusalReason::UnknownRecord, "unknown_record"),
+    (RefusalReason::UnknownDeclaration, "unknown_declaration"),
+    (RefusalReason::RecordRefused, "record_refused"),
+    (RefusalReason::InviteNotValid, "invite_not_valid"),
+    (RefusalReason::QuotaExceeded, "quota_exceeded"),
+    (RefusalReason::MembershipRegression, "membership_regression"),
+    (RefusalReason::EpochMismatch, "epoch_mismatch"),
+];
+const FRAME_NUMBERS: usize = 64;
+
+/// All counters of one relay.
+pub struct Metrics {
+    sessions: AtomicU64,
+    sessions_total: AtomicU64,
+    frames_in: [AtomicU64; FRAME_NUMBERS],
+    frames_out: [AtomicU64; FRAME_NUMBERS],
+    bytes_in: AtomicU64,
+    bytes_out: AtomicU64,
+    items_appended: AtomicU64,
+    item_bytes: AtomicU64,
+    refused: [AtomicU64; REFUSALS.len()],
+    fan_out_bytes: AtomicU64,
+    commits: [AtomicU64; COMMIT_BUCKETS_US.len() + 1],
+    commit_us: AtomicU64,
+    commits_failed: AtomicU64,
+    closes: AtomicU64,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            sessions: AtomicU64::default(),
+            sessions_total: AtomicU64::default(),
+            frames_in: std::array::from_fn(|_| AtomicU64::default()),
+            frames_out: std::array::from_fn(|_| AtomicU64::default()),
+            bytes_in: AtomicU64::default(),
+            bytes_out: AtomicU64::default(),
+            items_appended: AtomicU64::default(),
+            item_bytes: AtomicU64::default(),
+            refused: std::array::from_fn(|_| AtomicU64::default()),
+            fan_out_bytes: AtomicU64::default(),
+            commits: std::array::from_fn(|_| AtomicU64::default()),
+            commit_us: AtomicU64::default(),
+            commits_failed: AtomicU64::default(),
+            closes: AtomicU64::default(),
+        }
+    }
+}
+
+impl Metrics {
+    /// Notes that a session began.
+    pub fn session_began(&self) {
+        self.sessions.fetch_add(1, Relaxed);
+        self.sessions_total.fetch_add(1, Relaxed);
+    }
+
+    /// Notes that a session ended.
+    pub fn session_ended(&self) {
+        self.sessions.fetch_sub(1, Relaxed);
+    }
+
+    /// Notes that the relay closed a session for a reason of its own.
+    pub fn closed(&self) {
+        self.closes.fetch_add(1, Relaxed);
+    }
+
+    /// Counts an encoded frame that arrived.
+    pub fn frame_in(&self, frame: &[u8]) {
+        count(&self.frames_in, frame);
+        self.bytes_in.fetch_add(frame.len() as u64, Relaxed);
+    }
+
+    /// Counts an encoded frame that was sent.
+    pub fn frame_out(&self, frame: &[u8]) {
+        count(&self.frames_out, frame);
+        self.bytes_out.fetch_add(frame.len() as u64, Relaxed);
+    }
+
+    /// Counts items that were committed.
+    pub fn items_appended(&self, items: &[NewItem]) {
+        let bytes: usize = items.iter().map(|item| item.bytes.len()).sum();
+        self.items_appended.fetch_add(items.len() as u64, Relaxed);
+        self.item_bytes.fetch_add(bytes as u64, Relaxed);
+    }
+
+    /// Counts an item that was not taken.
+    pub fn refused(&self, reason: RefusalReason) {
+        let slot = REFUSALS
+            .iter()
+            .zip(&self.refused)
+            .find(|((known, _), _)| *known == reason);
+        if let Some((_, counter)) = slot {
+            counter.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Counts bytes handed to one reader.
+    pub fn fanned_out(&self, bytes: usize) {
+        self.fan_out_bytes.fetch_add(bytes as u64, Relaxed);
+    }
+
+    /// Counts a commit and its time.
+    pub fn committed(&self, took: Duration) {
+        let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let bucket = COMMIT_BUCKETS_US
+            .iter()
+            .take_while(|bound| us > **bound)
+            .count();
+        if let Some(counter) = self.commits.get(bucket) {
+            counter.fetch_add(1, Relaxed);
+        }
+        self.commit_us.fetch_add(us, Relaxed);
+    }
+
+    /// Counts a commit that failed.
+    pub fn commit_failed(&self) {
+        self.commits_failed.fetch_add(1, Relaxed);
+    }
+
+    /// Writes everything as Prometheus text.
+    #[must_use]
+    pub fn to_prometheus(&self) -> String {
+        let mut out = String::new();
+        scalar(
+            &mut out,
+            "sessions",
+            "gauge",
+            "Sessions that are open.",
+            &self.sessions,
+        );
+        scalar(
+            &mut out,
+            "sessions_total",
+            "counter",
+            "Sessions that began.",
+            &self.sessions_total,
+        );
+        scalar(
+            &mut out,
+            "closes_total",
+            "counter",
+            "Sessions the relay ended.",
+            &self.closes,
+        );
+        scalar(
+            &mut out,
+            "received_bytes_total",
+            "counter",
+            "Bytes of frames in.",
+            &self.bytes_in,
+        );
+        scalar(
+            &mut out,
+            "sent_bytes_total",
+            "counter",
+            "Bytes of frames out.",
+            &self.bytes_out,
+        );
+        let frames = "Frames by direction and type.";
+        heading(&mut out, "frames_total", "counter", frames);
+        for (direction, counters) in [("in", &self.frames_in), ("out", &self.frames_out)] {
+            for (number, name) in FRAME_TYPES.iter().chain([&STATUS_FRAME]) {
+                let value = counters
+                    .get(usize::from(*number))
+                    .map_or(0, |c| c.load(Relaxed));
+                let labels = format!("{{direction=\"{direction}\",type=\"{name}\"}}");
+                line(&mut out, "frames_total", &labels, value);
+            }
+        }
+        let appended = &self.items_appended;
+        scalar(
+            &mut out,
+            "items_appended_total",
+            "counter",
+            "Items that are durable.",
+            appended,
+        );
+        scalar(
+            &mut out,
+            "stored_bytes_total",
+            "counter",
+            "Bytes of those.",
+            &self.item_bytes,
+        );
+        heading(
+            &mut out,
+            "refused_total",
+            "counter",
+            "Items that were not taken.",
+        );
+        for ((_, name), counter) in REFUSALS.iter().zip(&self.refused) {
+            line(
+                &mut out,
+                "refused_total",
+                &format!("{{reason=\"{name}\"}}"),
+                counter.load(Relaxed),
+            );
+        }
+        let fan_out = &self.fan_out_bytes;
+        scalar(
+            &mut out,
+            "fan_out_bytes_total",
+            "counter",
+            "Bytes queued for readers.",
+            fan_out,
+        );
+        self.write_commits(&mut out);
+        out
+    }
+
+    fn write_commits(&self, out: &mut String) {
+        heading(
+            out,
+            "commit_seconds",
+            "histogram",
+            "Time of a group commit.",
+        );
+        let mut below = 0;
+        let bounds = COMMIT_BUCKETS_US
+            .iter()
+            .map(|us| (*us as f64 / 1e6).to_string());
+        for (bound, counter) in bounds.chain(["+Inf".to_owned()]).zip(&self.commits) {
+            below += counter.load(Relaxed);
+            line(
+                out,
+                "commit_seconds_bucket",
+                &format!("{{le=\"{bound}\"}}"),
+                below,
+            );
+        }
+        let seconds = self.commit_us.load(Relaxed) as f64 / 1e6;
+        line(out, "commit_seconds_sum", "", seconds);
+        line(out, "commit_seconds_count", "", below);
+        let failed = &self.commits_failed;
+        scalar(
+            out,
+            "commits_failed_total",
+            "counter",
+            "Commits that failed.",
+            failed,
+        );
+    }
+}
+
+fn count(counters: &[AtomicU64; FRAME_NUMBERS], frame: &[u8]) {
+    let number = frame.first().copied().map_or(0, usize::from);
+    if let Some(counter) = counters.get(number) {
+        counter.fetch_add(1, Relaxed);
+    }
+}
+
+fn scalar(out: &mut String, name: &str, kind: &str, help: &str, value: &AtomicU64) {
+    heading(out, name, kind, help);
+    line(out, name, "", value.load(Relaxed));
+}
+
+fn heading(out: &mut String, name: &str, kind: &str, help: &str) {
+    append(
+        out,
+        format_args!("# HELP tombolo_relay_{name} {help}\n# TYPE tombolo_relay_{name} {kind}\n"),
+    );
+}
+
+fn line(out: &mut String, name: &str, labels: &str, value: impl std::fmt::Display) {
+    append(out, format_args!("tombolo_relay_{name}{labels} {value}\n"));
+}
+
+fn append(out: &mut String, text: std::fmt::Arguments<'_>) {
+    let written = out.write_fmt(text);
+    debug_assert!(written.is_ok(), "a String takes every character");
+}

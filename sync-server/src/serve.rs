@@ -1,0 +1,425 @@
+//! A relay's life: lock the folder, open the log, bind, serve, drain.
+//!
+//! Invariant: one relay a folder; what was acknowledged is committed before it ends.
+
+use std::fmt;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read as _, Write as _};
+use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use ring::rand::{SecureRandom as _, SystemRandom};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio_rustls::TlsAcceptor;
+use tombolo_protocol::auth::Binding;
+use tombolo_protocol::close::CloseCode;
+use tombolo_protocol::frame::TlsMode;
+use tombolo_protocol::ids::RelayId;
+use tombolo_protocol::keys::SignKey;
+
+use crate::config::{Config, TlsChoice};
+use crate::fanout::Closing;
+use crate::http::{self, Service};
+use crate::log::LogError;
+use crate::log::sqlite::SqliteLog;
+use crate::relay::{NoEntropy, Relay, Surroundings};
+use crate::tls::{self, TlsError};
+use crate::writer;
+
+/// Drained sessions come back spread over this time.
+const RETURN_SPREAD_MS: u32 = 5_000;
+/// How long sessions may take to end when the relay drains.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(8);
+/// Connections at once: a process may open 20,000 files here, and the log needs some.
+const CONNECTIONS_MAX: usize = 18_000;
+
+/// Why a relay can not start: always to be mended by the operator.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The data folder can not be used.
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// Another relay uses the data folder.
+    Locked {
+        /// Which.
+        path: PathBuf,
+    },
+    /// The key file does not hold a key.
+    Key {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// The address can not be listened on.
+    Bind {
+        /// Which.
+        address: SocketAddr,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The log can not be opened.
+    Log(LogError),
+    /// TLS can not be served.
+    Tls(TlsError),
+    /// The source of randomness failed.
+    NoEntropy,
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Folder { path, error } => {
+                write!(
+                    f,
+                    "the data folder {} can not be used: {error}",
+                    path.display()
+                )
+            }
+            Self::Locked { path } => {
+                write!(
+                    f,
+                    "another relay is running on the data folder {}",
+                    path.display()
+                )
+            }
+            Self::Key { path } => {
+                write!(
+                    f,
+                    "{} does not hold a relay's key (32 bytes)",
+                    path.display()
+                )
+            }
+            Self::Bind { address, error } => write!(f, "can not listen on {address}: {error}"),
+            Self::Log(error) => write!(f, "the log can not be opened: {error}"),
+            Self::Tls(error) => write!(f, "TLS can not be served: {error}"),
+            Self::NoEntropy => f.write_str("the system gives no random bytes"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl From<LogError> for StartError {
+    fn from(error: LogError) -> Self {
+        Self::Log(error)
+    }
+}
+
+/// A relay that serves.
+pub struct Serving {
+    /// Where devices dial.
+    pub address: SocketAddr,
+    /// Where metrics are.
+    pub admin_address: SocketAddr,
+    /// Who it is.
+    pub relay: RelayId,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Serving {
+    /// Waits until the relay has drained and ended.
+    pub async fn finished(self) {
+        if let Err(error) = self.task.await {
+            tracing::error!(%error, "the relay's task ended badly");
+        }
+    }
+}
+
+/// Starts a relay; it drains and ends when `shutdown` resolves.
+///
+/// # Errors
+/// [`StartError`] if it can not serve.
+pub async fn serve(
+    config: Config,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<Serving, StartError> {
+    let lock = lock_folder(&config.data)?;
+    let key = load_key(&config.data)?;
+    let log = SqliteLog::open(&config.data.join("log.sqlite"))?;
+    let acceptor = match &config.tls {
+        TlsChoice::Files { cert, key } => Some(tls::acceptor(cert, key).map_err(StartError::Tls)?),
+        _ => None,
+    };
+    let listener = bind(config.listen).await?;
+    let admin = bind(config.admin_listen).await?;
+    let address = local(&listener, config.listen)?;
+    let admin_address = local(&admin, config.admin_listen)?;
+    let relay = Relay::new(
+        key,
+        Box::new(log),
+        Box::new(System::new()),
+        config.terms,
+        config.admission,
+    )?;
+    let relay = Arc::new(relay);
+    let id = relay.id();
+    let (alive, all_gone) = mpsc::channel(1);
+    let service = Service {
+        relay,
+        patience: config.patience,
+        alive,
+    };
+    let life = Life {
+        service,
+        listener,
+        admin,
+        acceptor,
+        all_gone,
+        _lock: lock,
+    };
+    let task = tokio::spawn(life.run(shutdown));
+    Ok(Serving {
+        address,
+        admin_address,
+        relay: id,
+        task,
+    })
+}
+
+struct Life {
+    service: Service,
+    listener: TcpListener,
+    admin: TcpListener,
+    acceptor: Option<TlsAcceptor>,
+    all_gone: mpsc::Receiver<()>,
+    _lock: File,
+}
+
+impl Life {
+    async fn run(self, shutdown: impl Future<Output = ()> + Send) {
+        let relay = Arc::clone(&self.service.relay);
+        let writing = Arc::clone(&relay);
+        let writer = std::thread::spawn(move || writer::run(&writing));
+        let (stop, stopped) = watch::channel(());
+        let public = http::public_routes(self.service.clone());
+        let admin = http::admin_routes(self.service.clone());
+        let accept = accept(self.listener, self.acceptor, public, stopped.clone());
+        let admin = accept_plain(self.admin, admin, stopped);
+        tokio::select! {
+            () = shutdown => tracing::info!("draining"),
+            () = accept => {}
+            () = admin => {}
+        }
+        drop(stop);
+        drop(self.service);
+        let spread = SystemRandom::new();
+        relay.dismiss(|| Closing {
+            code: CloseCode::Draining,
+            retry_after_ms: Some(jitter(&spread)),
+        });
+        let mut all_gone = self.all_gone;
+        if tokio::time::timeout(DRAIN_PATIENCE, all_gone.recv())
+            .await
+            .is_err()
+        {
+            tracing::warn!("some sessions did not end in time");
+        }
+        relay.queue().close();
+        let joined = tokio::task::spawn_blocking(move || writer.join()).await;
+        if !matches!(joined, Ok(Ok(()))) {
+            tracing::error!("the writer ended badly");
+        }
+    }
+}
+
+async fn accept(
+    listener: TcpListener,
+    acceptor: Option<TlsAcceptor>,
+    routes: axum::Router,
+    stopped: watch::Receiver<()>,
+) {
+    let places = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let Some(stream) = next(&listener).await else {
+            continue;
+        };
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            tracing::warn!("too many connections; one was dropped");
+            continue;
+        };
+        let (routes, acceptor) = (routes.clone(), acceptor.clone());
+        let mut stopped = stopped.clone();
+        tokio::spawn(async move {
+            let served = async {
+                match acceptor {
+                    None => http::serve(stream, Binding::None, routes).await,
+                    Some(acceptor) => serve_tls(stream, &acceptor, routes).await,
+                }
+            };
+            tokio::select! {
+                () = served => {}
+                _ = stopped.changed() => {}
+            }
+            drop(place);
+        });
+    }
+}
+
+async fn serve_tls(stream: TcpStream, acceptor: &TlsAcceptor, routes: axum::Router) {
+    let handshake = tokio::time::timeout(Duration::from_secs(10), acceptor.accept(stream)).await;
+    let Ok(Ok(stream)) = handshake else {
+        tracing::debug!("a TLS handshake failed");
+        return;
+    };
+    match tls::binding(&stream) {
+        Ok(binding) => http::serve(stream, binding, routes).await,
+        Err(error) => tracing::debug!(%error, "a TLS connection yields no exporter"),
+    }
+}
+
+async fn accept_plain(listener: TcpListener, routes: axum::Router, stopped: watch::Receiver<()>) {
+    accept(listener, None, routes, stopped).await;
+}
+
+async fn next(listener: &TcpListener) -> Option<TcpStream> {
+    match listener.accept().await {
+        Ok((stream, _)) => {
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "a connection ended before it began");
+            }
+            Some(stream)
+        }
+        Err(error) => {
+            // Out of files, most likely: give others time to end.
+            tracing::warn!(%error, "a connection can not be accepted");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            None
+        }
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| StartError::Bind { address, error })
+}
+
+fn local(listener: &TcpListener, address: SocketAddr) -> Result<SocketAddr, StartError> {
+    listener
+        .local_addr()
+        .map_err(|error| StartError::Bind { address, error })
+}
+
+fn lock_folder(folder: &Path) -> Result<File, StartError> {
+    let failed = |error| StartError::Folder {
+        path: folder.to_owned(),
+        error,
+    };
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    let path = folder.join("relay.lock");
+    let lock = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path);
+    let lock = lock.map_err(failed)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(StartError::Locked {
+            path: folder.to_owned(),
+        }),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+fn load_key(folder: &Path) -> Result<SignKey, StartError> {
+    let path = folder.join("relay.key");
+    let failed = |error| StartError::Folder {
+        path: folder.to_owned(),
+        error,
+    };
+    let mut seed = Vec::new();
+    match File::open(&path) {
+        Ok(mut file) => {
+            file.read_to_end(&mut seed).map_err(failed)?;
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let mut fresh = [0; 32];
+            SystemRandom::new()
+                .fill(&mut fresh)
+                .map_err(|_| StartError::NoEntropy)?;
+            write_key(&path, &fresh).map_err(failed)?;
+            seed.extend_from_slice(&fresh);
+        }
+        Err(error) => return Err(failed(error)),
+    }
+    let seed: &[u8; 32] = seed
+        .as_slice()
+        .try_into()
+        .map_err(|_| StartError::Key { path })?;
+    Ok(SignKey::from_seed(seed))
+}
+
+/// Writes a new key beside its place and moves it there, so that there is never half a key.
+fn write_key(path: &Path, seed: &[u8; 32]) -> io::Result<()> {
+    let beside = path.with_extension("key.new");
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(&beside)?;
+    file.write_all(seed)?;
+    file.sync_all()?;
+    std::fs::rename(&beside, path)?;
+    path.parent()
+        .map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+}
+
+fn jitter(random: &SystemRandom) -> u32 {
+    let mut bytes = [0; 4];
+    match random.fill(&mut bytes) {
+        Ok(()) => u32::from_be_bytes(bytes) % RETURN_SPREAD_MS,
+        Err(_) => RETURN_SPREAD_MS,
+    }
+}
+
+/// The system's clocks and randomness.
+struct System {
+    random: SystemRandom,
+    started: std::time::Instant,
+}
+
+impl System {
+    fn new() -> Self {
+        Self {
+            random: SystemRandom::new(),
+            started: std::time::Instant::now(),
+        }
+    }
+}
+
+impl Surroundings for System {
+    fn now_ms(&self) -> i64 {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        since.map_or(0, |since| {
+            i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+        })
+    }
+
+    fn steady_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), NoEntropy> {
+        self.random.fill(bytes).map_err(|_| NoEntropy)
+    }
+}
+
+/// Returns how devices are told that their sessions are tied to TLS.
+#[must_use]
+pub fn tls_mode(choice: &TlsChoice) -> TlsMode {
+    match choice {
+        TlsChoice::None => TlsMode::Plain,
+        TlsChoice::Files { .. } => TlsMode::Exporter,
+        TlsChoice::Proxy => TlsMode::Proxy,
+    }
+}

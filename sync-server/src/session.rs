@@ -1,0 +1,206 @@
+//! One session, without a socket: frames in, frames out.
+//!
+//! The driver hands in what the socket and the [`Outbox`] bring, sends what [`Session::take_output`]
+//! returns, and calls [`Session::read_on`] while the socket has room: so a slow reader is paused
+//! simply by not being asked.
+//!
+//! Invariant: memory is bounded by a constant and the open workspaces; a frame before the proof is at
+//! most 4 KiB and of the handshake; whatever breaks the protocol ends the session with a code.
+
+mod append;
+mod catch_up;
+mod handshake;
+mod open;
+mod seed;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tombolo_protocol::auth::{PROTOCOL_VERSION, Transcript};
+use tombolo_protocol::close::CloseCode;
+use tombolo_protocol::frame::{Close, Frame, Hello};
+use tombolo_protocol::identity::DeviceKeys;
+use tombolo_protocol::ids::{DeviceId, WorkspaceTag};
+
+use crate::fanout::{Closing, Outbox, Taken};
+use crate::log::{LogError, Row};
+use crate::relay::{NoEntropy, Relay};
+use append::Allowance;
+pub use append::RATE_WINDOW_S;
+use catch_up::Channel;
+pub use handshake::Peer;
+use seed::SeedBuffer;
+
+/// Where the session stands.
+enum Stage {
+    /// Nothing was heard yet.
+    Fresh,
+    /// The device was challenged.
+    Challenged {
+        keys: DeviceKeys,
+        hello: Box<Hello>,
+        transcript: Box<Transcript>,
+        deadline_ms: u64,
+    },
+    /// The device has proven its key.
+    Proven(Box<Proven>),
+}
+
+/// A device that has proven its key.
+struct Proven {
+    keys: DeviceKeys,
+    device: DeviceId,
+    transcript: Transcript,
+    /// Whether what it showed would admit a stranger.
+    token_holds: bool,
+}
+
+/// One session.
+pub struct Session {
+    relay: Arc<Relay>,
+    outbox: Arc<Outbox>,
+    peer: Peer,
+    stage: Stage,
+    channels: BTreeMap<Row, Channel>,
+    seed: Option<SeedBuffer>,
+    allowance: Allowance,
+    output: Vec<Bytes>,
+}
+
+impl Session {
+    /// Starts a session with an unknown device.
+    #[must_use]
+    pub fn new(relay: Arc<Relay>, outbox: Arc<Outbox>, peer: Peer) -> Self {
+        let allowance = Allowance::new(relay.terms(), relay.steady_ms());
+        relay.metrics().session_began();
+        Self {
+            relay,
+            outbox,
+            peer,
+            stage: Stage::Fresh,
+            channels: BTreeMap::new(),
+            seed: None,
+            allowance,
+            output: Vec::new(),
+        }
+    }
+
+    /// Tells whether the device has proven its key.
+    #[must_use]
+    pub fn is_proven(&self) -> bool {
+        matches!(self.stage, Stage::Proven(_))
+    }
+
+    /// Takes one binary message.
+    ///
+    /// # Errors
+    /// [`Closing`] if the session must end.
+    pub fn handle(&mut self, message: &[u8]) -> Result<(), Closing> {
+        self.relay.metrics().frame_in(message);
+        let frame = match &self.stage {
+            Stage::Proven(_) => Frame::decode(message),
+            _ => Frame::decode_unauthenticated(message),
+        };
+        let frame = frame.map_err(|error| {
+            tracing::debug!(%error, "a frame does not follow the protocol");
+            Closing::from(CloseCode::Malformed)
+        })?;
+        if self.seed.is_some() && !matches!(frame, Frame::Seed(_)) {
+            self.seed = None;
+        }
+        match frame {
+            Frame::Hello(hello) => self.hello(hello),
+            Frame::Auth(auth) => self.auth(&auth),
+            Frame::Close(_) => Err(CloseCode::Going.into()),
+            Frame::Open(open) => self.open(&open),
+            Frame::Shut(shut) => self.shut(shut.channel),
+            Frame::Seed(seed) => self.seed(seed),
+            Frame::Enter(enter) => self.enter(&enter),
+            Frame::Append(append) => self.append(&append),
+            Frame::Fetch(fetch) => self.fetch(&fetch),
+            Frame::Reconcile(reconcile) => self.reconcile(&reconcile),
+            Frame::Status(status) => self.status(&status),
+            // The others are the relay's own.
+            _ => Err(CloseCode::Malformed.into()),
+        }
+    }
+
+    /// Takes what the outbox brought.
+    ///
+    /// # Errors
+    /// [`Closing`] if the session must end.
+    pub fn deliver(&mut self, taken: Taken) -> Result<(), Closing> {
+        for channel in taken.behind {
+            if let Some(channel) = self.channels.get_mut(&channel) {
+                channel.fall_behind();
+            }
+        }
+        for delivery in taken.queue {
+            self.deliver_one(delivery)?;
+        }
+        taken.closing.map_or(Ok(()), Err)
+    }
+
+    /// Returns what is to be sent.
+    pub fn take_output(&mut self) -> Vec<Bytes> {
+        std::mem::take(&mut self.output)
+    }
+
+    /// Returns the last frame of a session that ends.
+    #[must_use]
+    pub fn last_frame(&self, closing: Closing) -> Bytes {
+        let version = (closing.code == CloseCode::UnsupportedVersion).then_some(PROTOCOL_VERSION);
+        let frame = Frame::from(Close {
+            code: closing.code.number(),
+            retry_after_ms: closing.retry_after_ms,
+            version,
+        });
+        Bytes::from(frame.encode())
+    }
+
+    fn send(&mut self, frame: impl Into<Frame>) {
+        self.output.push(Bytes::from(frame.into().encode()));
+    }
+
+    fn proven(&self) -> Result<&Proven, Closing> {
+        match &self.stage {
+            Stage::Proven(proven) => Ok(proven),
+            _ => Err(CloseCode::Malformed.into()),
+        }
+    }
+
+    fn device(&self) -> Result<DeviceId, Closing> {
+        self.proven().map(|proven| proven.device)
+    }
+
+    fn not_found(&mut self, workspace: WorkspaceTag) {
+        self.send(tombolo_protocol::frame::NotFound { workspace });
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let channels = std::mem::take(&mut self.channels);
+        for channel in channels.into_values() {
+            self.leave(&channel);
+        }
+        let device = self.device().ok();
+        self.relay.depart(device.as_ref(), self.outbox.id());
+        self.relay.metrics().session_ended();
+    }
+}
+
+impl From<LogError> for Closing {
+    fn from(error: LogError) -> Self {
+        tracing::error!(%error, "the log can not be read");
+        CloseCode::Unavailable.into()
+    }
+}
+
+impl From<NoEntropy> for Closing {
+    fn from(_: NoEntropy) -> Self {
+        tracing::error!("the source of randomness failed");
+        CloseCode::Unavailable.into()
+    }
+}

@@ -1,0 +1,194 @@
+//! Appends: judged in the session, written by the writer.
+//!
+//! Invariant: each append is settled by exactly one receipt, which names the items that were taken;
+//! the others were refused before it. What is under way is bounded by the credit.
+
+use std::sync::Arc;
+
+use tombolo_protocol::close::CloseCode;
+use tombolo_protocol::frame::{Append, RefusalReason, Refused};
+use tombolo_protocol::ids::DeviceId;
+use tombolo_protocol::item::LogItem;
+
+use super::Session;
+use crate::fanout::Closing;
+use crate::relay::{Relay, Terms};
+use crate::workspace::{Judge, Verdicts, Workspace, verify};
+use crate::writer::{AppendJob, Job};
+
+/// Seconds over which a device's rate is averaged: a device back from a journey sends much at once.
+pub const RATE_WINDOW_S: u64 = 60;
+
+/// What a device may still send.
+pub(super) struct Allowance {
+    under_way: usize,
+    items: Bucket,
+    bytes: Bucket,
+}
+
+impl Allowance {
+    pub(super) fn new(terms: &Terms, now_ms: u64) -> Self {
+        Self {
+            under_way: 0,
+            items: Bucket::new(terms.items_per_second, now_ms),
+            bytes: Bucket::new(terms.bytes_per_second, now_ms),
+        }
+    }
+}
+
+/// A bucket that fills at a steady rate and holds what comes in [`RATE_WINDOW_S`].
+struct Bucket {
+    per_second: u64,
+    /// Thousandths of a unit.
+    level: u64,
+    filled_ms: u64,
+}
+
+impl Bucket {
+    fn new(per_second: u32, now_ms: u64) -> Self {
+        let per_second = u64::from(per_second);
+        Self {
+            per_second,
+            level: per_second * RATE_WINDOW_S * 1000,
+            filled_ms: now_ms,
+        }
+    }
+
+    fn take(&mut self, amount: usize, now_ms: u64) -> Result<(), Closing> {
+        let passed = now_ms
+            .saturating_sub(self.filled_ms)
+            .min(RATE_WINDOW_S * 1000);
+        let full = self.per_second * RATE_WINDOW_S * 1000;
+        self.level = (self.level + passed * self.per_second).min(full);
+        self.filled_ms = now_ms;
+        let wanted = amount as u64 * 1000;
+        match self.level.checked_sub(wanted) {
+            Some(left) => {
+                self.level = left;
+                Ok(())
+            }
+            None => {
+                let wait_ms = (wanted - self.level) / self.per_second.max(1);
+                Err(Closing {
+                    code: CloseCode::RateLimited,
+                    retry_after_ms: Some(u32::try_from(wait_ms).unwrap_or(u32::MAX)),
+                })
+            }
+        }
+    }
+}
+
+impl Session {
+    pub(super) fn append(&mut self, append: &Append) -> Result<(), Closing> {
+        let device = self.device()?;
+        let channel = self.channels.get_mut(&append.channel);
+        let channel = channel.ok_or(Closing::from(CloseCode::Malformed))?;
+        if append.batch <= channel.last_batch {
+            return Err(CloseCode::Malformed.into());
+        }
+        channel.last_batch = append.batch;
+        let workspace = Arc::clone(&channel.workspace);
+        let bytes = append.items.iter().map(|item| item.len()).sum::<usize>();
+        self.charge(append.items.len(), bytes)?;
+        if workspace.is_lost() {
+            return Err(CloseCode::Unavailable.into());
+        }
+        let mut verdicts = Verdicts::default();
+        let items = read_items(append, &mut verdicts);
+        let judge = judge_items(&self.relay, &workspace, &device, &items, &mut verdicts)?;
+        for refusal in std::mem::take(&mut verdicts.refusals) {
+            self.relay.metrics().refused(refusal.reason);
+            self.send(Refused {
+                channel: append.channel,
+                batch: append.batch,
+                item: refusal.item,
+                reason: refusal.reason,
+                chain_seq: refusal.chain_seq,
+            });
+        }
+        self.relay.queue().push(Job::Append(AppendJob {
+            workspace: Arc::clone(&workspace),
+            outbox: Arc::clone(&self.outbox),
+            batch: Some(append.batch),
+            credit_bytes: bytes,
+            verdicts,
+        }));
+        // Only now may another session give out the positions that follow.
+        drop(judge);
+        Ok(())
+    }
+
+    fn charge(&mut self, items: usize, bytes: usize) -> Result<(), Closing> {
+        let now_ms = self.relay.steady_ms();
+        self.allowance.under_way += bytes;
+        if self.allowance.under_way > 2 * self.relay.terms().credit_bytes as usize {
+            // One record may be larger than the whole credit; alone it is let pass.
+            if self.allowance.under_way > bytes {
+                return Err(CloseCode::RateLimited.into());
+            }
+        }
+        self.allowance.items.take(items, now_ms)?;
+        self.allowance.bytes.take(bytes, now_ms)
+    }
+
+    /// Gives back the credit of appends that are acknowledged.
+    pub(super) fn settle(&mut self, bytes: usize) {
+        self.allowance.under_way = self.allowance.under_way.saturating_sub(bytes);
+    }
+}
+
+/// Tells items apart; what is none is refused.
+fn read_items<'a>(append: &'a Append, verdicts: &mut Verdicts) -> Vec<(u32, LogItem<'a>)> {
+    let mut items = Vec::with_capacity(append.items.len());
+    for (index, bytes) in (0_u32..).zip(&append.items) {
+        match LogItem::decode(bytes) {
+            Ok(item) => items.push((index, item)),
+            Err(_) => verdicts.refusals.push(crate::workspace::Refusal {
+                item: index,
+                reason: RefusalReason::Malformed,
+                chain_seq: None,
+            }),
+        }
+    }
+    items
+}
+
+/// Judges items in order; entries alone are verified without the lock.
+fn judge_items<'w>(
+    relay: &Relay,
+    workspace: &'w Workspace,
+    device: &DeviceId,
+    items: &[(u32, LogItem<'_>)],
+    verdicts: &mut Verdicts,
+) -> Result<std::sync::MutexGuard<'w, Judge>, Closing> {
+    let (log, quota) = (relay.log(), relay.terms().quota_bytes);
+    let committed = workspace.published().length();
+    let mut judge = workspace.judge();
+    judge.trim(committed);
+    if items.iter().all(|(_, item)| is_entry(item)) {
+        let mut candidates = judge.expand(log, device, items, verdicts)?;
+        drop(judge);
+        verify(&mut candidates);
+        let mut judge = workspace.judge();
+        judge.place(log, candidates, quota, verdicts)?;
+        return Ok(judge);
+    }
+    // Entries may stand on a record that comes with them: all in one go, and in order.
+    for run in items.chunk_by(|(_, a), (_, b)| is_entry(a) && is_entry(b)) {
+        match run {
+            [(index, item)] if !is_entry(item) => {
+                judge.take_statement(device, *index, item, verdicts);
+            }
+            run => {
+                let mut candidates = judge.expand(log, device, run, verdicts)?;
+                verify(&mut candidates);
+                judge.place(log, candidates, quota, verdicts)?;
+            }
+        }
+    }
+    Ok(judge)
+}
+
+fn is_entry(item: &LogItem<'_>) -> bool {
+    matches!(item, LogItem::Entry(_) | LogItem::Elided(_))
+}

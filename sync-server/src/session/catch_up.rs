@@ -1,0 +1,295 @@
+//! What a session is sent of an open workspace: items from its cursor, then each commit as it comes.
+//!
+//! Invariant: `sent` is the last position that the device has, by an items frame or because the item
+//! is its own and acknowledged; frames follow each other without a gap. A receipt leaves only after
+//! the items below it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tombolo_protocol::close::CloseCode;
+use tombolo_protocol::frame::{Fetch, Fetched, Frame, Head, Received, Status};
+use tombolo_protocol::limits::ITEMS_BYTES_TARGET;
+use tombolo_protocol::receipt::Signed;
+use tombolo_protocol::status::StatusRow;
+
+use super::Session;
+use crate::fanout::{Acknowledgement, Closing, Delivery, items_frame};
+use crate::log::{Row, expand_run};
+use crate::workspace::Workspace;
+use crate::writer::Job;
+
+/// At most one status row of a device is stored in this time; later ones wait, the newest wins.
+const STATUS_STORED_EVERY_MS: u64 = 10_000;
+
+/// How a session follows a workspace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// The writer has something to do first.
+    Waiting,
+    /// The cursor is of no use; the device reconciles.
+    Unusable,
+    /// Items are read from the log.
+    Reading,
+    /// Items come with each commit.
+    Live,
+}
+
+/// One open workspace of a session.
+pub(super) struct Channel {
+    pub(super) workspace: Arc<Workspace>,
+    mode: Mode,
+    sent: u64,
+    pub(super) last_batch: u32,
+    /// Receipts whose items the device does not have yet.
+    held: VecDeque<Acknowledgement>,
+}
+
+impl Channel {
+    pub(super) fn new(workspace: Arc<Workspace>, mode: Mode, cursor: u64) -> Self {
+        Self {
+            workspace,
+            mode,
+            sent: cursor,
+            last_batch: 0,
+            held: VecDeque::new(),
+        }
+    }
+
+    /// Goes back to reading the log: the outbox had no room for all.
+    pub(super) fn fall_behind(&mut self) {
+        if self.mode == Mode::Live {
+            self.mode = Mode::Reading;
+        }
+    }
+
+    /// Takes what the device has been given; returns whether it follows what it had.
+    fn advance(&mut self, first: u64, last: u64) -> bool {
+        let follows = first == self.sent + 1;
+        if follows {
+            self.sent = last;
+        }
+        follows
+    }
+
+    fn releasable(&mut self) -> Option<Acknowledgement> {
+        let next = self.held.front()?;
+        if next.receipt.position > self.sent {
+            return None;
+        }
+        self.held.pop_front()
+    }
+}
+
+impl Session {
+    pub(super) fn deliver_one(&mut self, delivery: Delivery) -> Result<(), Closing> {
+        match delivery {
+            Delivery::Items {
+                channel,
+                first,
+                last,
+                frame,
+            } => {
+                let open = self.channels.get_mut(&channel);
+                // Whoever reads the log meets these items there.
+                if open.is_some_and(|open| open.mode != Mode::Waiting && open.advance(first, last))
+                {
+                    self.output.push(frame);
+                }
+                self.release(channel);
+                Ok(())
+            }
+            Delivery::Received {
+                channel,
+                alone,
+                acknowledgement,
+            } => {
+                self.settle(acknowledgement.credit_bytes);
+                if let Some(open) = self.channels.get_mut(&channel) {
+                    if let Some((first, last)) = alone.filter(|_| open.mode == Mode::Live) {
+                        open.advance(first, last);
+                    }
+                    open.held.push_back(acknowledgement);
+                }
+                self.release(channel);
+                Ok(())
+            }
+            Delivery::Frame(frame) => {
+                self.output.push(frame);
+                Ok(())
+            }
+            Delivery::Seeded { channel } => self.after_seed(channel),
+            Delivery::Reset { channel, statement } => self.after_reset(channel, &statement),
+        }
+    }
+
+    fn release(&mut self, row: Row) {
+        while let Some(next) = self.channels.get_mut(&row).and_then(Channel::releasable) {
+            let receipt = Signed::sign(next.receipt, self.relay.key());
+            self.send(Received {
+                channel: row,
+                first_batch: next.first_batch,
+                last_batch: next.last_batch,
+                positions: next.positions,
+                receipt: receipt.encode().into(),
+            });
+        }
+    }
+
+    /// Tells whether [`Session::read_on`] has something to do.
+    #[must_use]
+    pub fn wants_to_read(&self) -> bool {
+        self.channels
+            .values()
+            .any(|channel| channel.mode == Mode::Reading)
+    }
+
+    /// Reads the next items of one workspace that is behind, or lets it go live.
+    ///
+    /// # Errors
+    /// [`Closing`] if the log can not be read.
+    pub fn read_on(&mut self) -> Result<(), Closing> {
+        let behind = self
+            .channels
+            .iter()
+            .find(|(_, channel)| channel.mode == Mode::Reading);
+        let Some((row, channel)) = behind.map(|(row, channel)| (*row, channel)) else {
+            return Ok(());
+        };
+        let (workspace, sent) = (Arc::clone(&channel.workspace), channel.sent);
+        let mut published = workspace.published();
+        let end = published.length();
+        if published.go_live(self.outbox.id(), sent) {
+            let receipt = published.receipt(self.relay.now_ms(), [0; 32]);
+            drop(published);
+            if let Some(channel) = self.channels.get_mut(&row) {
+                channel.mode = Mode::Live;
+            }
+            self.release(row);
+            let receipt = Signed::sign(receipt, self.relay.key()).encode().into();
+            self.send(Head {
+                channel: row,
+                receipt,
+            });
+            return self.send_statuses(&workspace);
+        }
+        drop(published);
+        let items = self
+            .relay
+            .log()
+            .items(row, (sent + 1, end), ITEMS_BYTES_TARGET)?;
+        if items.is_empty() {
+            tracing::error!(position = sent + 1, "the log lacks an item below its head");
+            return Err(CloseCode::Unavailable.into());
+        }
+        let ((first, last), frame) = items_frame(row, sent + 1, items);
+        self.output.push(frame);
+        if let Some(channel) = self.channels.get_mut(&row) {
+            channel.advance(first, last);
+        }
+        self.release(row);
+        Ok(())
+    }
+
+    fn send_statuses(&mut self, workspace: &Workspace) -> Result<(), Closing> {
+        let (row, device) = (workspace.row(), self.device()?);
+        for status in self.relay.log().statuses(row, &device)? {
+            self.send(Status {
+                channel: row,
+                row: status.into(),
+            });
+        }
+        Ok(())
+    }
+
+    pub(super) fn fetch(&mut self, fetch: &Fetch) -> Result<(), Closing> {
+        let channel = self.channels.get(&fetch.channel);
+        let channel = channel.ok_or(Closing::from(CloseCode::Malformed))?;
+        let (log, row) = (self.relay.log(), channel.workspace.row());
+        let (from, to) = (fetch.from_seq.max(1), fetch.to_seq);
+        let below = log.chain_run(row, &fetch.chain, (from - 1, from - 1), ITEMS_BYTES_TARGET)?;
+        let run = log.chain_run(row, &fetch.chain, (from, to), ITEMS_BYTES_TARGET)?;
+        let prev = below.first().map(|item| item.hash);
+        let entries = expand_run(log, row, prev, &run)?;
+        self.send(Fetched {
+            channel: fetch.channel,
+            chain: fetch.chain,
+            entries: entries.iter().map(|entry| entry.encode().into()).collect(),
+        });
+        Ok(())
+    }
+
+    pub(super) fn status(&mut self, status: &Status) -> Result<(), Closing> {
+        let channel = self.channels.get(&status.channel);
+        let channel = channel.ok_or(Closing::from(CloseCode::Malformed))?;
+        let workspace = Arc::clone(&channel.workspace);
+        let proven = self.proven()?;
+        let row =
+            StatusRow::decode(&status.row).map_err(|_| Closing::from(CloseCode::Malformed))?;
+        let genuine = row.workspace == workspace.id().tag()
+            && row.device == proven.device
+            && row.verify(&proven.keys.sign).is_ok();
+        if !genuine {
+            return Err(CloseCode::Misbehaved.into());
+        }
+        let frame = Bytes::from(Frame::from(status.clone()).encode());
+        let now_ms = self.relay.steady_ms();
+        let mut published = workspace.published();
+        for (session, reader) in &published.readers {
+            if reader.live && *session != self.outbox.id() {
+                reader.outbox.push_latest(frame.clone());
+            }
+        }
+        let first = !published.statuses.contains_key(&row.device);
+        let mark = published.statuses.entry(row.device).or_default();
+        let bytes = status.row.to_vec();
+        if first || now_ms.saturating_sub(mark.stored_ms) >= STATUS_STORED_EVERY_MS {
+            mark.stored_ms = now_ms;
+            mark.waiting = None;
+            drop(published);
+            let (device, nth) = (row.device, row.nth);
+            self.relay.queue().push(Job::Status {
+                workspace,
+                device,
+                nth,
+                bytes,
+            });
+        } else {
+            mark.waiting = Some((row.nth, bytes));
+        }
+        Ok(())
+    }
+
+    pub(super) fn shut(&mut self, row: Row) -> Result<(), Closing> {
+        self.proven()?;
+        if let Some(channel) = self.channels.remove(&row) {
+            self.leave(&channel);
+        }
+        Ok(())
+    }
+
+    /// Reads a workspace no longer; a status row that still waits is stored.
+    pub(super) fn leave(&self, channel: &Channel) {
+        let workspace = &channel.workspace;
+        let mut published = workspace.published();
+        published.readers.remove(&self.outbox.id());
+        let Ok(device) = self.device() else {
+            return;
+        };
+        let waiting = published
+            .statuses
+            .remove(&device)
+            .and_then(|mark| mark.waiting);
+        drop(published);
+        if let Some((nth, bytes)) = waiting {
+            let workspace = Arc::clone(workspace);
+            self.relay.queue().push(Job::Status {
+                workspace,
+                device,
+                nth,
+                bytes,
+            });
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Hello, challenge, proof, welcome.
+//!
+//! Invariant: a challenge is drawn for one session and answered once, within 30 seconds; until then
+//! nothing is looked up for the peer but whether its device is known.
+
+use tombolo_protocol::auth::{Binding, PROTOCOL_VERSION, Transcript};
+use tombolo_protocol::close::CloseCode;
+use tombolo_protocol::frame::{Auth, Challenge, Hello, Welcome};
+use tombolo_protocol::identity::DeviceKeys;
+use tombolo_protocol::limits::CHALLENGE_MS_MAX;
+
+use super::{Proven, Session, Stage};
+use crate::fanout::Closing;
+
+/// What the connection says of the other end.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// The host that was dialled, as the request names it.
+    pub host: String,
+    /// What ties the session to its TLS connection.
+    pub binding: Binding,
+}
+
+impl Session {
+    pub(super) fn hello(&mut self, hello: Hello) -> Result<(), Closing> {
+        if !matches!(self.stage, Stage::Fresh) {
+            return Err(CloseCode::Malformed.into());
+        }
+        if hello.version != PROTOCOL_VERSION {
+            return Err(CloseCode::UnsupportedVersion.into());
+        }
+        let keys = DeviceKeys::parse(&hello.sign_public, &hello.box_public);
+        let keys = keys.map_err(|_| Closing::from(CloseCode::AuthFailed))?;
+        let nonce = self.relay.draw()?;
+        let transcript = Transcript {
+            relay: self.relay.id(),
+            host: self.peer.host.to_lowercase(),
+            device_nonce: hello.nonce,
+            relay_nonce: nonce,
+            binding: self.peer.binding,
+        };
+        let challenge = Challenge {
+            version: PROTOCOL_VERSION,
+            relay: self.relay.id(),
+            nonce,
+            tls: self.relay.terms().tls,
+            features: Vec::new(),
+        };
+        self.stage = Stage::Challenged {
+            keys,
+            hello: Box::new(hello),
+            transcript: Box::new(transcript),
+            deadline_ms: self.relay.steady_ms().saturating_add(CHALLENGE_MS_MAX),
+        };
+        self.send(challenge);
+        Ok(())
+    }
+
+    pub(super) fn auth(&mut self, auth: &Auth) -> Result<(), Closing> {
+        let stage = std::mem::replace(&mut self.stage, Stage::Fresh);
+        let Stage::Challenged {
+            keys,
+            hello,
+            transcript,
+            deadline_ms,
+        } = stage
+        else {
+            return Err(CloseCode::Malformed.into());
+        };
+        if self.relay.steady_ms() > deadline_ms {
+            return Err(CloseCode::AuthTimeout.into());
+        }
+        let proof = transcript.verify_device(&keys, &auth.proof);
+        proof.map_err(|_| Closing::from(CloseCode::AuthFailed))?;
+        let device = keys.id();
+        let token_holds = self.relay.admission().admits(hello.token.as_deref());
+        if !token_holds && !self.relay.log().knows_device(&device)? {
+            return Err(CloseCode::NotAdmitted.into());
+        }
+        let terms = self.relay.terms();
+        let welcome = Welcome {
+            proof: transcript.sign_as_relay(&keys, self.relay.key()),
+            credit_bytes: terms.credit_bytes,
+            time_ms: self.relay.now_ms(),
+            ping_ms: terms.ping_ms,
+        };
+        tracing::debug!(device = %device.short(), session = self.outbox.id().0, "a device proved its key");
+        self.stage = Stage::Proven(Box::new(Proven {
+            keys,
+            device,
+            transcript: *transcript,
+            token_holds,
+        }));
+        self.relay.arrive(device, self.outbox.id());
+        self.send(welcome);
+        Ok(())
+    }
+}

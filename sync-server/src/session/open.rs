@@ -1,0 +1,255 @@
+//! Opening a workspace: from a cursor, after a lost history, or by reconciling.
+//!
+//! Invariant: a workspace that does not exist and one that the device is no member of are answered
+//! alike, after the same look-up.
+
+use std::sync::Arc;
+
+use tombolo_protocol::close::CloseCode;
+use tombolo_protocol::frame::{ChainSummary, Ground, Open, Opened, Reconcile, Summary};
+use tombolo_protocol::hash::Digest;
+use tombolo_protocol::limits::{
+    ITEMS_BYTES_TARGET, OPEN_WORKSPACES_MAX, RECONCILE_CHAINS_PER_FRAME_MAX,
+};
+use tombolo_protocol::log::Frontier;
+use tombolo_protocol::membership::Membership;
+use tombolo_protocol::receipt::{LogReset, Receipt, Signed};
+
+use super::Session;
+use super::catch_up::{Channel, Mode};
+use crate::fanout::Closing;
+use crate::log::Row;
+use crate::workspace::Workspace;
+use crate::writer::Job;
+
+/// What a device's cursor and receipt are worth here.
+enum Claim {
+    /// Items follow from the cursor.
+    Usable,
+    /// They belong to nothing that is held here.
+    Useless,
+    /// The relay signed the receipt and can not match it.
+    Lost(Box<Receipt>),
+}
+
+impl Session {
+    pub(super) fn open(&mut self, open: &Open) -> Result<(), Closing> {
+        let device = self.device()?;
+        if !self.relay.log().may_be_member(&open.workspace, &device)? {
+            self.not_found(open.workspace);
+            return Ok(());
+        }
+        let workspace = self.relay.open(&open.workspace)?;
+        let workspace = workspace
+            .filter(|workspace| workspace.judge().view().role_of_device(&device).is_some());
+        let Some(workspace) = workspace else {
+            self.not_found(open.workspace);
+            return Ok(());
+        };
+        match self.judge_claim(&workspace, open)? {
+            Claim::Usable => self.opened(workspace, Mode::Reading, open.cursor, None),
+            Claim::Useless => self.opened(workspace, Mode::Unusable, 0, None),
+            Claim::Lost(receipt) => self.lost(workspace, receipt),
+        }
+    }
+
+    fn judge_claim(&self, workspace: &Workspace, open: &Open) -> Result<Claim, Closing> {
+        let (log, frontier) = {
+            let published = workspace.published();
+            (published.log, published.frontier.clone())
+        };
+        let receipt = open
+            .receipt
+            .as_ref()
+            .map(|bytes| self.own_receipt(workspace, bytes));
+        let reaches = open.cursor <= frontier.length();
+        Ok(match (open.log, receipt) {
+            (None, _) if open.cursor == 0 => Claim::Usable,
+            (Some(claimed), Some(Some(receipt))) if receipt.log == claimed => {
+                let matched = claimed == log
+                    && receipt.position <= frontier.length()
+                    && self.head_at(workspace, receipt.position)? == Some(receipt.head);
+                match (matched, reaches) {
+                    (true, true) => Claim::Usable,
+                    (true, false) => Claim::Useless,
+                    (false, _) => Claim::Lost(Box::new(receipt)),
+                }
+            }
+            (Some(claimed), None) if claimed == log && reaches => Claim::Usable,
+            _ => Claim::Useless,
+        })
+    }
+
+    /// Reads a receipt that this relay signed for this workspace; anything else is none.
+    fn own_receipt(&self, workspace: &Workspace, bytes: &[u8]) -> Option<Receipt> {
+        let signed = Signed::<Receipt>::decode(bytes).ok()?;
+        let receipt = signed.verify().ok()?;
+        let ours = receipt.relay == self.relay.id() && receipt.workspace == workspace.id();
+        ours.then(|| receipt.clone())
+    }
+
+    fn head_at(&self, workspace: &Workspace, position: u64) -> Result<Option<Digest>, Closing> {
+        if position == 0 {
+            let published = workspace.published();
+            return Ok(Some(
+                Frontier::new().head(&published.origin(&published.log)),
+            ));
+        }
+        Ok(self.relay.log().head_at(workspace.row(), position)?)
+    }
+
+    /// Answers with the admission that a history was lost: an old one, or one that is signed now.
+    fn lost(&mut self, workspace: Arc<Workspace>, receipt: Box<Receipt>) -> Result<(), Closing> {
+        if let Some(statement) = self.relay.log().reset(workspace.row(), &receipt.log)? {
+            return self.opened(workspace, Mode::Unusable, 0, Some(statement));
+        }
+        let new_log = self.relay.new_log_id()?;
+        self.enter_channel(&workspace, Mode::Waiting, 0)?;
+        self.relay.queue().push(Job::Reset {
+            workspace,
+            outbox: Arc::clone(&self.outbox),
+            receipt,
+            new_log,
+        });
+        Ok(())
+    }
+
+    pub(super) fn after_reset(
+        &mut self,
+        channel: Row,
+        statement: &Signed<LogReset>,
+    ) -> Result<(), Closing> {
+        let Some(channel) = self.channels.get(&channel) else {
+            return Ok(());
+        };
+        let workspace = Arc::clone(&channel.workspace);
+        self.opened(workspace, Mode::Unusable, 0, Some(statement.encode()))
+    }
+
+    pub(super) fn after_seed(&mut self, channel: Row) -> Result<(), Closing> {
+        let Some(channel) = self.channels.get(&channel) else {
+            return Ok(());
+        };
+        let workspace = Arc::clone(&channel.workspace);
+        self.opened(workspace, Mode::Reading, 0, None)
+    }
+
+    pub(super) fn opened(
+        &mut self,
+        workspace: Arc<Workspace>,
+        mode: Mode,
+        cursor: u64,
+        reset: Option<Vec<u8>>,
+    ) -> Result<(), Closing> {
+        self.enter_channel(&workspace, mode, cursor)?;
+        let published = workspace.published();
+        let receipt = published.receipt(self.relay.now_ms(), [0; 32]);
+        let log = published.log;
+        drop(published);
+        self.send(Opened {
+            workspace: workspace.id().tag(),
+            channel: workspace.row(),
+            log,
+            head: Signed::sign(receipt, self.relay.key()).encode().into(),
+            reset: reset.map(Into::into),
+            resumed: mode == Mode::Reading,
+        });
+        Ok(())
+    }
+
+    pub(super) fn enter_channel(
+        &mut self,
+        workspace: &Arc<Workspace>,
+        mode: Mode,
+        cursor: u64,
+    ) -> Result<(), Closing> {
+        let row = workspace.row();
+        if !self.channels.contains_key(&row) && self.channels.len() >= OPEN_WORKSPACES_MAX {
+            return Err(CloseCode::RateLimited.into());
+        }
+        workspace.published().enter(&self.outbox);
+        if workspace.is_lost() {
+            return Err(CloseCode::Unavailable.into());
+        }
+        let channel = Channel::new(Arc::clone(workspace), mode, cursor);
+        self.channels.insert(row, channel);
+        Ok(())
+    }
+
+    pub(super) fn reconcile(&mut self, reconcile: &Reconcile) -> Result<(), Closing> {
+        let channel = self.channels.get(&reconcile.channel);
+        let workspace = channel.map(|channel| Arc::clone(&channel.workspace));
+        let workspace = workspace.ok_or(Closing::from(CloseCode::Malformed))?;
+        if reconcile.method != 0 {
+            return Err(CloseCode::Malformed.into());
+        }
+        let tag = workspace.id().tag();
+        let summary = self.relay.log().summary(&tag)?;
+        let (row, chains) = summary.ok_or(Closing::from(CloseCode::Unavailable))?;
+        let grounds = ground(workspace.judge().membership());
+        for ground in grounds {
+            self.send(ground);
+        }
+        let frontier = row.frontier.encode();
+        let mut parts = chains.chunks(RECONCILE_CHAINS_PER_FRAME_MAX).peekable();
+        loop {
+            let part = parts.next().unwrap_or_default();
+            let more = parts.peek().is_some();
+            let chains = part.iter().map(|end| ChainSummary {
+                chain: end.chain,
+                seq: end.seq,
+                hash: short(end.hash.as_bytes()),
+                declared_at: end.declared_at,
+                declared_seq: end.declared_seq,
+            });
+            self.send(Summary {
+                channel: reconcile.channel,
+                frontier: frontier.clone().into(),
+                chains: chains.collect(),
+                more,
+            });
+            if !more {
+                break;
+            }
+        }
+        self.enter_channel(&workspace, Mode::Reading, row.frontier.length())
+    }
+}
+
+/// Packs records and attestations into frames; there is always one.
+pub(super) fn ground(membership: &Membership) -> Vec<Ground> {
+    let workspace = membership.workspace().tag();
+    let empty = || Ground {
+        workspace,
+        records: Vec::new(),
+        attestations: Vec::new(),
+        more: true,
+    };
+    let (mut frames, mut frame, mut bytes) = (Vec::new(), empty(), 0);
+    let records = membership
+        .in_order()
+        .into_iter()
+        .map(|record| (true, record.encode()));
+    let attestations = membership
+        .attestations()
+        .map(|signed| (false, signed.encode()));
+    for (is_record, part) in records.chain(attestations) {
+        if bytes > 0 && bytes + part.len() > ITEMS_BYTES_TARGET {
+            frames.push(std::mem::replace(&mut frame, empty()));
+            bytes = 0;
+        }
+        bytes += part.len();
+        if is_record {
+            frame.records.push(part.into());
+        } else {
+            frame.attestations.push(part.into());
+        }
+    }
+    frame.more = false;
+    frames.push(frame);
+    frames
+}
+
+fn short(hash: &[u8; 32]) -> [u8; 8] {
+    hash.first_chunk().copied().unwrap_or_default()
+}

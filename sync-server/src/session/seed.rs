@@ -1,0 +1,184 @@
+//! Seeds and entering: the ways into a workspace that is not open yet.
+//!
+//! Invariant: a seed is bounded, judged as a whole once its last frame is here, and changes nothing
+//! unless the session's device is a member by it.
+
+use std::sync::Arc;
+
+use tombolo_protocol::close::CloseCode;
+use tombolo_protocol::frame::{Enter, Seed};
+use tombolo_protocol::ids::WorkspaceId;
+use tombolo_protocol::receipt::{Attestation, Signed};
+use tombolo_protocol::record::Record;
+
+use super::Session;
+use super::catch_up::Mode;
+use super::open::ground;
+use crate::fanout::Closing;
+use crate::workspace::{Seeding, Verdicts, Workspace};
+use crate::writer::{AppendJob, Job};
+
+/// Bytes of one seed: the records of a workspace of some thousand devices.
+pub(super) const SEED_BYTES_MAX: usize = 16 << 20;
+
+/// A seed whose last frame is not here yet.
+pub(super) struct SeedBuffer {
+    workspace: WorkspaceId,
+    records: Vec<Record>,
+    attestations: Vec<Signed<Attestation>>,
+    bytes: usize,
+}
+
+impl Session {
+    pub(super) fn seed(&mut self, seed: Seed) -> Result<(), Closing> {
+        self.proven()?;
+        let mut buffer = self.seed.take().unwrap_or_else(|| SeedBuffer {
+            workspace: seed.workspace,
+            records: Vec::new(),
+            attestations: Vec::new(),
+            bytes: 0,
+        });
+        let more = seed.more;
+        buffer.take(&seed)?;
+        if more {
+            self.seed = Some(buffer);
+            return Ok(());
+        }
+        self.plant(buffer)
+    }
+
+    fn plant(&mut self, seed: SeedBuffer) -> Result<(), Closing> {
+        let known = self.relay.open(&seed.workspace.tag())?;
+        match known {
+            Some(workspace) if workspace.id() == seed.workspace => {
+                let judge = workspace.judge();
+                let verdicts = self.judge_seed(judge, seed)?;
+                self.planted(&workspace, verdicts)
+            }
+            Some(_) => {
+                self.not_found(seed.workspace.tag());
+                Ok(())
+            }
+            None => self.begin(seed),
+        }
+    }
+
+    /// Begins a workspace that nobody has brought here before.
+    fn begin(&mut self, seed: SeedBuffer) -> Result<(), Closing> {
+        let (relay, log) = (Arc::clone(&self.relay), self.relay.new_log_id()?);
+        let workspace = Workspace::begin(relay.id(), relay.next_row(), seed.workspace, log);
+        let judge = workspace.judge();
+        let verdicts = self.judge_seed(judge, seed)?;
+        if verdicts.is_some() && !self.proven()?.token_holds {
+            return Err(CloseCode::NotAdmitted.into());
+        }
+        let Some((judge, verdicts)) = verdicts else {
+            self.not_found(workspace.id().tag());
+            return Ok(());
+        };
+        if !relay.begin(&workspace) {
+            // Another session began it a moment ago; the device comes again and finds it.
+            return Err(CloseCode::Overloaded.into());
+        }
+        tracing::info!(workspace = %workspace.id().short(), "a workspace begins");
+        self.planted(&workspace, Some((judge, verdicts)))
+    }
+
+    fn judge_seed<'a>(
+        &self,
+        mut judge: std::sync::MutexGuard<'a, crate::workspace::Judge>,
+        seed: SeedBuffer,
+    ) -> Result<Judged<'a>, Closing> {
+        let seeding = Seeding {
+            device: self.device()?,
+            relay: self.relay.id(),
+            key: self.relay.key(),
+            now_ms: self.relay.now_ms(),
+        };
+        let mut verdicts = Verdicts::default();
+        let taken = judge.take_seed(&seeding, seed.records, seed.attestations, &mut verdicts);
+        match taken {
+            Ok(()) => Ok(Some((judge, verdicts))),
+            Err(error) => {
+                tracing::debug!(?error, "a seed was not taken");
+                Ok(None)
+            }
+        }
+    }
+
+    /// Queues what a seed brought, and opens the workspace once it is durable.
+    fn planted(&mut self, workspace: &Arc<Workspace>, judged: Judged<'_>) -> Result<(), Closing> {
+        let Some((judge, verdicts)) = judged else {
+            self.not_found(workspace.id().tag());
+            return Ok(());
+        };
+        if verdicts.items.is_empty() {
+            drop(judge);
+            return self.opened(Arc::clone(workspace), Mode::Reading, 0, None);
+        }
+        self.relay.queue().push(Job::Append(AppendJob {
+            workspace: Arc::clone(workspace),
+            outbox: Arc::clone(&self.outbox),
+            batch: None,
+            credit_bytes: 0,
+            verdicts,
+        }));
+        drop(judge);
+        self.enter_channel(workspace, Mode::Waiting, 0)
+    }
+
+    pub(super) fn enter(&mut self, enter: &Enter) -> Result<(), Closing> {
+        let frames = match self.relay.open(&enter.workspace)? {
+            Some(workspace) => self.show_ground(&workspace, enter)?,
+            None => None,
+        };
+        match frames {
+            Some(frames) => frames.into_iter().for_each(|frame| self.send(frame)),
+            None => self.not_found(enter.workspace),
+        }
+        Ok(())
+    }
+
+    fn show_ground(
+        &self,
+        workspace: &Workspace,
+        enter: &Enter,
+    ) -> Result<Option<Vec<tombolo_protocol::frame::Ground>>, Closing> {
+        let proven = self.proven()?;
+        let judge = workspace.judge();
+        let Some(invite) = judge.view().invite(&enter.invite) else {
+            return Ok(None);
+        };
+        let now_ms = self.relay.now_ms();
+        let valid = invite.is_open() && (invite.expires_ms == 0 || now_ms <= invite.expires_ms);
+        let proof = proven
+            .transcript
+            .verify_invite(&proven.keys, &invite.sign, &enter.proof);
+        Ok((valid && proof.is_ok()).then(|| ground(judge.membership())))
+    }
+}
+
+type Judged<'a> = Option<(std::sync::MutexGuard<'a, crate::workspace::Judge>, Verdicts)>;
+
+impl SeedBuffer {
+    fn take(&mut self, seed: &Seed) -> Result<(), Closing> {
+        if seed.workspace != self.workspace {
+            return Err(CloseCode::Malformed.into());
+        }
+        let parts = seed.records.iter().chain(&seed.attestations);
+        self.bytes += parts.map(|part| part.len()).sum::<usize>();
+        if self.bytes > SEED_BYTES_MAX {
+            return Err(CloseCode::RateLimited.into());
+        }
+        let malformed = |_| Closing::from(CloseCode::Malformed);
+        for record in &seed.records {
+            let record = Record::decode(record).map_err(|_| Closing::from(CloseCode::Malformed))?;
+            self.records.push(record);
+        }
+        for attestation in &seed.attestations {
+            self.attestations
+                .push(Signed::decode(attestation).map_err(malformed)?);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,212 @@
+//! One workspace in memory: what its next items are judged against, and who reads along.
+//!
+//! Two locks, never held across a wait: `judge` (members, chain ends with the tail that is not yet
+//! committed) is taken by sessions, `published` (the committed head, the readers) by the writer.
+//!
+//! Invariant: jobs are queued while `judge` is held, so the writer sees a workspace's positions in
+//! order. Once a commit failed the workspace is `lost`: nothing more of it is written, its sessions
+//! end, and it is loaded anew.
+
+mod judge;
+mod membership;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tombolo_protocol::hash::Digest;
+use tombolo_protocol::ids::{DeviceId, LogId, RelayId, WorkspaceId};
+use tombolo_protocol::log::{Frontier, LogOrigin};
+use tombolo_protocol::receipt::Receipt;
+
+pub use judge::verify;
+pub use judge::{Candidate, Judge, Refusal, Verdicts};
+pub use membership::{SeedError, Seeding};
+
+use crate::fanout::{Closing, Outbox, SessionId};
+use crate::log::{Log, LogError, Row, WorkspaceRow};
+
+/// One workspace that is in memory.
+pub struct Workspace {
+    row: Row,
+    id: WorkspaceId,
+    lost: AtomicBool,
+    judge: Mutex<Judge>,
+    published: Mutex<Published>,
+}
+
+impl Workspace {
+    /// Loads a workspace from the log.
+    ///
+    /// # Errors
+    /// [`LogError`] if the log can not be read or a record in it is damaged.
+    pub fn load(log: &dyn Log, relay: RelayId, row: WorkspaceRow) -> Result<Arc<Self>, LogError> {
+        let judge = Judge::load(log, &row)?;
+        Ok(Arc::new(Self {
+            row: row.row,
+            id: row.workspace,
+            lost: AtomicBool::new(false),
+            judge: Mutex::new(judge),
+            published: Mutex::new(Published::new(relay, &row)),
+        }))
+    }
+
+    /// Starts a workspace that is not in the log yet.
+    #[must_use]
+    pub fn begin(relay: RelayId, row: Row, workspace: WorkspaceId, log: LogId) -> Arc<Self> {
+        let row = WorkspaceRow {
+            row,
+            workspace,
+            log,
+            frontier: Frontier::new(),
+            bytes: 0,
+        };
+        Arc::new(Self {
+            row: row.row,
+            id: workspace,
+            lost: AtomicBool::new(false),
+            judge: Mutex::new(Judge::begin(&row)),
+            published: Mutex::new(Published::new(relay, &row)),
+        })
+    }
+
+    /// Returns its number here.
+    #[must_use]
+    pub fn row(&self) -> Row {
+        self.row
+    }
+
+    /// Returns its name.
+    #[must_use]
+    pub fn id(&self) -> WorkspaceId {
+        self.id
+    }
+
+    /// Tells whether a commit of it failed.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Acquire)
+    }
+
+    /// Gives it up after a failed commit and ends its sessions.
+    pub fn lose(&self, closing: Closing) {
+        self.lost.store(true, Ordering::Release);
+        for reader in self.published().readers.values() {
+            reader.outbox.close(closing);
+        }
+    }
+
+    /// Locks what items are judged against.
+    pub fn judge(&self) -> MutexGuard<'_, Judge> {
+        self.judge.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Locks what is committed.
+    pub fn published(&self) -> MutexGuard<'_, Published> {
+        self.published
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A session that has the workspace open.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    /// Where its deliveries go.
+    pub outbox: Arc<Outbox>,
+    /// Whether it takes items as they are committed; else it reads the log itself.
+    pub live: bool,
+}
+
+/// Spares the log from a device that tells its status too often.
+#[derive(Clone, Debug, Default)]
+pub struct StatusMark {
+    /// When a row was last stored, by the relay's steady clock.
+    pub stored_ms: u64,
+    /// A newer row, and which of the device's it is.
+    pub waiting: Option<(u64, Vec<u8>)>,
+}
+
+/// The committed end of a log, and who reads it.
+#[derive(Debug)]
+pub struct Published {
+    /// Who signs.
+    pub relay: RelayId,
+    /// The workspace.
+    pub workspace: WorkspaceId,
+    /// The present history.
+    pub log: LogId,
+    /// Length and Merkle roots.
+    pub frontier: Frontier,
+    /// Bytes of all items.
+    pub bytes: u64,
+    /// The sessions that have it open.
+    pub readers: BTreeMap<SessionId, Reader>,
+    /// Of each device that sent a status row: when one was last stored, and what waits since.
+    pub statuses: BTreeMap<DeviceId, StatusMark>,
+}
+
+impl Published {
+    fn new(relay: RelayId, row: &WorkspaceRow) -> Self {
+        Self {
+            relay,
+            workspace: row.workspace,
+            log: row.log,
+            frontier: row.frontier.clone(),
+            bytes: row.bytes,
+            readers: BTreeMap::new(),
+            statuses: BTreeMap::new(),
+        }
+    }
+
+    /// Returns the length of the log.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        self.frontier.length()
+    }
+
+    /// Returns what the heads of a history of this workspace are bound to.
+    #[must_use]
+    pub fn origin(&self, log: &LogId) -> LogOrigin {
+        LogOrigin::new(&self.relay, log, &self.workspace)
+    }
+
+    /// Returns the present head.
+    #[must_use]
+    pub fn head(&self) -> Digest {
+        self.frontier.head(&self.origin(&self.log))
+    }
+
+    /// Returns the present head as a statement to sign.
+    #[must_use]
+    pub fn receipt(&self, time_ms: i64, acknowledged: Digest) -> Receipt {
+        Receipt {
+            relay: self.relay,
+            workspace: self.workspace,
+            log: self.log,
+            position: self.length(),
+            head: self.head(),
+            time_ms,
+            acknowledged,
+        }
+    }
+
+    /// Notes a session that has the workspace open; it reads the log itself at first.
+    pub fn enter(&mut self, outbox: &Arc<Outbox>) {
+        let outbox = Arc::clone(outbox);
+        let reader = Reader {
+            outbox,
+            live: false,
+        };
+        self.readers.insert(reader.outbox.id(), reader);
+    }
+
+    /// Lets a session that has everything read along; returns whether it has.
+    pub fn go_live(&mut self, session: SessionId, sent: u64) -> bool {
+        let caught_up = sent >= self.length();
+        if let Some(reader) = self.readers.get_mut(&session) {
+            reader.live = caught_up;
+        }
+        caught_up
+    }
+}

@@ -1,0 +1,9 @@
+//! Stories told to a real relay over real sockets, frame by frame.
+
+mod relay {
+    pub(crate) mod client;
+    pub(crate) mod people;
+    pub(crate) mod process;
+
+    mod sync;
+}
