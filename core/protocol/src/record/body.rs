@@ -202,7 +202,7 @@ pub struct Join {
     pub invite: RecordId,
     /// Who joins.
     pub identity: IdentityLog,
-    /// By the invite's key over [`Join::claim`].
+    /// By the invite's key over `invite ‖ identity log`.
     pub invite_signature: Signature,
 }
 
