@@ -1,5 +1,5 @@
-#![no_main]
 //! An entry has one encoding.
+#![no_main]
 use libfuzzer_sys::fuzz_target;
 use tombolo_protocol::entry::Entry;
 

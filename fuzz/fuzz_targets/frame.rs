@@ -1,5 +1,5 @@
-#![no_main]
 //! A frame that reads reads again from what it writes.
+#![no_main]
 use libfuzzer_sys::fuzz_target;
 use tombolo_protocol::frame::Frame;
 

@@ -1,5 +1,5 @@
-#![no_main]
 //! An identity log has one encoding, and is judged without a panic.
+#![no_main]
 use libfuzzer_sys::fuzz_target;
 use tombolo_protocol::{
     bytes::Reader,

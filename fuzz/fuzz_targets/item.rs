@@ -1,5 +1,5 @@
-#![no_main]
 //! A short entry expands to one that shortens to the same bytes.
+#![no_main]
 use libfuzzer_sys::fuzz_target;
 use tombolo_protocol::{
     entry::Entry,

@@ -1,5 +1,5 @@
-#![no_main]
 //! Records mean the same forwards and backwards.
+#![no_main]
 use tombolo_protocol::{membership::Membership, record::Record};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {

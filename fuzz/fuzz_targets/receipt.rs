@@ -1,5 +1,5 @@
-#![no_main]
 //! What a relay signs has one encoding, and is verified without a panic.
+#![no_main]
 use libfuzzer_sys::fuzz_target;
 use tombolo_protocol::receipt::{Attestation, LogReset, Receipt, Signed, Statement};
 

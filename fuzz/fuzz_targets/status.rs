@@ -1,5 +1,5 @@
-#![no_main]
 //! A status row has one encoding.
+#![no_main]
 use libfuzzer_sys::fuzz_target;
 use tombolo_protocol::status::StatusRow;
 

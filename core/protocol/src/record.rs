@@ -7,11 +7,12 @@
 //! signature, and its parents are sorted and distinct, so one set of parents has one encoding.
 
 mod body;
+mod role;
 
 pub use body::{
-    EpochWrap, Genesis, InviteCreate, Join, PreviousEpoch, RecordBody, RelaySuccession, Role,
-    Rotation,
+    EpochWrap, Genesis, InviteCreate, Join, PreviousEpoch, RecordBody, RelaySuccession, Rotation,
 };
+pub use role::Role;
 
 use crate::bytes::{DecodeError, Reader, check_limit, put_run};
 use crate::hash::hash;

@@ -1,8 +1,7 @@
 //! The bodies of the frames: CBOR maps with integer keys.
 //!
 //! Invariant: a key keeps its number and meaning for ever; new keys are optional. Runs of bytes that
-//! are signed or stored (items, records, statements) travel as they are and are parsed by their own
-//! module.
+//! are signed or stored (items, records, statements) travel as they are; their own module parses them.
 
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};

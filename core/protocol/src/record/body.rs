@@ -1,71 +1,15 @@
-//! What records state: the bodies, their layouts, and the roles.
+//! What records state: the bodies and their layouts.
 //!
 //! Invariant: every body has one encoding; a type that this version does not judge is kept as
 //! [`RecordBody::Unsupported`] with its bytes, so its id can still be checked.
 
-use super::RecordError;
+use super::{RecordError, Role};
 use crate::bytes::{DecodeError, Reader, put_run};
 use crate::hash::Digest;
 use crate::identity::{DeviceKeys, IdentityLog};
 use crate::ids::{EpochId, RecordId, RelayId};
 use crate::keys::{SignKey, Signature, VerifyKey};
 use crate::limits::{ADDRESS_BYTES_MAX, PREVIOUS_EPOCHS_MAX, WRAPS_MAX};
-
-/// What a member may do; a greater role may all that a lesser one may.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Role {
-    /// Holds ciphertext for others, and no key.
-    Carrier = 1,
-    /// Reads.
-    Reader = 2,
-    /// Reads, and writes comments.
-    Commenter = 3,
-    /// Writes content.
-    Writer = 4,
-    /// Invites and removes, up to writers.
-    Admin = 5,
-    /// May everything, and alone makes admins.
-    Owner = 6,
-}
-
-impl Role {
-    /// Reads a role's number.
-    ///
-    /// # Errors
-    /// [`DecodeError::Unknown`] for a number without a role.
-    pub fn from_u8(value: u8) -> Result<Self, DecodeError> {
-        [
-            Self::Carrier,
-            Self::Reader,
-            Self::Commenter,
-            Self::Writer,
-            Self::Admin,
-            Self::Owner,
-        ]
-        .into_iter()
-        .find(|role| *role as u8 == value)
-        .ok_or(DecodeError::Unknown {
-            field: "role",
-            value: u64::from(value),
-        })
-    }
-
-    /// Tells whether this role may append to a stream.
-    #[must_use]
-    pub fn may_write(self, stream: crate::ids::Stream) -> bool {
-        if stream == crate::ids::Stream::COMMENTS {
-            self >= Self::Commenter
-        } else {
-            self >= Self::Writer
-        }
-    }
-
-    /// Tells whether this role is given the keys.
-    #[must_use]
-    pub fn may_read(self) -> bool {
-        self >= Self::Reader
-    }
-}
 
 /// The secret of an epoch and the blinding key, sealed to one X25519 key by HPKE (RFC 9180).
 #[derive(Clone, Debug, PartialEq, Eq)]
