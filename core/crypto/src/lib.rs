@@ -1,1 +1,39 @@
-//! All that a relay may not know.
+//! All that a relay may not know: sealing, epochs, key wraps, invite links, vaults, the store's cipher.
+//!
+//! | module | one sentence |
+//! |---|---|
+//! | [`entropy`], [`secret`] | randomness as an argument; 32 bytes that are wiped and never printed |
+//! | [`device`], [`blinding`], [`epoch`] | the secrets of a device, a user, a workspace and an epoch |
+//! | [`entry`], [`section`], [`body`] | sealing entries and small values, and what an entry's plaintext says |
+//! | [`wrap`], [`invite`] | how an epoch's secret reaches a device |
+//! | [`vault`], [`store`] | where the store's key is kept, and how values rest under it |
+//!
+//! Nothing here reads a clock or draws randomness of its own. Errors never carry secrets or plaintext.
+
+pub mod blinding;
+pub mod body;
+mod derive;
+pub mod device;
+pub mod entropy;
+pub mod entry;
+pub mod epoch;
+pub mod invite;
+mod padding;
+pub mod secret;
+pub mod section;
+pub mod store;
+pub mod vault;
+pub mod wrap;
+
+pub use blinding::BlindingKey;
+pub use body::{Body, BodyError, CHANGES_MAX, Creation, Dep};
+pub use derive::OpenError;
+pub use device::{DeviceSecrets, SecretError, UserRoot};
+pub use entropy::{Entropy, array};
+pub use entry::{EntryDraft, SealError};
+pub use epoch::{EpochKeys, EpochSecret};
+pub use invite::{InviteLink, InviteLinkError, InviteSecret};
+pub use secret::Secret32;
+pub use store::StoreCipher;
+pub use vault::{FileVault, KeyVault, MemoryVault, PassphraseVault, VaultError};
+pub use wrap::{WrapError, rotate, unwrap_epoch, wrap_epoch};
