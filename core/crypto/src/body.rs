@@ -11,7 +11,7 @@ use std::fmt;
 
 use tombolo_protocol::bytes::{DecodeError, Reader, put_varint};
 use tombolo_protocol::ids::{ChainId, Incarnation, Instance};
-use tombolo_protocol::limits::{APP_TYPE_BYTES_MAX, BODY_BYTES_MAX, DEPS_MAX};
+use tombolo_protocol::limits::{APP_TYPE_BYTES_MAX, BODY_BYTES_MAX, DEPS_MAX, POSITION_MAX};
 
 /// Changes in one body: each costs the reader an allocation, whatever its size.
 pub const CHANGES_MAX: usize = 1 << 16;
@@ -108,6 +108,7 @@ impl Body {
         check("dependencies", self.deps.len() as u64, DEPS_MAX)?;
         put_varint(&mut out, self.deps.len() as u64);
         for dep in &self.deps {
+            check_seq(dep.seq)?;
             out.extend_from_slice(dep.chain.as_bytes());
             put_varint(&mut out, dep.seq);
             out.extend_from_slice(&dep.hash_prefix);
@@ -195,13 +196,26 @@ fn read_deps(reader: &mut Reader<'_>) -> Result<Vec<Dep>, BodyError> {
     }
     let mut deps = Vec::with_capacity(count as usize);
     for _ in 0..count {
-        deps.push(Dep {
+        let dep = Dep {
             chain: ChainId::read(reader)?,
             seq: reader.varint()?,
             hash_prefix: reader.array()?,
-        });
+        };
+        check_seq(dep.seq)?;
+        deps.push(dep);
     }
     Ok(deps)
+}
+
+/// A dependency obeys the rule of an entry's own `seq`.
+fn check_seq(seq: u64) -> Result<(), DecodeError> {
+    if (1..=POSITION_MAX).contains(&seq) {
+        Ok(())
+    } else {
+        Err(DecodeError::Invalid {
+            field: "dependency",
+        })
+    }
 }
 
 fn read_changes(reader: &mut Reader<'_>) -> Result<Vec<Vec<u8>>, BodyError> {

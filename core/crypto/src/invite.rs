@@ -178,7 +178,11 @@ impl InviteLink {
         let addresses = read_addresses(&mut reader)?;
         let checkpoint = match reader.u8()? {
             0 => None,
-            1 => Some((LogId::read(&mut reader)?, reader.u64()?, reader.array()?)),
+            1 => Some((
+                LogId::read(&mut reader)?,
+                reader.position()?,
+                reader.array()?,
+            )),
             _ => {
                 return Err(DecodeError::Invalid {
                     field: "checkpoint",

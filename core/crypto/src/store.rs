@@ -9,7 +9,7 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-use crate::derive::{KeyNonce, OpenError, SALT_BYTES, TAG_BYTES, expand_secret, framed};
+use crate::derive::{KeyNonce, OpenError, SALT_BYTES, TAG_BYTES, expand_secret, framed, half, mac};
 use crate::entropy::{Entropy, array};
 use crate::secret::Secret32;
 
@@ -19,6 +19,7 @@ const CONSTANT: &[u8] = b"tombolo/v1/store-value";
 /// Seals and opens the values of one store.
 pub struct StoreCipher {
     prk: Secret32,
+    salt_key: Secret32,
 }
 
 impl StoreCipher {
@@ -31,6 +32,7 @@ impl StoreCipher {
     pub fn new(key: Secret32) -> Self {
         Self {
             prk: expand_secret(&key, "store", &[]),
+            salt_key: expand_secret(&key, "store-salt", &[]),
         }
     }
 
@@ -43,8 +45,8 @@ impl StoreCipher {
         value: &[u8],
         entropy: &mut dyn Entropy,
     ) -> Vec<u8> {
-        let salt: [u8; SALT_BYTES] = array(entropy);
         let aad = place(table, column, key);
+        let salt = self.hedged_salt(&aad, value, entropy);
         let mut out = Vec::with_capacity(SALT_BYTES + value.len() + TAG_BYTES);
         out.extend_from_slice(&salt);
         self.value_key(&salt, &aad)
@@ -69,6 +71,17 @@ impl StoreCipher {
         let aad = place(table, column, key);
         let mut plaintext = self.value_key(salt, &aad).open(&aad, sealed)?;
         Ok(std::mem::take(&mut *plaintext))
+    }
+
+    /// A salt that repeats for the same value at the same place only, whatever the entropy does: a
+    /// stuck source or a copied machine must not use one key for two values.
+    fn hedged_salt(&self, aad: &[u8], value: &[u8], entropy: &mut dyn Entropy) -> [u8; SALT_BYTES] {
+        let random: [u8; SALT_BYTES] = array(entropy);
+        half(&mac(
+            self.salt_key.as_bytes(),
+            "store-salt",
+            &[&random, aad, value],
+        ))
     }
 
     fn value_key(&self, salt: &[u8; SALT_BYTES], aad: &[u8]) -> KeyNonce {

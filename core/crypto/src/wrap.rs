@@ -16,13 +16,13 @@ use hpke::rand_core::{TryCryptoRng, TryRng};
 use hpke::{Deserializable as _, OpModeR, OpModeS, Serializable as _};
 use tombolo_protocol::hash::label_bytes;
 use tombolo_protocol::ids::{EpochId, WorkspaceId};
-use tombolo_protocol::limits::WRAPS_MAX;
+use tombolo_protocol::limits::{PREVIOUS_EPOCHS_MAX, WRAPS_MAX};
 use tombolo_protocol::record::{EpochWrap, Rotation};
 use zeroize::Zeroizing;
 
 use crate::blinding::BlindingKey;
-use crate::derive::OpenError;
-use crate::entropy::Entropy;
+use crate::derive::{OpenError, mac};
+use crate::entropy::{Entropy, array};
 use crate::epoch::{EpochKeys, EpochSecret};
 use crate::secret::Secret32;
 
@@ -45,6 +45,13 @@ pub enum WrapError {
         /// Which recipient.
         recipient: [u8; 32],
     },
+    /// An earlier secret does not fit the id it was given with.
+    WrongEpoch {
+        /// The id.
+        epoch: EpochId,
+    },
+    /// The source of randomness gave the secret of an earlier epoch again: it is broken.
+    RepeatedSecret,
     /// More recipients or previous epochs than one record may carry.
     TooMany {
         /// How many.
@@ -59,6 +66,16 @@ impl fmt::Display for WrapError {
         match self {
             Self::WeakKey { .. } => f.write_str("a recipient's public key is weak"),
             Self::TwoKeys { .. } => f.write_str("a recipient is named with two keys"),
+            Self::WrongEpoch { epoch } => {
+                write!(
+                    f,
+                    "the secret given for epoch {} is another's",
+                    epoch.short()
+                )
+            }
+            Self::RepeatedSecret => {
+                f.write_str("the source of randomness repeats itself; keys can not be renewed")
+            }
             Self::TooMany { count, limit } => {
                 write!(
                     f,
@@ -131,10 +148,12 @@ pub fn unwrap_epoch(
 /// Begins a new epoch: draws its secret, wraps it to the recipients (id and X25519 key), and seals
 /// the secrets of the epochs it follows.
 ///
-/// A recipient that is named twice with the same key gets one wrap.
+/// A recipient that is named twice with the same key gets one wrap; an epoch that is named twice is
+/// followed once.
 ///
 /// # Errors
-/// [`WrapError`] if a key is weak, a recipient has two keys, or a count is over its limit.
+/// [`WrapError`] if a key is weak, a recipient has two keys, a secret is not its epoch's or comes
+/// again, or a count is over its limit.
 pub fn rotate(
     workspace: &WorkspaceId,
     recipients: &[([u8; 32], [u8; 32])],
@@ -143,10 +162,13 @@ pub fn rotate(
     entropy: &mut dyn Entropy,
 ) -> Result<(EpochSecret, Rotation), WrapError> {
     let recipients = sorted(recipients)?;
-    check_count(recipients.len())?;
-    check_count(previous.len())?;
+    check_count(recipients.len(), WRAPS_MAX)?;
+    let previous = checked_previous(workspace, previous)?;
     let secret = EpochSecret::generate(entropy);
     let keys = EpochKeys::derive(workspace, &secret);
+    if previous.contains_key(&keys.epoch()) {
+        return Err(WrapError::RepeatedSecret);
+    }
     let info = info(workspace, &keys.epoch());
     let mut wraps = Vec::with_capacity(recipients.len());
     for (recipient, box_public) in recipients {
@@ -177,12 +199,24 @@ fn sorted(recipients: &[([u8; 32], [u8; 32])]) -> Result<BTreeMap<[u8; 32], [u8;
     Ok(sorted)
 }
 
-fn check_count(count: usize) -> Result<(), WrapError> {
-    if count > WRAPS_MAX {
-        return Err(WrapError::TooMany {
-            count,
-            limit: WRAPS_MAX,
-        });
+/// A wrong secret would be found by its readers only, when nobody can mend the record.
+fn checked_previous<'a>(
+    workspace: &WorkspaceId,
+    previous: &[(EpochId, &'a EpochSecret)],
+) -> Result<BTreeMap<EpochId, &'a EpochSecret>, WrapError> {
+    let sorted: BTreeMap<_, _> = previous.iter().copied().collect();
+    check_count(sorted.len(), PREVIOUS_EPOCHS_MAX)?;
+    for (epoch, secret) in &sorted {
+        if EpochKeys::derive(workspace, secret).epoch() != *epoch {
+            return Err(WrapError::WrongEpoch { epoch: *epoch });
+        }
+    }
+    Ok(sorted)
+}
+
+fn check_count(count: usize, limit: usize) -> Result<(), WrapError> {
+    if count > limit {
+        return Err(WrapError::TooMany { count, limit });
     }
     Ok(())
 }
@@ -215,7 +249,7 @@ fn seal_wrap(
             info,
             plaintext.as_slice(),
             &recipient,
-            &mut Draw(entropy),
+            &mut Hedged { entropy, secret },
         )
         .map_err(|_| weak)?;
     Ok(EpochWrap {
@@ -225,24 +259,44 @@ fn seal_wrap(
     })
 }
 
-/// Lends [`Entropy`] to the HPKE crate.
-struct Draw<'a>(&'a mut dyn Entropy);
+/// Lends [`Entropy`] to the HPKE crate, hedged with the secret that is wrapped: who can guess the
+/// randomness, but does not hold the secret, can not guess the ephemeral key.
+struct Hedged<'a> {
+    entropy: &'a mut dyn Entropy,
+    secret: &'a EpochSecret,
+}
 
-impl TryRng for Draw<'_> {
+impl Hedged<'_> {
+    fn block(&mut self) -> Zeroizing<[u8; 32]> {
+        let random: Zeroizing<[u8; 32]> = Zeroizing::new(array(self.entropy));
+        let key = self.secret.as_bytes();
+        Zeroizing::new(mac(key, "wrap-entropy", &[random.as_slice()]))
+    }
+}
+
+impl TryRng for Hedged<'_> {
     type Error = Infallible;
 
     fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        Ok(u32::from_le_bytes(crate::entropy::array(self.0)))
+        let mut bytes = [0; 4];
+        self.try_fill_bytes(&mut bytes)?;
+        Ok(u32::from_le_bytes(bytes))
     }
 
     fn try_next_u64(&mut self) -> Result<u64, Infallible> {
-        Ok(u64::from_le_bytes(crate::entropy::array(self.0)))
+        let mut bytes = [0; 8];
+        self.try_fill_bytes(&mut bytes)?;
+        Ok(u64::from_le_bytes(bytes))
     }
 
     fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
-        self.0.fill(bytes);
+        for chunk in bytes.chunks_mut(32) {
+            for (to, from) in chunk.iter_mut().zip(self.block().iter()) {
+                *to = *from;
+            }
+        }
         Ok(())
     }
 }
 
-impl TryCryptoRng for Draw<'_> {}
+impl TryCryptoRng for Hedged<'_> {}

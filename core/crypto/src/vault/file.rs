@@ -70,21 +70,42 @@ pub(super) fn read_private(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, Va
     Ok(Some(bytes))
 }
 
-/// Creates a key file and waits until it and its name are on disk.
+/// Puts a whole key file in place and waits until it and its name are on disk.
+///
+/// The bytes are written beside it and linked: a power cut leaves no file or a whole one, and an
+/// existing file is never replaced.
 pub(super) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), VaultError> {
-    let mut file = match create_private(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            return Err(VaultError::Occupied {
-                path: Some(path.to_owned()),
-            });
-        }
-        Err(error) => return Err(io_error(path, &error)),
-    };
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(format!(".{}.new", std::process::id()));
+    let beside = PathBuf::from(beside);
+    remove_if_there(&beside)?;
+    let placed = place_linked(path, &beside, bytes);
+    remove_if_there(&beside)?;
+    placed?;
+    sync_folder(path)
+}
+
+fn place_linked(path: &Path, beside: &Path, bytes: &[u8]) -> Result<(), VaultError> {
+    let mut file = create_private(beside).map_err(|error| io_error(beside, &error))?;
     file.write_all(bytes)
         .and_then(|()| file.sync_all())
-        .map_err(|error| io_error(path, &error))?;
-    sync_folder(path)
+        .map_err(|error| io_error(beside, &error))?;
+    std::fs::hard_link(beside, path).map_err(|error| {
+        if error.kind() == ErrorKind::AlreadyExists {
+            VaultError::Occupied {
+                path: Some(path.to_owned()),
+            }
+        } else {
+            io_error(path, &error)
+        }
+    })
+}
+
+fn remove_if_there(path: &Path) -> Result<(), VaultError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(io_error(path, &error)),
+        _ => Ok(()),
+    }
 }
 
 fn create_private(path: &Path) -> io::Result<File> {

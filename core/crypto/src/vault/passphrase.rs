@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use super::file::{read_private, write_private};
 use super::{KeyVault, VaultError};
-use crate::derive::KeyNonce;
+use crate::derive::{KeyNonce, half, mac};
 use crate::entropy::{Entropy, array};
 use crate::secret::Secret32;
 
@@ -55,6 +55,14 @@ impl PassphraseVault {
         }
     }
 
+    /// A salt that differs for each key, even if the source of randomness is stuck: one passphrase
+    /// must not seal two keys under one AEAD key.
+    fn hedged_salt(&self, key: &Secret32) -> [u8; SALT_BYTES] {
+        let mut entropy = self.entropy.lock().unwrap_or_else(PoisonError::into_inner);
+        let random: [u8; SALT_BYTES] = array(&mut **entropy);
+        half(&mac(key.as_bytes(), "vault-salt", &[&random]))
+    }
+
     fn open(&self, bytes: &[u8]) -> Result<Secret32, VaultError> {
         let damaged = || VaultError::Damaged {
             path: self.path.clone(),
@@ -90,15 +98,11 @@ impl KeyVault for PassphraseVault {
         if self.load()?.is_some_and(|held| held == *key) {
             return Ok(());
         }
-        let salt = {
-            let mut entropy = self.entropy.lock().unwrap_or_else(PoisonError::into_inner);
-            array(&mut **entropy)
-        };
         let cost = Cost {
             memory_kib: MEMORY_KIB,
             passes: PASSES,
             lanes: LANES,
-            salt,
+            salt: self.hedged_salt(key),
         };
         let mut out = cost.encode();
         let aad = out.clone();
