@@ -260,11 +260,15 @@ impl OpenDocument {
         DOCUMENT_BYTES_BASE + applied.saturating_mul(DOCUMENT_BYTES_FACTOR)
     }
 
-    /// Encodes the whole document and loads the result, to see that both work.
-    pub(super) fn encode_and_reload(&self) -> Result<(), ApplyReason> {
+    /// Encodes the whole document and loads the result, to see that both work; this walks the
+    /// document, so it belongs where nobody waits.
+    ///
+    /// # Errors
+    /// [`ApplyReason`] if the document cannot be encoded or what it encodes to does not load.
+    pub fn verify(&self) -> Result<(), ApplyReason> {
         match &self.0 {
-            Inner::Automerge(document) => document.encode_and_reload(),
-            Inner::Yrs(document) => document.encode_and_reload(),
+            Inner::Automerge(document) => document.verify(),
+            Inner::Yrs(document) => document.verify(),
         }
     }
 

@@ -208,11 +208,11 @@ impl AutomergeDocument {
         }
         let mut decoded = Vec::with_capacity(changes.len());
         for (index, change) in changes.iter().enumerate() {
-            let change = decode(change).map_err(|reason| ApplyError {
+            let at = |reason| ApplyError {
                 index: Some(index),
                 reason,
-            })?;
-            decoded.push(change);
+            };
+            decoded.push(decode(change).map_err(at)?);
         }
         let mut log = PatchLog::new(mode == PatchMode::On);
         let document = &mut self.document;
@@ -241,7 +241,7 @@ impl AutomergeDocument {
         }
     }
 
-    pub(super) fn encode_and_reload(&self) -> Result<(), ApplyReason> {
+    pub(super) fn verify(&self) -> Result<(), ApplyReason> {
         guarded(|| {
             let bytes = self.document.save();
             Automerge::load(&bytes)

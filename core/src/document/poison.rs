@@ -31,7 +31,7 @@ pub fn trial(crdt: Crdt, bytes: &[u8], actor: Option<Actor>) -> Result<(), Poiso
     document
         .apply(&[ForeignChange { bytes, actor }], PatchMode::Off)
         .map_err(|error| Poison(error.reason))?;
-    document.encode_and_reload().map_err(Poison)
+    document.verify().map_err(Poison)
 }
 
 /// Runs a library call, turning a panic into a reason.

@@ -2,6 +2,7 @@
 
 mod conformance;
 mod hostile;
+mod speed;
 
 use super::*;
 
@@ -96,4 +97,17 @@ fn exchange(a: &mut Writer, b: &mut Writer) {
     b.receive(&from_a);
     assert_eq!(a.value(), b.value());
     assert_eq!(a.document.version(), b.document.version());
+}
+
+/// A small generator, so that a failing run repeats.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % n.max(1)
+    }
 }

@@ -4,30 +4,30 @@
 //! counts UTF-16. A change is one update in the v1 encoding. Yrs cannot roll a transaction back, so
 //! a failed edit that had begun to write is undone by rebuilding the document without it.
 
+mod apply;
 mod patches;
 mod reader;
+mod rebuild;
 mod scan;
 mod session;
 mod value;
+mod waiting;
 
 use std::sync::Arc;
 
 pub use ::yrs::TransactionMut;
-use ::yrs::updates::decoder::Decode;
-use ::yrs::updates::encoder::{Encode, Encoder, EncoderV1};
 use ::yrs::{
-    ClientID, DeepObservable, Doc, IdSet, MapRef, OffsetKind, Options, ReadTxn, StateVector,
-    Transact, Update,
+    ClientID, DeepObservable, Doc, MapRef, OffsetKind, Options, ReadTxn, StateVector, Transact,
 };
 
 use self::session::YrsSession;
 pub(super) use self::value::YrsView;
+use self::waiting::Waiting;
 use super::poison::guarded;
-use super::text::may_hold_pairs;
 use super::view::{Inner as ViewInner, View};
 use super::{
-    Actor, ApplyError, ApplyReason, DEPTH_MAX, DocumentError, EditError, Edited, ForeignChange,
-    LocalChange, MapEdit, Patch, PatchMode, Version,
+    Actor, DocumentError, EditError, Edited, ForeignChange, LocalChange, MapEdit, PatchMode,
+    Version,
 };
 
 pub(super) struct YrsDocument {
@@ -39,8 +39,7 @@ pub(super) struct YrsDocument {
     pairs: bool,
     /// How deep containers may nest at most; a walk makes it exact when it grows too far.
     depth_bound: usize,
-    /// How deep the containers nest that wait for changes they depend on.
-    pending_nesting: usize,
+    waiting: Waiting,
     applied_bytes: usize,
 }
 
@@ -50,6 +49,9 @@ impl YrsDocument {
         let mut options = Options::with_guid_and_client_id(guid, ClientID::new(actor.client_id()));
         options.offset_kind = OffsetKind::Utf16;
         options.cleanup_formatting = false;
+        // What was collected when a change arrives would decide what a malicious one does; and
+        // older versions can be read.
+        options.skip_gc = true;
         let document = Doc::with_options(options);
         let root = document.get_or_insert_map(ROOT_NAME);
         Self {
@@ -59,7 +61,7 @@ impl YrsDocument {
             damaged: false,
             pairs: false,
             depth_bound: 0,
-            pending_nesting: 0,
+            waiting: Waiting::default(),
             applied_bytes: 0,
         }
     }
@@ -86,7 +88,7 @@ impl YrsDocument {
     }
 
     pub(super) fn set_actor(&mut self, actor: Actor) -> Result<(), EditError> {
-        if self.damaged || self.document.transact().has_missing_updates() {
+        if self.damaged {
             return Err(EditError::ReloadRequired);
         }
         let bytes = self
@@ -104,9 +106,12 @@ impl YrsDocument {
         self.applied_bytes
     }
 
-    /// The canonical form of a snapshot: clients and ranges in order, fixed-width numbers.
+    /// The canonical form of a snapshot, empty for a damaged document: clients and ranges in order, fixed-width numbers.
     pub(super) fn version(&self) -> Version {
-        let snapshot = self.document.transact().snapshot();
+        let Ok(transaction) = self.document.try_transact() else {
+            return Version(Vec::new());
+        };
+        let snapshot = transaction.snapshot();
         let clocks = clocks(&snapshot.state_map);
         let mut deleted: Vec<_> = snapshot
             .delete_set
@@ -158,20 +163,6 @@ impl YrsDocument {
         Ok(edited)
     }
 
-    /// Runs the native escape hatch, whose work is scanned afterwards for its depth.
-    pub(super) fn native<R>(
-        &mut self,
-        mode: PatchMode,
-        closure: impl FnOnce(&mut TransactionMut<'_>) -> Result<R, EditError>,
-    ) -> Result<Edited<R>, EditError> {
-        let edited = self.transact(mode, closure)?;
-        if let Some(change) = &edited.change {
-            self.pairs = self.pairs || may_hold_pairs(&change.bytes);
-            self.depth_bound += scan::check(&change.bytes).map_or(DEPTH_MAX, |shape| shape.nesting);
-        }
-        Ok(edited)
-    }
-
     fn transact<R>(
         &mut self,
         mode: PatchMode,
@@ -201,6 +192,8 @@ impl YrsDocument {
         let bytes = transaction
             .has_changes()
             .then(|| transaction.encode_update_v1());
+        let clock = transaction.store().get_local_state();
+        self.waiting.own(self.actor.client_id(), clock);
         if guarded(|| drop(transaction)).is_err() {
             self.damaged = true;
             return Err(EditError::ReloadRequired);
@@ -214,169 +207,6 @@ impl YrsDocument {
             change: bytes.map(|bytes| LocalChange { bytes }),
             patches: patches::take(&collected),
         })
-    }
-
-    pub(super) fn apply(
-        &mut self,
-        changes: &[ForeignChange<'_>],
-        mode: PatchMode,
-    ) -> Result<Vec<Patch>, ApplyError> {
-        if self.damaged {
-            return Err(ApplyError {
-                index: None,
-                reason: ApplyReason::ReloadRequired,
-            });
-        }
-        let mut decoded = Vec::with_capacity(changes.len());
-        let mut nesting = 0;
-        for (index, change) in changes.iter().enumerate() {
-            let (update, depth) = decode(change).map_err(|reason| ApplyError {
-                index: Some(index),
-                reason,
-            })?;
-            decoded.push(update);
-            nesting += depth;
-        }
-        if self.depth_bound + nesting > DEPTH_BOUND_MAX {
-            self.depth_bound = self.deepest() + self.pending_nesting;
-        }
-        if self.depth_bound + nesting > DEPTH_BOUND_MAX {
-            return self.apply_halves(changes, mode);
-        }
-        let collected = self.observe(mode);
-        let applied = self.integrate(decoded);
-        self.unobserve(mode);
-        let index = (changes.len() == 1).then_some(0);
-        if let Err(reason) = applied.and_then(|()| self.bound_depth(nesting)) {
-            self.damaged = true;
-            return Err(ApplyError { index, reason });
-        }
-        for change in changes {
-            self.pairs = self.pairs || may_hold_pairs(change.bytes);
-            self.applied_bytes = self.applied_bytes.saturating_add(change.bytes.len());
-        }
-        Ok(patches::take(&collected))
-    }
-
-    /// Applies a batch that nests much in two parts, so that its depth is measured in between.
-    fn apply_halves(
-        &mut self,
-        changes: &[ForeignChange<'_>],
-        mode: PatchMode,
-    ) -> Result<Vec<Patch>, ApplyError> {
-        let (first, second) = changes.split_at(changes.len() / 2);
-        if first.is_empty() {
-            return Err(ApplyError {
-                index: Some(0),
-                reason: ApplyReason::TooDeep,
-            });
-        }
-        let mut patches = self.apply(first, mode)?;
-        let later = self.apply(second, mode).map_err(|error| {
-            // The first part stays applied, which the caller was not told.
-            self.damaged = true;
-            ApplyError {
-                index: error.index.map(|index| index + first.len()),
-                reason: error.reason,
-            }
-        })?;
-        patches.extend(later);
-        Ok(patches)
-    }
-
-    fn integrate(&mut self, updates: Vec<Update>) -> Result<(), ApplyReason> {
-        let document = self.document.clone();
-        guarded(|| {
-            let mut transaction = document.transact_mut();
-            for update in updates {
-                transaction
-                    .apply_update(update)
-                    .map_err(|_| ApplyReason::Refused)?;
-            }
-            Ok(())
-        })?
-    }
-
-    /// Accounts for containers that just came; walks the document when they may nest too deep.
-    fn bound_depth(&mut self, nesting: usize) -> Result<(), ApplyReason> {
-        if nesting == 0 && self.pending_nesting == 0 {
-            return Ok(());
-        }
-        let waiting = self.document.transact().has_missing_updates();
-        self.pending_nesting = if waiting {
-            self.pending_nesting + nesting
-        } else {
-            0
-        };
-        self.depth_bound += nesting;
-        if self.depth_bound <= DEPTH_MAX {
-            return Ok(());
-        }
-        let deepest = self.deepest();
-        self.depth_bound = deepest + self.pending_nesting;
-        if deepest > DEPTH_MAX {
-            Err(ApplyReason::TooDeep)
-        } else {
-            Ok(())
-        }
-    }
-
-    fn deepest(&self) -> usize {
-        value::deepest(&self.document.transact())
-    }
-
-    pub(super) fn encode_and_reload(&self) -> Result<(), ApplyReason> {
-        guarded(|| {
-            let bytes = self
-                .document
-                .transact()
-                .encode_state_as_update_v1(&StateVector::default());
-            let mut reloaded = Self::new(self.actor);
-            let update = Update::decode_v1(&bytes).map_err(|_| ApplyReason::Refused)?;
-            reloaded.integrate(vec![update])
-        })?
-    }
-
-    /// Takes back what an open transaction did.
-    fn undo(&mut self, transaction: TransactionMut<'_>) {
-        if !transaction.has_changes() {
-            return;
-        }
-        let before = transaction.before_state().clone();
-        let kept = guarded(|| {
-            let mut encoder = EncoderV1::new();
-            transaction.encode_state_as_update(&StateVector::default(), &mut encoder);
-            let mut deleted: IdSet = transaction.snapshot().delete_set;
-            deleted.diff_with(transaction.delete_set());
-            let limit = |client| before.get(&ClientID::new(client));
-            scan::truncated(&encoder.to_vec(), limit, &deleted.encode_v1())
-        });
-        let waiting = transaction.has_missing_updates();
-        let closed = guarded(|| drop(transaction));
-        match (kept, closed) {
-            (Ok(Ok(bytes)), Ok(())) if !waiting => {
-                let rebuilt = self.rebuild(self.actor, &bytes);
-                self.damaged = rebuilt.is_err()
-                    || clocks(&self.document.transact().state_vector()) != clocks(&before);
-            }
-            _ => self.damaged = true,
-        }
-    }
-
-    /// Replaces the document by one that an encoded state makes.
-    fn rebuild(&mut self, actor: Actor, state: &[u8]) -> Result<(), EditError> {
-        let mut rebuilt = Self::new(actor);
-        let update = guarded(|| Update::decode_v1(state));
-        let integrated = match update {
-            Ok(Ok(update)) => rebuilt.integrate(vec![update]),
-            _ => Err(ApplyReason::Refused),
-        };
-        if integrated.is_err() || rebuilt.document.transact().has_missing_updates() {
-            self.damaged = true;
-            return Err(EditError::ReloadRequired);
-        }
-        (self.document, self.root, self.actor) = (rebuilt.document, rebuilt.root, actor);
-        Ok(())
     }
 
     fn observe(&self, mode: PatchMode) -> patches::Collected {
@@ -408,22 +238,6 @@ fn clocks(state: &StateVector) -> Vec<(u64, u32)> {
     clocks
 }
 
-/// Scans, decodes and checks one foreign change; says how deep its own containers nest.
-fn decode(change: &ForeignChange<'_>) -> Result<(Update, usize), ApplyReason> {
-    let shape = scan::check(change.bytes)?;
-    if let Some(actor) = change.actor
-        && shape
-            .clients
-            .iter()
-            .any(|client| *client != actor.client_id())
-    {
-        return Err(ApplyReason::ActorMismatch);
-    }
-    let update =
-        guarded(|| Update::decode_v1(change.bytes))?.map_err(|_| ApplyReason::Malformed)?;
-    Ok((update, shape.nesting))
-}
-
 /// The root type that holds the common model.
 const ROOT_NAME: &str = "root";
 
@@ -432,7 +246,3 @@ const OBSERVER: &str = "patches";
 
 /// Updates per transaction when loading: yrs gets slow in transactions of very many blocks.
 const LOAD_BATCH: usize = 2048;
-
-/// How deep containers may nest before the depth is measured; the library recurses this deep when
-/// it deletes, at well under 1 KiB of stack a level.
-const DEPTH_BOUND_MAX: usize = 1000;

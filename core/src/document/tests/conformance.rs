@@ -23,6 +23,7 @@ on_both! {
     a_new_instance_writes_under_its_own_actor,
     deep_values_are_written_in_one_go,
     keys_that_look_like_tags_are_ordinary_keys,
+    random_edits_converge_and_observers_follow,
 }
 
 fn every_scalar_comes_back_as_it_was_put(crdt: Crdt) {
@@ -356,7 +357,7 @@ fn a_failed_edit_leaves_no_trace(crdt: Crdt) {
 /// Edits, encodes and reloads, and hands the change to another document.
 fn goes_on(writer: &mut Writer) {
     writer.edit(|root| root.text("t")?.push_str(" and more"));
-    writer.document.encode_and_reload().unwrap();
+    writer.document.verify().unwrap();
     assert_eq!(reload(writer).read().to_value().unwrap(), writer.value());
     let mut reader = Writer::new(writer.document.crdt(), 77);
     reader.receive(&writer.changes);
@@ -446,7 +447,7 @@ fn nesting_is_bounded(crdt: Crdt) {
         EditError::TooDeep
     );
     assert!(!writer.document.is_reload_required());
-    writer.document.encode_and_reload().unwrap();
+    writer.document.verify().unwrap();
 }
 
 fn a_change_has_a_largest_size(crdt: Crdt) {
@@ -538,3 +539,104 @@ fn keys_that_look_like_tags_are_ordinary_keys(crdt: Crdt) {
     );
 }
 
+fn random_edit(random: &mut Random, root: &mut MapEdit<'_>) -> Result<(), EditError> {
+    let strings = [
+        "a",
+        "bc",
+        "e\u{301}",
+        "\u{1F9A5}",
+        "\u{1F468}\u{200D}\u{1F469}",
+    ];
+    match random.below(10) {
+        0..3 => {
+            let mut text = root.text("text")?;
+            let units: Vec<_> = text.read()?.chars().map(char::len_utf16).collect();
+            let from = random.below(units.len() + 1);
+            let to = (from + random.below(4)).min(units.len());
+            let (index, removed) = (units[..from].iter().sum(), units[from..to].iter().sum());
+            text.splice(index, removed, strings[random.below(strings.len())])
+        }
+        3 => root.put(["k", "l", "m"][random.below(3)], random.below(9) as i64),
+        4 => root.delete(["k", "l", "m"][random.below(3)]).map(drop),
+        5 => root.counter("n")?.increment(random.below(9) as i64 - 4),
+        6 => {
+            let mut list = root.list("list")?;
+            let index = random.below(list.len() + 1);
+            let mut map = list.insert_map(index)?;
+            map.put("n", random.below(9) as i64)?;
+            map.text("t")?
+                .push_str(strings[random.below(strings.len())])
+        }
+        7 => {
+            let mut list = root.list("list")?;
+            let index = random.below(list.len());
+            if list.is_empty() {
+                Ok(())
+            } else {
+                list.delete(index)
+            }
+        }
+        8 => {
+            let mut list = root.list("list")?;
+            let index = random.below(list.len());
+            if list.is_empty() {
+                Ok(())
+            } else {
+                list.map(index)?.text("t")?.splice(0, 0, "z")
+            }
+        }
+        _ => root
+            .map("map")?
+            .map("in")?
+            .put("x", Value::List(vec![1.into(), "y".into()])),
+    }
+}
+
+fn random_edits_converge_and_observers_follow(crdt: Crdt) {
+    for seed in 0..20 {
+        let mut random = Random(seed);
+        let mut writers = [
+            Writer::new(crdt, 1),
+            Writer::new(crdt, 2),
+            Writer::new(crdt, 3),
+        ];
+        writers[0].edit(|root| {
+            root.text("text")?;
+            root.list("list")?;
+            root.counter("n")?;
+            root.map("map")?.map("in").map(drop)
+        });
+        let genesis = writers[0].changes.clone();
+        writers[1].receive(&genesis);
+        writers[2].receive(&genesis);
+        for _ in 0..60 {
+            let index = random.below(3);
+            if random.below(5) == 0 {
+                let from = writers[random.below(3)].changes.clone();
+                writers[index].receive(&from);
+            } else {
+                writers[index].edit(|root| random_edit(&mut random, root));
+            }
+        }
+        let all: Vec<_> = writers
+            .iter()
+            .flat_map(|writer| writer.changes.clone())
+            .collect();
+        for writer in &mut writers {
+            writer.receive(&all);
+        }
+        assert_eq!(writers[0].value(), writers[1].value(), "seed {seed}");
+        assert_eq!(writers[1].value(), writers[2].value(), "seed {seed}");
+        assert_eq!(
+            writers[0].document.version(),
+            writers[2].document.version(),
+            "seed {seed}"
+        );
+        let reloaded = reload(&writers[0]);
+        assert_eq!(
+            reloaded.read().to_value().unwrap(),
+            writers[0].value(),
+            "seed {seed}"
+        );
+    }
+}

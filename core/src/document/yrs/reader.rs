@@ -2,9 +2,10 @@
 //!
 //! What the common model and rich text need is accepted: deleted, string, binary, embed, format,
 //! `Any` and shared types, and blocks that stand for collected ones. JSON blocks (which the library
-//! misreads), subdocuments and weak links are refused.
+//! misreads), gaps, subdocuments and weak links are refused.
 
 use crate::document::ApplyReason;
+use crate::document::text::may_hold_pairs;
 
 /// What a block is, as far as safety goes.
 pub(super) struct Block {
@@ -13,6 +14,9 @@ pub(super) struct Block {
     /// The block that says where this one lies: its parent, or a neighbour.
     pub(super) near: Option<(u64, u32)>,
     pub(super) near_is_parent: bool,
+    pub(super) right_origin: Option<(u64, u32)>,
+    /// Whether it is a string that holds a surrogate pair.
+    pub(super) holds_pairs: bool,
 }
 
 pub(super) struct Reader<'b> {
@@ -57,13 +61,15 @@ impl<'b> Reader<'b> {
 
     pub(super) fn block(&mut self, client: u64, clock: u32) -> Result<Block, ApplyReason> {
         let info = self.byte()?;
-        if info == GC || info == SKIP {
+        if info == GC {
             let len = self.nonzero()?;
             return Ok(Block {
                 len,
                 is_container: false,
                 near: None,
                 near_is_parent: false,
+                right_origin: None,
+                holds_pairs: false,
             });
         }
         let origin = (info & HAS_ORIGIN != 0)
@@ -85,12 +91,18 @@ impl<'b> Reader<'b> {
             }
         }
         let content = info & CONTENT;
+        let start = self.bytes;
         let len = self.content(content)?;
+        let read = start
+            .get(..start.len() - self.bytes.len())
+            .unwrap_or_default();
         Ok(Block {
             len,
             is_container: content == TYPE,
             near,
             near_is_parent,
+            right_origin,
+            holds_pairs: content == STRING && may_hold_pairs(read),
         })
     }
 
@@ -247,7 +259,6 @@ const EMBED: u8 = 5;
 const FORMAT: u8 = 6;
 const TYPE: u8 = 7;
 const ANY: u8 = 8;
-const SKIP: u8 = 10;
 
 const ARRAY: u8 = 0;
 const MAP: u8 = 1;

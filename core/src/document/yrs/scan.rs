@@ -12,10 +12,14 @@ use crate::document::{ApplyReason, CHANGE_BYTES_MAX, DEPTH_MAX};
 
 /// What a scan found.
 pub(super) struct Shape {
-    /// The clients that contribute blocks.
-    pub(super) clients: Vec<u64>,
+    /// The clocks each contributing client goes through: from, and up to but not including.
+    pub(super) sections: BTreeMap<u64, (u32, u32)>,
+    /// How far each client must be known before the update can be integrated.
+    pub(super) needs: BTreeMap<u64, u32>,
     /// How deep the update's containers nest in each other.
     pub(super) nesting: usize,
+    /// The strings that hold surrogate pairs, which must lie in texts.
+    pub(super) strings: Vec<(u64, u32)>,
 }
 
 /// Accepts an update whose structure is sound.
@@ -24,50 +28,85 @@ pub(super) fn check(bytes: &[u8]) -> Result<Shape, ApplyReason> {
         return Err(ApplyReason::TooLarge);
     }
     let mut reader = Reader::new(bytes);
-    let sections = reader.count()?;
-    let mut clients = Vec::new();
+    let mut shape = Shape {
+        sections: BTreeMap::new(),
+        needs: BTreeMap::new(),
+        nesting: 0,
+        strings: Vec::new(),
+    };
     let mut nesting = Nesting::default();
-    for _ in 0..sections {
-        let blocks = reader.count()?;
-        let client = reader.client()?;
-        if blocks == 0 || clients.contains(&client) {
-            return Err(ApplyReason::Malformed);
-        }
-        let mut clock = reader.number()?;
-        for _ in 0..blocks {
-            let block = reader.block(client, clock)?;
-            let end = u64::from(clock) + u64::from(block.len);
-            nesting.add(client, clock, block)?;
-            clock = u32::try_from(end)
-                .ok()
-                .filter(|end| *end <= CLOCK_MAX)
-                .ok_or(ApplyReason::Malformed)?;
-        }
-        clients.push(client);
+    for _ in 0..reader.count()? {
+        section(&mut reader, &mut shape, &mut nesting)?;
     }
-    deletions(&mut reader)?;
+    deletions(&mut reader, &mut shape)?;
     if !reader.is_empty() {
         return Err(ApplyReason::Malformed);
     }
-    Ok(Shape {
-        clients,
-        nesting: nesting.deepest()?,
-    })
+    shape.nesting = nesting.deepest()?;
+    shape.settle_needs();
+    Ok(shape)
 }
 
-fn deletions(reader: &mut Reader<'_>) -> Result<(), ApplyReason> {
-    let clients = reader.count()?;
-    for _ in 0..clients {
-        reader.client()?;
-        let ranges = reader.count()?;
-        for _ in 0..ranges {
+fn section(
+    reader: &mut Reader<'_>,
+    shape: &mut Shape,
+    nesting: &mut Nesting,
+) -> Result<(), ApplyReason> {
+    let blocks = reader.count()?;
+    let client = reader.client()?;
+    if blocks == 0 {
+        return Err(ApplyReason::Malformed);
+    }
+    let first = reader.number()?;
+    let mut clock = first;
+    for _ in 0..blocks {
+        let block = reader.block(client, clock)?;
+        for (client, clock) in block.near.into_iter().chain(block.right_origin) {
+            shape.need(client, clock.saturating_add(1));
+        }
+        if block.holds_pairs {
+            shape.strings.push((client, clock));
+        }
+        let end = clock.checked_add(block.len).filter(|end| *end <= CLOCK_MAX);
+        nesting.add(client, clock, block)?;
+        clock = end.ok_or(ApplyReason::Malformed)?;
+    }
+    match shape.sections.insert(client, (first, clock)) {
+        None => Ok(()),
+        Some(_) => Err(ApplyReason::Malformed),
+    }
+}
+
+fn deletions(reader: &mut Reader<'_>, shape: &mut Shape) -> Result<(), ApplyReason> {
+    for _ in 0..reader.count()? {
+        let client = reader.client()?;
+        for _ in 0..reader.count()? {
             let (clock, len) = (reader.number()?, reader.number()?);
-            if len == 0 || u64::from(clock) + u64::from(len) > u64::from(CLOCK_MAX) {
-                return Err(ApplyReason::Malformed);
-            }
+            let end = clock
+                .checked_add(len)
+                .filter(|end| len > 0 && *end <= CLOCK_MAX);
+            shape.need(client, end.ok_or(ApplyReason::Malformed)?);
         }
     }
     Ok(())
+}
+
+impl Shape {
+    fn need(&mut self, client: u64, clock: u32) {
+        let need = self.needs.entry(client).or_default();
+        *need = clock.max(*need);
+    }
+
+    /// Leaves out what the update brings itself, and adds that its sections leave no gap.
+    fn settle_needs(&mut self) {
+        for (client, (first, end)) in &self.sections {
+            let need = self.needs.entry(*client).or_default();
+            if *need <= *end {
+                *need = *first;
+            }
+        }
+        self.needs.retain(|_, need| *need > 0);
+    }
 }
 
 /// Rewrites the blocks of an update without those from `limit` of their client on, and with other

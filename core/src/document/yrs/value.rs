@@ -10,7 +10,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use ::yrs::branch::{Branch, BranchPtr};
-use ::yrs::{Any, Array, ArrayRef, GetString, Map, MapRef, Number, Out, ReadTxn, Transaction};
+use ::yrs::types::text::YChange;
+use ::yrs::{Any, Array, GetString, Map, MapRef, Number, Out, ReadTxn, Text, TextRef, Transaction};
 
 use crate::document::{DEPTH_MAX, PathStep, ReadError, Value};
 
@@ -220,12 +221,12 @@ pub(super) fn deepest<T: ReadTxn>(transaction: &T) -> usize {
                 .iter(transaction)
                 .filter_map(|(_, out)| Some((branch(&out)?, depth + 1))),
         );
-        let elements = ArrayRef::from(branch_ptr);
-        open.extend(
-            elements
-                .iter(transaction)
-                .filter_map(|out| Some((branch(&out)?, depth + 1))),
-        );
+        // The list iterator does not end on a string with surrogate pairs; the text's does.
+        let elements = TextRef::from(branch_ptr).diff(transaction, YChange::identity);
+        let containers = elements
+            .iter()
+            .filter_map(|element| branch(&element.insert));
+        open.extend(containers.map(|container| (container, depth + 1)));
     }
     deepest
 }
