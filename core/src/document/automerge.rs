@@ -142,18 +142,12 @@ impl AutomergeDocument {
             .document
             .transaction_log_patches(log)
             .map_err(|_| EditError::Library)?;
-        let outcome = guarded(|| closure(&mut transaction));
+        let outcome = guarded(|| closure(&mut transaction)).unwrap_or(Err(EditError::Panicked));
         let result = match outcome {
-            Ok(Ok(result)) => result,
-            Ok(Err(error)) => {
-                let undone = guarded(|| transaction.rollback());
-                self.damaged = undone.is_err();
+            Ok(result) => result,
+            Err(error) => {
+                self.damaged = guarded(|| transaction.rollback()).is_err();
                 return Err(error);
-            }
-            Err(_) => {
-                let undone = guarded(|| transaction.rollback());
-                self.damaged = undone.is_err();
-                return Err(EditError::Panicked);
             }
         };
         let options = CommitOptions::default().with_time(wall_ms.div_euclid(1000));
@@ -178,10 +172,10 @@ impl AutomergeDocument {
         mode: PatchMode,
         mut log: PatchLog,
     ) -> Result<Edited<R>, EditError> {
-        let change = self
-            .document
-            .get_last_local_change()
-            .ok_or(EditError::Library)?;
+        let Some(change) = self.document.get_last_local_change() else {
+            self.damaged = true;
+            return Err(EditError::ReloadRequired);
+        };
         let bytes = change.raw_bytes().to_vec();
         self.applied_bytes = self.applied_bytes.saturating_add(bytes.len());
         let patches = match mode {
@@ -214,31 +208,34 @@ impl AutomergeDocument {
             };
             decoded.push(decode(change).map_err(at)?);
         }
+        let patches = self.integrate(decoded, mode).map_err(|reason| {
+            self.damaged = true;
+            let index = (changes.len() == 1).then_some(0);
+            ApplyError { index, reason }
+        })?;
+        for change in changes {
+            self.pairs = self.pairs || may_hold_pairs(change.bytes);
+            self.applied_bytes = self.applied_bytes.saturating_add(change.bytes.len());
+        }
+        Ok(patches)
+    }
+
+    fn integrate(
+        &mut self,
+        changes: Vec<Change>,
+        mode: PatchMode,
+    ) -> Result<Vec<Patch>, ApplyReason> {
         let mut log = PatchLog::new(mode == PatchMode::On);
         let document = &mut self.document;
-        let index = (changes.len() == 1).then_some(0);
-        let patches = guarded(|| {
+        guarded(|| {
             document
-                .apply_changes_log_patches(decoded, &mut log)
+                .apply_changes_log_patches(changes, &mut log)
                 .map_err(|_| ApplyReason::Refused)?;
             Ok(match mode {
                 PatchMode::On => patches::from_log(document, &mut log),
                 PatchMode::Off => Vec::new(),
             })
-        });
-        match patches {
-            Ok(Ok(patches)) => {
-                for change in changes {
-                    self.pairs = self.pairs || may_hold_pairs(change.bytes);
-                    self.applied_bytes = self.applied_bytes.saturating_add(change.bytes.len());
-                }
-                Ok(patches)
-            }
-            Ok(Err(reason)) | Err(reason) => {
-                self.damaged = true;
-                Err(ApplyError { index, reason })
-            }
-        }
+        })?
     }
 
     pub(super) fn verify(&self) -> Result<(), ApplyReason> {

@@ -22,14 +22,14 @@ impl View<'_> {
     /// # Errors
     /// [`ReadError`].
     pub fn get(&self, key: &str) -> Result<Option<Value>, ReadError> {
-        self.get_path(&[PathStep::Key(key.to_owned())])
+        self.at(&[PathStep::Key(key.to_owned())])
     }
 
     /// Returns what is at a path, with all it contains.
     ///
     /// # Errors
     /// [`ReadError`].
-    pub fn get_path(&self, path: &[PathStep]) -> Result<Option<Value>, ReadError> {
+    pub fn at(&self, path: &[PathStep]) -> Result<Option<Value>, ReadError> {
         match &self.0 {
             Inner::Automerge(view) => view.at(path),
             Inner::Yrs(view) => view.at(path),
@@ -66,7 +66,7 @@ impl View<'_> {
     /// [`ReadError`].
     pub fn to_value(&self) -> Result<Value, ReadError> {
         Ok(self
-            .get_path(&[])?
+            .at(&[])?
             .unwrap_or_else(|| Value::Map(Default::default())))
     }
 }

@@ -189,6 +189,19 @@ impl YrsDocument {
                 return Err(error);
             }
         };
+        let change = self.commit(transaction)?;
+        self.unobserve(mode);
+        Ok(Edited {
+            result,
+            change,
+            patches: patches::take(&collected),
+        })
+    }
+
+    fn commit(
+        &mut self,
+        transaction: TransactionMut<'_>,
+    ) -> Result<Option<LocalChange>, EditError> {
         let bytes = transaction
             .has_changes()
             .then(|| transaction.encode_update_v1());
@@ -198,15 +211,9 @@ impl YrsDocument {
             self.damaged = true;
             return Err(EditError::ReloadRequired);
         }
-        self.unobserve(mode);
-        self.applied_bytes = self
-            .applied_bytes
-            .saturating_add(bytes.as_ref().map_or(0, Vec::len));
-        Ok(Edited {
-            result,
-            change: bytes.map(|bytes| LocalChange { bytes }),
-            patches: patches::take(&collected),
-        })
+        let written = bytes.as_ref().map_or(0, Vec::len);
+        self.applied_bytes = self.applied_bytes.saturating_add(written);
+        Ok(bytes.map(|bytes| LocalChange { bytes }))
     }
 
     fn observe(&self, mode: PatchMode) -> patches::Collected {

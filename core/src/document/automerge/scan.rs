@@ -243,8 +243,9 @@ const COLUMNS_MAX: usize = 64;
 /// Operation counters are 32 bits in the library's memory.
 const OP_COUNTER_MAX: u64 = u32::MAX as u64;
 
-/// Operations a change may announce whatever its size: deleting a long text takes few bytes.
-const OPS_FREE_MAX: u64 = 1 << 20;
+/// Operations a change may announce whatever its size: deleting a long text takes few bytes. An
+/// edit deletes no more than this within its budget.
+const OPS_FREE_MAX: u64 = 2 << 20;
 
 /// A value's metadata is its length times 16 plus its type, so sums run higher than items.
 const METADATA_FACTOR: u64 = 32;

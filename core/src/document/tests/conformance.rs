@@ -126,11 +126,8 @@ fn a_nested_document_is_edited_read_and_reloaded(crdt: Crdt) {
     );
     let view = writer.document.read();
     let path = ["a".into(), "b".into(), 0.into(), "title".into()];
-    assert_eq!(
-        view.get_path(&path).unwrap(),
-        Some(Value::Text("reefs".into()))
-    );
-    assert_eq!(view.get_path(&["a".into(), 0.into()]).unwrap(), None);
+    assert_eq!(view.at(&path).unwrap(), Some(Value::Text("reefs".into())));
+    assert_eq!(view.at(&["a".into(), 0.into()]).unwrap(), None);
     assert_eq!(view.keys().unwrap(), ["a"]);
     drop(view);
     let reloaded = reload(&writer);

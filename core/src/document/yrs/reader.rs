@@ -78,18 +78,11 @@ impl<'b> Reader<'b> {
         let right_origin = (info & HAS_RIGHT_ORIGIN != 0)
             .then(|| self.id(client, clock))
             .transpose()?;
-        let mut near = origin.or(right_origin);
-        let near_is_parent = near.is_none();
-        if near.is_none() {
-            match self.number()? {
-                0 => near = Some(self.id(client, clock)?),
-                1 => self.string()?,
-                _ => return Err(ApplyReason::Malformed),
-            }
-            if info & HAS_PARENT_SUB != 0 {
-                self.string()?;
-            }
-        }
+        let neighbour = origin.or(right_origin);
+        let near = match neighbour {
+            Some(_) => neighbour,
+            None => self.parent(info, client, clock)?,
+        };
         let content = info & CONTENT;
         let start = self.bytes;
         let len = self.content(content)?;
@@ -100,10 +93,28 @@ impl<'b> Reader<'b> {
             len,
             is_container: content == TYPE,
             near,
-            near_is_parent,
+            near_is_parent: neighbour.is_none(),
             right_origin,
             holds_pairs: content == STRING && may_hold_pairs(read),
         })
+    }
+
+    /// Reads what a block without neighbours lies in; a root type is no block.
+    fn parent(
+        &mut self,
+        info: u8,
+        client: u64,
+        clock: u32,
+    ) -> Result<Option<(u64, u32)>, ApplyReason> {
+        let parent = match self.number()? {
+            0 => Some(self.id(client, clock)?),
+            1 => self.string().map(|()| None)?,
+            _ => return Err(ApplyReason::Malformed),
+        };
+        if info & HAS_PARENT_SUB != 0 {
+            self.string()?;
+        }
+        Ok(parent)
     }
 
     /// Reads a reference, which only points at what was there before.
