@@ -5,5 +5,10 @@ mod relay {
     pub(crate) mod people;
     pub(crate) mod process;
 
+    mod handshake;
+    mod history;
+    mod joining;
+    mod operation;
+    mod refusals;
     mod sync;
 }

@@ -98,6 +98,23 @@ impl Client {
         transcript
     }
 
+    /// Sends what the relay may hang up on.
+    pub(crate) async fn send_and_forget(&mut self, message: Message) {
+        if let Err(error) = self.socket.send(message).await {
+            println!("the relay hung up: {error}");
+        }
+    }
+
+    /// Waits until the relay has hung up, in whatever way.
+    pub(crate) async fn ended(&mut self) {
+        loop {
+            let message = tokio::time::timeout(PATIENCE, self.socket.next()).await;
+            if !matches!(message.expect("the relay does not hang up"), Some(Ok(_))) {
+                return;
+            }
+        }
+    }
+
     pub(crate) async fn send(&mut self, frame: impl Into<Frame>) {
         self.send_raw(Message::Binary(frame.into().encode().into()))
             .await;
@@ -237,6 +254,24 @@ impl Client {
         match self.frame().await {
             Frame::Items(items) => positions(items).collect(),
             other => panic!("expected Items, got {other:?}"),
+        }
+    }
+
+    /// The next run of items, by its first and last position; `None` once the socket is cut.
+    pub(crate) async fn items_until_cut(&mut self) -> Option<(u64, u64)> {
+        loop {
+            let message = tokio::time::timeout(PATIENCE, self.socket.next()).await;
+            let Some(Ok(message)) = message.expect("the relay does not hang up") else {
+                return None;
+            };
+            if let Message::Binary(bytes) = message
+                && let Frame::Items(items) = Frame::decode(&bytes).unwrap()
+            {
+                return Some((
+                    items.first_position,
+                    items.first_position + items.items.len() as u64 - 1,
+                ));
+            }
         }
     }
 

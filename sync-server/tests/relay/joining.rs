@@ -1,0 +1,183 @@
+//! Invites, and what is told to those who hold none.
+
+use tempfile::tempdir;
+use tombolo_protocol::frame::{Frame, NotFound};
+use tombolo_protocol::ids::{RelayId, WorkspaceTag};
+use tombolo_protocol::keys::SignKey;
+use tombolo_protocol::receipt::{Attestation, Signed};
+use tombolo_protocol::record::{Record, Role};
+
+use super::client::Client;
+use super::people::{Person, found, invite, join, workspace};
+use super::process::RelayProcess;
+use super::sync::island;
+
+async fn expect_not_found(client: &mut Client, workspace: WorkspaceTag) {
+    assert_eq!(
+        client.frame().await,
+        Frame::NotFound(NotFound { workspace })
+    );
+}
+
+/// Alice's workspace with one invite.
+async fn with_invite(
+    relay: &RelayProcess,
+    alice: &Person,
+    counting: Option<RelayId>,
+    uses: u32,
+    expires_ms: i64,
+) -> (Client, Vec<Record>, SignKey) {
+    let mut at_alice = Client::dial(relay.address, alice).await;
+    let mut ground = found(alice, 1);
+    let counting = counting.or(at_alice.relay).unwrap();
+    let (offer, key) = invite(&ground, alice, counting, Role::Writer, uses, expires_ms);
+    ground.push(offer);
+    at_alice.seeded(&ground).await;
+    (at_alice, ground, key)
+}
+
+#[tokio::test]
+async fn a_stranger_is_told_the_same_of_a_workspace_that_exists_and_one_that_does_not() {
+    let folder = tempdir().unwrap();
+    let relay = RelayProcess::start(folder.path());
+    let (alice, mallory) = (Person::new(1), Person::new(9));
+    let (_alice, ground, key) = with_invite(&relay, &alice, None, 1, 0).await;
+    let (there, nowhere) = (workspace(&ground).tag(), WorkspaceTag::from_bytes([8; 16]));
+    let offer = ground[2].id();
+    let mut stranger = Client::dial(relay.address, &mallory).await;
+    for tag in [there, nowhere] {
+        stranger.open(tag, None, 0, None).await;
+        expect_not_found(&mut stranger, tag).await;
+        // An invite that is none, one with a key that is not its, one of another workspace.
+        stranger.enter(&mallory, tag, ground[0].id(), &key).await;
+        expect_not_found(&mut stranger, tag).await;
+        stranger
+            .enter(&mallory, tag, offer, &SignKey::from_seed(&[1; 32]))
+            .await;
+        expect_not_found(&mut stranger, tag).await;
+    }
+    stranger.enter(&mallory, nowhere, offer, &key).await;
+    expect_not_found(&mut stranger, nowhere).await;
+    // Whoever knows the records is no member by it.
+    stranger.seed(&ground).await;
+    expect_not_found(&mut stranger, there).await;
+}
+
+#[tokio::test]
+async fn an_invite_for_one_use_admits_one_device_and_says_so_in_an_attestation() {
+    let folder = tempdir().unwrap();
+    let relay = RelayProcess::start(folder.path());
+    let (alice, bob, carol) = (Person::new(1), Person::new(2), Person::new(3));
+    let (mut at_alice, ground, key) = with_invite(&relay, &alice, None, 1, 0).await;
+    let offer = ground[2].id();
+    let joining = |who: &Person| [ground.clone(), vec![join(&ground, who, offer, &key)]].concat();
+
+    let mut at_bob = Client::dial(relay.address, &bob).await;
+    at_bob.seeded(&joining(&bob)).await;
+    let shown = at_alice.items().await;
+    let [(4, _), (5, attestation)] = shown.as_slice() else {
+        panic!("a Join and its attestation were expected, not {shown:?}");
+    };
+    let attestation = Signed::<Attestation>::decode(&attestation[1..]).unwrap();
+    assert_eq!(attestation.verify().unwrap().nth, 1);
+
+    let mut at_carol = Client::dial(relay.address, &carol).await;
+    at_carol
+        .enter(&carol, workspace(&ground).tag(), offer, &key)
+        .await;
+    expect_not_found(&mut at_carol, workspace(&ground).tag()).await;
+    at_carol.seed(&joining(&carol)).await;
+    expect_not_found(&mut at_carol, workspace(&ground).tag()).await;
+    // Bob's Join again changes nothing and is no second use.
+    at_bob.seeded(&joining(&bob)).await;
+    assert!(at_alice.frame_soon().await.is_none());
+}
+
+#[tokio::test]
+async fn an_invite_ends_by_the_clock_of_the_relay_that_counts_it_and_no_other_counts() {
+    let folder = tempdir().unwrap();
+    let relay = RelayProcess::start(folder.path());
+    let (alice, bob) = (Person::new(1), Person::new(2));
+    let mut at_bob = Client::dial(relay.address, &bob).await;
+
+    let (_alice, ground, key) = with_invite(&relay, &alice, None, 0, 1_000).await;
+    let late = [
+        ground.clone(),
+        vec![join(&ground, &bob, ground[2].id(), &key)],
+    ]
+    .concat();
+    at_bob
+        .enter(&bob, workspace(&ground).tag(), ground[2].id(), &key)
+        .await;
+    expect_not_found(&mut at_bob, workspace(&ground).tag()).await;
+    at_bob.seed(&late).await;
+    expect_not_found(&mut at_bob, workspace(&ground).tag()).await;
+
+    let other = RelayId::from_bytes(SignKey::from_seed(&[4; 32]).public());
+    let mut elsewhere = found(&alice, 7);
+    let (offer, key) = invite(&elsewhere, &alice, other, Role::Writer, 0, 0);
+    elsewhere.push(offer);
+    let mut at_alice = Client::dial(relay.address, &alice).await;
+    at_alice.seeded(&elsewhere).await;
+    let foreign = [
+        elsewhere.clone(),
+        vec![join(&elsewhere, &bob, elsewhere[2].id(), &key)],
+    ]
+    .concat();
+    at_bob.seed(&foreign).await;
+    expect_not_found(&mut at_bob, workspace(&elsewhere).tag()).await;
+}
+
+#[tokio::test]
+async fn many_may_join_by_one_invite_and_each_use_is_counted() {
+    let folder = tempdir().unwrap();
+    let relay = RelayProcess::start(folder.path());
+    let alice = Person::new(1);
+    let (_alice, mut ground, key) = with_invite(&relay, &alice, None, 0, 0).await;
+    let offer = ground[2].id();
+    for n in 2..6 {
+        let who = Person::new(n);
+        let mut client = Client::dial(relay.address, &who).await;
+        client
+            .enter(&who, workspace(&ground).tag(), offer, &key)
+            .await;
+        let shown = client.ground().await;
+        assert_eq!(shown.records.len(), ground.len());
+        let uses = shown.attestations.iter().map(|bytes| {
+            Signed::<Attestation>::decode(bytes)
+                .unwrap()
+                .verify()
+                .unwrap()
+                .nth
+        });
+        assert_eq!(uses.max().unwrap_or(0), u32::from(n) - 2);
+        ground.push(join(&ground, &who, offer, &key));
+        client.seeded(&ground).await;
+    }
+}
+
+#[tokio::test]
+async fn a_reader_reads_and_is_refused_when_it_writes() {
+    let folder = tempdir().unwrap();
+    let relay = RelayProcess::start(folder.path());
+    let (alice, bob) = (Person::new(1), Person::new(2));
+    let (mut at_alice, mut at_bob, ground, channel) =
+        island(&relay, &alice, &bob, Role::Reader).await;
+    use tombolo_protocol::frame::RefusalReason;
+    use tombolo_protocol::ids::Stream;
+    let mut theirs = super::people::Pen::new(&bob, &ground, 1, Stream::CONTENT);
+    at_bob
+        .append(channel, 1, vec![theirs.item(b"mine now")])
+        .await;
+    assert_eq!(at_bob.refused().await.reason, RefusalReason::RoleDenied);
+    assert!(at_bob.received().await.0.positions.is_empty());
+    // Nor may it carry what somebody else wrote.
+    let mut mine = super::people::Pen::new(&alice, &ground, 1, Stream::CONTENT);
+    let item = mine.item(b"by alice");
+    at_bob.append(channel, 2, vec![item.clone()]).await;
+    assert_eq!(at_bob.refused().await.reason, RefusalReason::RoleDenied);
+    at_bob.received().await;
+    at_alice.append(channel, 1, vec![item.clone()]).await;
+    at_alice.received().await;
+    assert_eq!(at_bob.items().await, [(6, item)]);
+}
