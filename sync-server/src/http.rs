@@ -48,6 +48,18 @@ pub struct Service {
     pub alive: mpsc::Sender<()>,
 }
 
+impl Service {
+    /// Puts together what the routes share.
+    #[must_use]
+    pub fn new(relay: Arc<Relay>, patience: Patience, alive: mpsc::Sender<()>) -> Self {
+        Self {
+            relay,
+            patience,
+            alive,
+        }
+    }
+}
+
 /// What is known of one connection.
 #[derive(Clone)]
 struct Connection {

@@ -15,7 +15,7 @@ const COMMIT_BUCKETS_US: [u64; 10] = [
     250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 100_000, 500_000, 2_500_000,
 ];
 
-const FRAME_TYPES: [(u8, &str); 21] = [
+const FRAME_TYPES: [(u8, &str); 22] = [
     (1, "hello"),
     (2, "challenge"),
     (3, "auth"),
@@ -37,8 +37,8 @@ const FRAME_TYPES: [(u8, &str); 21] = [
     (31, "fetched"),
     (35, "reconcile"),
     (36, "summary"),
+    (40, "status"),
 ];
-const STATUS_FRAME: (u8, &str) = (40, "status");
 const REFUSALS: [(RefusalReason, &str); 13] = [
     (RefusalReason::Malformed, "malformed"),
     (RefusalReason::BadSignature, "bad_signature"),
@@ -53,6 +53,21 @@ const REFUSALS: [(RefusalReason, &str); 13] = [
     (RefusalReason::QuotaExceeded, "quota_exceeded"),
     (RefusalReason::MembershipRegression, "membership_regression"),
     (RefusalReason::EpochMismatch, "epoch_mismatch"),
+];
+const SCALARS: [(&str, &str, &str); 9] = [
+    ("sessions", "gauge", "Sessions that are open."),
+    ("sessions_total", "counter", "Sessions that began."),
+    ("closes_total", "counter", "Sessions the relay ended."),
+    ("received_bytes_total", "counter", "Bytes of frames in."),
+    ("sent_bytes_total", "counter", "Bytes of frames out."),
+    ("items_appended_total", "counter", "Items that are durable."),
+    ("stored_bytes_total", "counter", "Bytes of those items."),
+    (
+        "fan_out_bytes_total",
+        "counter",
+        "Bytes queued for readers.",
+    ),
+    ("commits_failed_total", "counter", "Commits that failed."),
 ];
 const FRAME_NUMBERS: usize = 64;
 
@@ -169,67 +184,11 @@ impl Metrics {
     #[must_use]
     pub fn to_prometheus(&self) -> String {
         let mut out = String::new();
-        scalar(
-            &mut out,
-            "sessions",
-            "gauge",
-            "Sessions that are open.",
-            &self.sessions,
-        );
-        scalar(
-            &mut out,
-            "sessions_total",
-            "counter",
-            "Sessions that began.",
-            &self.sessions_total,
-        );
-        scalar(
-            &mut out,
-            "closes_total",
-            "counter",
-            "Sessions the relay ended.",
-            &self.closes,
-        );
-        scalar(
-            &mut out,
-            "received_bytes_total",
-            "counter",
-            "Bytes of frames in.",
-            &self.bytes_in,
-        );
-        scalar(
-            &mut out,
-            "sent_bytes_total",
-            "counter",
-            "Bytes of frames out.",
-            &self.bytes_out,
-        );
-        let frames = "Frames by direction and type.";
-        heading(&mut out, "frames_total", "counter", frames);
-        for (direction, counters) in [("in", &self.frames_in), ("out", &self.frames_out)] {
-            for (number, name) in FRAME_TYPES.iter().chain([&STATUS_FRAME]) {
-                let value = counters
-                    .get(usize::from(*number))
-                    .map_or(0, |c| c.load(Relaxed));
-                let labels = format!("{{direction=\"{direction}\",type=\"{name}\"}}");
-                line(&mut out, "frames_total", &labels, value);
-            }
+        for ((name, kind, help), value) in SCALARS.iter().zip(self.scalars()) {
+            heading(&mut out, name, kind, help);
+            line(&mut out, name, "", value.load(Relaxed));
         }
-        let appended = &self.items_appended;
-        scalar(
-            &mut out,
-            "items_appended_total",
-            "counter",
-            "Items that are durable.",
-            appended,
-        );
-        scalar(
-            &mut out,
-            "stored_bytes_total",
-            "counter",
-            "Bytes of those.",
-            &self.item_bytes,
-        );
+        self.write_frames(&mut out);
         heading(
             &mut out,
             "refused_total",
@@ -237,23 +196,43 @@ impl Metrics {
             "Items that were not taken.",
         );
         for ((_, name), counter) in REFUSALS.iter().zip(&self.refused) {
-            line(
-                &mut out,
-                "refused_total",
-                &format!("{{reason=\"{name}\"}}"),
-                counter.load(Relaxed),
-            );
+            let labels = format!("{{reason=\"{name}\"}}");
+            line(&mut out, "refused_total", &labels, counter.load(Relaxed));
         }
-        let fan_out = &self.fan_out_bytes;
-        scalar(
-            &mut out,
-            "fan_out_bytes_total",
-            "counter",
-            "Bytes queued for readers.",
-            fan_out,
-        );
         self.write_commits(&mut out);
         out
+    }
+
+    /// The counters of [`SCALARS`], in its order.
+    fn scalars(&self) -> [&AtomicU64; SCALARS.len()] {
+        [
+            &self.sessions,
+            &self.sessions_total,
+            &self.closes,
+            &self.bytes_in,
+            &self.bytes_out,
+            &self.items_appended,
+            &self.item_bytes,
+            &self.fan_out_bytes,
+            &self.commits_failed,
+        ]
+    }
+
+    fn write_frames(&self, out: &mut String) {
+        heading(
+            out,
+            "frames_total",
+            "counter",
+            "Frames by direction and type.",
+        );
+        for (direction, counters) in [("in", &self.frames_in), ("out", &self.frames_out)] {
+            for (number, name) in FRAME_TYPES {
+                let counter = counters.get(usize::from(number));
+                let value = counter.map_or(0, |counter| counter.load(Relaxed));
+                let labels = format!("{{direction=\"{direction}\",type=\"{name}\"}}");
+                line(out, "frames_total", &labels, value);
+            }
+        }
     }
 
     fn write_commits(&self, out: &mut String) {
@@ -279,14 +258,6 @@ impl Metrics {
         let seconds = self.commit_us.load(Relaxed) as f64 / 1e6;
         line(out, "commit_seconds_sum", "", seconds);
         line(out, "commit_seconds_count", "", below);
-        let failed = &self.commits_failed;
-        scalar(
-            out,
-            "commits_failed_total",
-            "counter",
-            "Commits that failed.",
-            failed,
-        );
     }
 }
 
@@ -295,11 +266,6 @@ fn count(counters: &[AtomicU64; FRAME_NUMBERS], frame: &[u8]) {
     if let Some(counter) = counters.get(number) {
         counter.fetch_add(1, Relaxed);
     }
-}
-
-fn scalar(out: &mut String, name: &str, kind: &str, help: &str, value: &AtomicU64) {
-    heading(out, name, kind, help);
-    line(out, name, "", value.load(Relaxed));
 }
 
 fn heading(out: &mut String, name: &str, kind: &str, help: &str) {

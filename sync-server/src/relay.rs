@@ -266,8 +266,10 @@ impl Relay {
         self.next_row.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Drops a workspace whose commit failed, to be loaded anew.
-    pub fn forget(&self, workspace: &Arc<Workspace>) {
+    /// Gives up a workspace whose memory is no longer what the log will be: its sessions end, and it
+    /// is loaded anew.
+    pub fn lose(&self, workspace: &Arc<Workspace>) {
+        workspace.lose(CloseCode::Unavailable.into());
         let mut registry = lock(&self.workspaces);
         let tag = workspace.id().tag();
         if registry

@@ -2,14 +2,16 @@
 //!
 //! Invariant: one relay a folder; what was acknowledged is committed before it ends.
 
+mod folder;
+mod system;
+
 use std::fmt;
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Read as _, Write as _};
+use std::fs::File;
+use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::net::{TcpListener, TcpStream};
@@ -19,16 +21,16 @@ use tombolo_protocol::auth::Binding;
 use tombolo_protocol::close::CloseCode;
 use tombolo_protocol::frame::TlsMode;
 use tombolo_protocol::ids::RelayId;
-use tombolo_protocol::keys::SignKey;
 
 use crate::config::{Config, TlsChoice};
 use crate::fanout::Closing;
 use crate::http::{self, Service};
 use crate::log::LogError;
 use crate::log::sqlite::SqliteLog;
-use crate::relay::{NoEntropy, Relay, Surroundings};
+use crate::relay::Relay;
 use crate::tls::{self, TlsError};
 use crate::writer;
+use system::System;
 
 /// Drained sessions come back spread over this time.
 const RETURN_SPREAD_MS: u32 = 5_000;
@@ -141,34 +143,24 @@ pub async fn serve(
     config: Config,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<Serving, StartError> {
-    let lock = lock_folder(&config.data)?;
-    let key = load_key(&config.data)?;
+    let lock = folder::lock(&config.data)?;
+    let key = folder::load_key(&config.data)?;
     let log = SqliteLog::open(&config.data.join("log.sqlite"))?;
-    let acceptor = match &config.tls {
-        TlsChoice::Files { cert, key } => Some(tls::acceptor(cert, key).map_err(StartError::Tls)?),
-        _ => None,
-    };
-    let listener = bind(config.listen).await?;
-    let admin = bind(config.admin_listen).await?;
-    let address = local(&listener, config.listen)?;
-    let admin_address = local(&admin, config.admin_listen)?;
-    let relay = Relay::new(
+    let acceptor = acceptor(&config.tls)?;
+    let (listener, address) = bind(config.listen).await?;
+    let (admin, admin_address) = bind(config.admin_listen).await?;
+    let (log, system) = (Box::new(log), Box::new(System::new()));
+    let relay = Arc::new(Relay::new(
         key,
-        Box::new(log),
-        Box::new(System::new()),
+        log,
+        system,
         config.terms,
         config.admission,
-    )?;
-    let relay = Arc::new(relay);
-    let id = relay.id();
+    )?);
     let (alive, all_gone) = mpsc::channel(1);
-    let service = Service {
-        relay,
-        patience: config.patience,
-        alive,
-    };
+    let relay_id = relay.id();
     let life = Life {
-        service,
+        service: Service::new(relay, config.patience, alive),
         listener,
         admin,
         acceptor,
@@ -179,9 +171,18 @@ pub async fn serve(
     Ok(Serving {
         address,
         admin_address,
-        relay: id,
+        relay: relay_id,
         task,
     })
+}
+
+fn acceptor(choice: &TlsChoice) -> Result<Option<TlsAcceptor>, StartError> {
+    match choice {
+        TlsChoice::Files { cert, key } => {
+            tls::acceptor(cert, key).map(Some).map_err(StartError::Tls)
+        }
+        TlsChoice::None | TlsChoice::Proxy => Ok(None),
+    }
 }
 
 struct Life {
@@ -296,82 +297,12 @@ async fn next(listener: &TcpListener) -> Option<TcpStream> {
     }
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|error| StartError::Bind { address, error })
-}
-
-fn local(listener: &TcpListener, address: SocketAddr) -> Result<SocketAddr, StartError> {
-    listener
-        .local_addr()
-        .map_err(|error| StartError::Bind { address, error })
-}
-
-fn lock_folder(folder: &Path) -> Result<File, StartError> {
-    let failed = |error| StartError::Folder {
-        path: folder.to_owned(),
-        error,
-    };
-    std::fs::create_dir_all(folder).map_err(failed)?;
-    let path = folder.join("relay.lock");
-    let lock = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(path);
-    let lock = lock.map_err(failed)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(StartError::Locked {
-            path: folder.to_owned(),
-        }),
-        Err(TryLockError::Error(error)) => Err(failed(error)),
-    }
-}
-
-fn load_key(folder: &Path) -> Result<SignKey, StartError> {
-    let path = folder.join("relay.key");
-    let failed = |error| StartError::Folder {
-        path: folder.to_owned(),
-        error,
-    };
-    let mut seed = Vec::new();
-    match File::open(&path) {
-        Ok(mut file) => {
-            file.read_to_end(&mut seed).map_err(failed)?;
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let mut fresh = [0; 32];
-            SystemRandom::new()
-                .fill(&mut fresh)
-                .map_err(|_| StartError::NoEntropy)?;
-            write_key(&path, &fresh).map_err(failed)?;
-            seed.extend_from_slice(&fresh);
-        }
-        Err(error) => return Err(failed(error)),
-    }
-    let seed: &[u8; 32] = seed
-        .as_slice()
-        .try_into()
-        .map_err(|_| StartError::Key { path })?;
-    Ok(SignKey::from_seed(seed))
-}
-
-/// Writes a new key beside its place and moves it there, so that there is never half a key.
-fn write_key(path: &Path, seed: &[u8; 32]) -> io::Result<()> {
-    let beside = path.with_extension("key.new");
-    let mut file = OpenOptions::new()
-        .create(true)
-        .truncate(true)
-        .write(true)
-        .mode(0o600)
-        .open(&beside)?;
-    file.write_all(seed)?;
-    file.sync_all()?;
-    std::fs::rename(&beside, path)?;
-    path.parent()
-        .map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+/// Listens, and says where: a port may have been chosen.
+async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |error| StartError::Bind { address, error };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
 }
 
 fn jitter(random: &SystemRandom) -> u32 {
@@ -379,38 +310,6 @@ fn jitter(random: &SystemRandom) -> u32 {
     match random.fill(&mut bytes) {
         Ok(()) => u32::from_be_bytes(bytes) % RETURN_SPREAD_MS,
         Err(_) => RETURN_SPREAD_MS,
-    }
-}
-
-/// The system's clocks and randomness.
-struct System {
-    random: SystemRandom,
-    started: std::time::Instant,
-}
-
-impl System {
-    fn new() -> Self {
-        Self {
-            random: SystemRandom::new(),
-            started: std::time::Instant::now(),
-        }
-    }
-}
-
-impl Surroundings for System {
-    fn now_ms(&self) -> i64 {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        since.map_or(0, |since| {
-            i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-        })
-    }
-
-    fn steady_ms(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-
-    fn fill(&self, bytes: &mut [u8]) -> Result<(), NoEntropy> {
-        self.random.fill(bytes).map_err(|_| NoEntropy)
     }
 }
 

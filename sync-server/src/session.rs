@@ -19,7 +19,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tombolo_protocol::auth::{PROTOCOL_VERSION, Transcript};
 use tombolo_protocol::close::CloseCode;
-use tombolo_protocol::frame::{Close, Frame, Hello};
+use tombolo_protocol::frame::{Close, Frame};
 use tombolo_protocol::identity::DeviceKeys;
 use tombolo_protocol::ids::{DeviceId, WorkspaceTag};
 
@@ -37,14 +37,17 @@ enum Stage {
     /// Nothing was heard yet.
     Fresh,
     /// The device was challenged.
-    Challenged {
-        keys: DeviceKeys,
-        hello: Box<Hello>,
-        transcript: Box<Transcript>,
-        deadline_ms: u64,
-    },
+    Challenged(Box<Challenged>),
     /// The device has proven its key.
     Proven(Box<Proven>),
+}
+
+/// A device that has still to prove its key.
+struct Challenged {
+    keys: DeviceKeys,
+    token: Option<String>,
+    transcript: Transcript,
+    deadline_ms: u64,
 }
 
 /// A device that has proven its key.

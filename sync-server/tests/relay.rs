@@ -1,5 +1,6 @@
 //! Stories told to a real relay over real sockets, frame by frame.
 
+#[cfg(test)]
 mod relay {
     pub(crate) mod client;
     pub(crate) mod people;

@@ -160,30 +160,12 @@ impl Settings {
         let admin_listen = self.address("admin_listen", admin_default);
         let tls = self.tls(listen);
         let admission = self.admission(listen);
-        let terms = Terms {
-            credit_bytes: self.number("credit_bytes", 1 << 20),
-            ping_ms: self.number("ping_ms", 20_000),
-            tls: tls_mode(&tls),
-            quota_bytes: self
-                .said
-                .contains_key("quota_bytes")
-                .then(|| self.number("quota_bytes", 0)),
-            items_per_second: self.number("items_per_second", 10_000),
-            bytes_per_second: self.number("bytes_per_second", 8 << 20),
-        };
+        let terms = self.terms(&tls);
         let patience = Patience {
             handshake: Duration::from_millis(self.number("handshake_ms", 10_000)),
             slow: Duration::from_millis(self.number("slow_ms", 30_000)),
         };
-        let log_format = match self.one_of("log_format", &["human", "json"], "human or json") {
-            Some("json") => LogFormat::Json,
-            _ => LogFormat::Human,
-        };
-        let levels = ["error", "warn", "info", "debug", "trace"];
-        let level = self.one_of("log_level", &levels, "error, warn, info, debug or trace");
-        let log_level = level
-            .and_then(|level| level.parse().ok())
-            .unwrap_or(tracing::Level::INFO);
+        let (log_format, log_level) = self.logging();
         match data {
             Some(data) if self.problems.is_empty() => Ok(Config {
                 data,
@@ -198,6 +180,29 @@ impl Settings {
             }),
             _ => Err(self.problems),
         }
+    }
+
+    fn terms(&mut self, tls: &TlsChoice) -> Terms {
+        let limited = self.said.contains_key("quota_bytes");
+        Terms {
+            credit_bytes: self.number("credit_bytes", 1 << 20),
+            ping_ms: self.number("ping_ms", 20_000),
+            tls: tls_mode(tls),
+            quota_bytes: limited.then(|| self.number("quota_bytes", 0)),
+            items_per_second: self.number("items_per_second", 10_000),
+            bytes_per_second: self.number("bytes_per_second", 8 << 20),
+        }
+    }
+
+    fn logging(&mut self) -> (LogFormat, tracing::Level) {
+        let format = match self.one_of("log_format", &["human", "json"], "human or json") {
+            Some("json") => LogFormat::Json,
+            _ => LogFormat::Human,
+        };
+        let levels = ["error", "warn", "info", "debug", "trace"];
+        let level = self.one_of("log_level", &levels, "error, warn, info, debug or trace");
+        let level = level.and_then(|level| level.parse().ok());
+        (format, level.unwrap_or(tracing::Level::INFO))
     }
 
     fn tls(&mut self, listen: SocketAddr) -> TlsChoice {

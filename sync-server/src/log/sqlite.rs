@@ -4,20 +4,18 @@
 //! closed and opened anew, so that nothing half-done is carried on.
 
 mod rows;
+mod writes;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 use tombolo_protocol::hash::Digest;
 use tombolo_protocol::ids::{ChainId, DeviceId, LogId, WorkspaceTag};
-use tombolo_protocol::item::ItemHash;
 use tombolo_protocol::limits::ITEMS_PER_FRAME_MAX;
-use tombolo_protocol::log::Frontier;
 
 use super::{
-    AppendWrite, ChainEnd, ChainItem, ChainRow, Log, LogError, MembershipItem, Row, WorkspaceRow,
-    Write,
+    ChainEnd, ChainItem, ChainRow, Log, LogError, MembershipItem, Row, WorkspaceRow, Write,
 };
 use rows::{LAST_POSITION, digest, place, position_of};
 
@@ -279,115 +277,9 @@ fn find(connection: &Connection, tag: &WorkspaceTag) -> rusqlite::Result<Option<
 fn commit(connection: &mut Connection, writes: &[Write]) -> Result<(), LogError> {
     let transaction = connection.transaction()?;
     for write in writes {
-        perform(&transaction, write)?;
+        writes::perform(&transaction, write)?;
     }
     Ok(transaction.commit()?)
-}
-
-fn perform(transaction: &Transaction<'_>, write: &Write) -> rusqlite::Result<()> {
-    match write {
-        Write::Create {
-            row,
-            workspace,
-            log,
-        } => {
-            let (tag, frontier) = (workspace.tag(), Frontier::new().encode());
-            transaction.execute(
-                include_str!("sql/workspace_insert.sql"),
-                params![
-                    row,
-                    tag.as_bytes(),
-                    workspace.as_bytes(),
-                    log.as_bytes(),
-                    frontier
-                ],
-            )?;
-        }
-        Write::Reset {
-            row,
-            old_log,
-            new_log,
-            head,
-            statement,
-        } => {
-            transaction.execute(
-                include_str!("sql/workspace_reset.sql"),
-                params![row, new_log.as_bytes()],
-            )?;
-            transaction.execute(
-                include_str!("sql/item_clear_heads.sql"),
-                [place(*row, 0), place(*row, LAST_POSITION)],
-            )?;
-            transaction.execute(
-                include_str!("sql/item_set_head.sql"),
-                params![place(*row, head.0), head.1],
-            )?;
-            transaction.execute(
-                include_str!("sql/reset_insert.sql"),
-                params![row, old_log.as_bytes(), statement],
-            )?;
-        }
-        Write::Append(append) => perform_append(transaction, append)?,
-        Write::Status {
-            row,
-            device,
-            nth,
-            bytes,
-        } => {
-            transaction.execute(
-                include_str!("sql/status_upsert.sql"),
-                params![row, device.as_bytes(), rows::integer(*nth), bytes],
-            )?;
-        }
-        Write::Probe { time_ms } => {
-            transaction.execute(include_str!("sql/probe_write.sql"), [time_ms])?;
-        }
-    }
-    Ok(())
-}
-
-fn perform_append(transaction: &Transaction<'_>, append: &AppendWrite) -> rusqlite::Result<()> {
-    let mut insert = transaction.prepare_cached(include_str!("sql/item_insert.sql"))?;
-    let mut bytes = 0;
-    for item in &append.items {
-        let kind = item.bytes.first().copied().unwrap_or_default();
-        let digest = match &item.hash {
-            ItemHash::Record(id) => id.as_bytes(),
-            ItemHash::Attestation(digest) => digest,
-            ItemHash::Entry(hash) => hash.as_bytes(),
-        };
-        let chain = item.chain.as_ref().map(|(chain, _)| chain.as_bytes());
-        let seq = item.chain.map(|(_, seq)| rows::integer(seq));
-        insert.execute(params![
-            place(append.row, item.position),
-            kind,
-            digest,
-            chain,
-            seq,
-            item.bytes
-        ])?;
-        bytes += item.bytes.len() as i64;
-    }
-    if !append.items.is_empty() {
-        transaction
-            .prepare_cached(include_str!("sql/item_set_head.sql"))?
-            .execute(params![
-                place(append.row, append.frontier.length()),
-                append.head
-            ])?;
-        transaction
-            .prepare_cached(include_str!("sql/workspace_advance.sql"))?
-            .execute(params![append.row, append.frontier.encode(), bytes])?;
-    }
-    let mut upsert = transaction.prepare_cached(include_str!("sql/chain_upsert.sql"))?;
-    for chain in &append.chains {
-        rows::upsert_chain(&mut upsert, append.row, chain)?;
-    }
-    let mut insert = transaction.prepare_cached(include_str!("sql/device_insert.sql"))?;
-    for device in &append.devices {
-        insert.execute(params![device.as_bytes(), append.row])?;
-    }
-    Ok(())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

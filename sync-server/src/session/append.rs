@@ -95,17 +95,12 @@ impl Session {
         }
         let mut verdicts = Verdicts::default();
         let items = read_items(append, &mut verdicts);
-        let judge = judge_items(&self.relay, &workspace, &device, &items, &mut verdicts)?;
-        for refusal in std::mem::take(&mut verdicts.refusals) {
-            self.relay.metrics().refused(refusal.reason);
-            self.send(Refused {
-                channel: append.channel,
-                batch: append.batch,
-                item: refusal.item,
-                reason: refusal.reason,
-                chain_seq: refusal.chain_seq,
-            });
-        }
+        let judged = judge_items(&self.relay, &workspace, &device, &items, &mut verdicts);
+        let judge = judged.inspect_err(|_| {
+            // Positions may have been given out that nothing will stand at.
+            self.relay.lose(&workspace);
+        })?;
+        self.refuse(append, &mut verdicts);
         self.relay.queue().push(Job::Append(AppendJob {
             workspace: Arc::clone(&workspace),
             outbox: Arc::clone(&self.outbox),
@@ -116,6 +111,19 @@ impl Session {
         // Only now may another session give out the positions that follow.
         drop(judge);
         Ok(())
+    }
+
+    fn refuse(&mut self, append: &Append, verdicts: &mut Verdicts) {
+        for refusal in std::mem::take(&mut verdicts.refusals) {
+            self.relay.metrics().refused(refusal.reason);
+            self.send(Refused {
+                channel: append.channel,
+                batch: append.batch,
+                item: refusal.item,
+                reason: refusal.reason,
+                chain_seq: refusal.chain_seq,
+            });
+        }
     }
 
     fn charge(&mut self, items: usize, bytes: usize) -> Result<(), Closing> {
@@ -143,11 +151,7 @@ fn read_items<'a>(append: &'a Append, verdicts: &mut Verdicts) -> Vec<(u32, LogI
     for (index, bytes) in (0_u32..).zip(&append.items) {
         match LogItem::decode(bytes) {
             Ok(item) => items.push((index, item)),
-            Err(_) => verdicts.refusals.push(crate::workspace::Refusal {
-                item: index,
-                reason: RefusalReason::Malformed,
-                chain_seq: None,
-            }),
+            Err(_) => verdicts.refuse(index, RefusalReason::Malformed),
         }
     }
     items

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tombolo_protocol::close::CloseCode;
 use tombolo_protocol::frame::{Fetch, Fetched, Frame, Head, Received, Status};
 use tombolo_protocol::limits::ITEMS_BYTES_TARGET;
-use tombolo_protocol::receipt::Signed;
+use tombolo_protocol::receipt::{Receipt, Signed};
 use tombolo_protocol::status::StatusRow;
 
 use super::Session;
@@ -163,22 +163,11 @@ impl Session {
         if published.go_live(self.outbox.id(), sent) {
             let receipt = published.receipt(self.relay.now_ms(), [0; 32]);
             drop(published);
-            if let Some(channel) = self.channels.get_mut(&row) {
-                channel.mode = Mode::Live;
-            }
-            self.release(row);
-            let receipt = Signed::sign(receipt, self.relay.key()).encode().into();
-            self.send(Head {
-                channel: row,
-                receipt,
-            });
-            return self.send_statuses(&workspace);
+            return self.caught_up(&workspace, receipt);
         }
         drop(published);
-        let items = self
-            .relay
-            .log()
-            .items(row, (sent + 1, end), ITEMS_BYTES_TARGET)?;
+        let positions = (sent + 1, end);
+        let items = self.relay.log().items(row, positions, ITEMS_BYTES_TARGET)?;
         if items.is_empty() {
             tracing::error!(position = sent + 1, "the log lacks an item below its head");
             return Err(CloseCode::Unavailable.into());
@@ -190,6 +179,21 @@ impl Session {
         }
         self.release(row);
         Ok(())
+    }
+
+    /// Says that the device has everything, and what the others' devices said of themselves.
+    fn caught_up(&mut self, workspace: &Workspace, receipt: Receipt) -> Result<(), Closing> {
+        let row = workspace.row();
+        if let Some(channel) = self.channels.get_mut(&row) {
+            channel.mode = Mode::Live;
+        }
+        self.release(row);
+        let receipt = Signed::sign(receipt, self.relay.key()).encode().into();
+        self.send(Head {
+            channel: row,
+            receipt,
+        });
+        self.send_statuses(workspace)
     }
 
     fn send_statuses(&mut self, workspace: &Workspace) -> Result<(), Closing> {

@@ -9,7 +9,7 @@ use tombolo_protocol::frame::{Auth, Challenge, Hello, Welcome};
 use tombolo_protocol::identity::DeviceKeys;
 use tombolo_protocol::limits::CHALLENGE_MS_MAX;
 
-use super::{Proven, Session, Stage};
+use super::{Challenged, Proven, Session, Stage};
 use crate::fanout::Closing;
 
 /// What the connection says of the other end.
@@ -46,34 +46,34 @@ impl Session {
             tls: self.relay.terms().tls,
             features: Vec::new(),
         };
-        self.stage = Stage::Challenged {
+        self.stage = Stage::Challenged(Box::new(Challenged {
             keys,
-            hello: Box::new(hello),
-            transcript: Box::new(transcript),
+            token: hello.token,
+            transcript,
             deadline_ms: self.relay.steady_ms().saturating_add(CHALLENGE_MS_MAX),
-        };
+        }));
         self.send(challenge);
         Ok(())
     }
 
     pub(super) fn auth(&mut self, auth: &Auth) -> Result<(), Closing> {
         let stage = std::mem::replace(&mut self.stage, Stage::Fresh);
-        let Stage::Challenged {
-            keys,
-            hello,
-            transcript,
-            deadline_ms,
-        } = stage
-        else {
+        let Stage::Challenged(challenged) = stage else {
             return Err(CloseCode::Malformed.into());
         };
+        let Challenged {
+            keys,
+            token,
+            transcript,
+            deadline_ms,
+        } = *challenged;
         if self.relay.steady_ms() > deadline_ms {
             return Err(CloseCode::AuthTimeout.into());
         }
         let proof = transcript.verify_device(&keys, &auth.proof);
         proof.map_err(|_| Closing::from(CloseCode::AuthFailed))?;
         let device = keys.id();
-        let token_holds = self.relay.admission().admits(hello.token.as_deref());
+        let token_holds = self.relay.admission().admits(token.as_deref());
         if !token_holds && !self.relay.log().knows_device(&device)? {
             return Err(CloseCode::NotAdmitted.into());
         }
@@ -88,7 +88,7 @@ impl Session {
         self.stage = Stage::Proven(Box::new(Proven {
             keys,
             device,
-            transcript: *transcript,
+            transcript,
             token_holds,
         }));
         self.relay.arrive(device, self.outbox.id());

@@ -20,7 +20,7 @@ use super::catch_up::{Channel, Mode};
 use crate::fanout::Closing;
 use crate::log::Row;
 use crate::workspace::Workspace;
-use crate::writer::Job;
+use crate::writer::{Job, ResetJob};
 
 /// What a device's cursor and receipt are worth here.
 enum Claim {
@@ -105,12 +105,12 @@ impl Session {
         }
         let new_log = self.relay.new_log_id()?;
         self.enter_channel(&workspace, Mode::Waiting, 0)?;
-        self.relay.queue().push(Job::Reset {
+        self.relay.queue().push(Job::Reset(ResetJob {
             workspace,
             outbox: Arc::clone(&self.outbox),
             receipt,
             new_log,
-        });
+        }));
         Ok(())
     }
 

@@ -159,6 +159,7 @@ async fn a_silent_peer_is_dropped_before_and_after_its_proof() {
     assert_eq!(silent.closed().await.0, CloseCode::AuthTimeout);
     // A client that is read from answers pings by itself; this one is not read from for a while.
     let mut deaf = Client::dial(relay.address, &Person::new(1)).await;
+    // waits: the relay must hear nothing for twice its ping.
     tokio::time::sleep(std::time::Duration::from_millis(700)).await;
     assert_eq!(deaf.closed().await.0, CloseCode::Silent);
 }

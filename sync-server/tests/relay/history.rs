@@ -15,7 +15,7 @@ use tombolo_protocol::status::StatusRow;
 
 use super::client::{Client, verified};
 use super::people::{EPOCH, Pen, Person, found, workspace};
-use super::process::RelayProcess;
+use super::process::{RelayProcess, http_get};
 use super::sync::island;
 
 async fn founded(relay: &RelayProcess, alice: &Person) -> (Client, Vec<Record>, u32) {
@@ -260,8 +260,7 @@ async fn a_reader_that_does_not_read_is_dropped_and_resumes_where_it_was() {
             .await;
         head = at_alice.received().await.1.position;
     }
-    tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
-    assert!((relay.metric("tombolo_relay_sessions") - 1.0).abs() < 0.5);
+    relay.wait_for_sessions(1).await;
     let mut have = 5;
     while let Some((first, last)) = at_bob.items_until_cut().await {
         assert_eq!(first, have + 1);
@@ -329,7 +328,8 @@ async fn status_rows_reach_who_is_there_and_who_comes_later() {
     }
     // The second waits for its turn to be stored; leaving stores it.
     drop(at_bob);
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    relay.wait_for_sessions(1).await;
+    assert_eq!(http_get(relay.address, "/readyz").0, 200);
     at_alice.open(tag, None, 0, None).await;
     at_alice.opened().await;
     at_alice.caught_up().await;

@@ -70,6 +70,19 @@ impl RelayProcess {
         self.child.wait().unwrap()
     }
 
+    /// Waits until so many sessions are left.
+    pub(crate) async fn wait_for_sessions(&self, count: u32) {
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while (self.metric("tombolo_relay_sessions") - f64::from(count)).abs() > 0.5 {
+            assert!(
+                std::time::Instant::now() < deadline,
+                "the sessions do not end"
+            );
+            // waits: between two looks at the metrics.
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }
+
     /// The value of one line of the metrics.
     pub(crate) fn metric(&self, name: &str) -> f64 {
         let text = http_get(self.metrics, "/metrics").1;

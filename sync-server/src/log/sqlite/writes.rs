@@ -1,0 +1,135 @@
+//! Each write of a commit, inside its transaction.
+//!
+//! Invariant: nothing is written outside the transaction that is handed in.
+
+use rusqlite::{Transaction, params};
+use tombolo_protocol::ids::{LogId, WorkspaceId};
+use tombolo_protocol::item::ItemHash;
+use tombolo_protocol::log::Frontier;
+
+use super::rows::{self, LAST_POSITION, place};
+use crate::log::{AppendWrite, NewItem, Row, Write};
+
+pub(super) fn perform(transaction: &Transaction<'_>, write: &Write) -> rusqlite::Result<()> {
+    match write {
+        Write::Create {
+            row,
+            workspace,
+            log,
+        } => create(transaction, *row, workspace, log),
+        Write::Reset { .. } => reset(transaction, write),
+        Write::Append(write) => append(transaction, write),
+        Write::Status {
+            row,
+            device,
+            nth,
+            bytes,
+        } => {
+            transaction.execute(
+                include_str!("../sql/status_upsert.sql"),
+                params![row, device.as_bytes(), rows::integer(*nth), bytes],
+            )?;
+            Ok(())
+        }
+        Write::Probe { time_ms } => {
+            transaction.execute(include_str!("../sql/probe_write.sql"), [time_ms])?;
+            Ok(())
+        }
+    }
+}
+
+fn create(
+    transaction: &Transaction<'_>,
+    row: Row,
+    workspace: &WorkspaceId,
+    log: &LogId,
+) -> rusqlite::Result<()> {
+    let (tag, frontier) = (workspace.tag(), Frontier::new().encode());
+    transaction.execute(
+        include_str!("../sql/workspace_insert.sql"),
+        params![
+            row,
+            tag.as_bytes(),
+            workspace.as_bytes(),
+            log.as_bytes(),
+            frontier
+        ],
+    )?;
+    Ok(())
+}
+
+fn reset(transaction: &Transaction<'_>, write: &Write) -> rusqlite::Result<()> {
+    let Write::Reset {
+        row,
+        old_log,
+        new_log,
+        head,
+        statement,
+    } = write
+    else {
+        return Ok(());
+    };
+    transaction.execute(
+        include_str!("../sql/workspace_reset.sql"),
+        params![row, new_log.as_bytes()],
+    )?;
+    transaction.execute(
+        include_str!("../sql/item_clear_heads.sql"),
+        [place(*row, 0), place(*row, LAST_POSITION)],
+    )?;
+    transaction.execute(
+        include_str!("../sql/item_set_head.sql"),
+        params![place(*row, head.0), head.1],
+    )?;
+    transaction.execute(
+        include_str!("../sql/reset_insert.sql"),
+        params![row, old_log.as_bytes(), statement],
+    )?;
+    Ok(())
+}
+
+fn append(transaction: &Transaction<'_>, append: &AppendWrite) -> rusqlite::Result<()> {
+    let bytes = insert_items(transaction, append.row, &append.items)?;
+    if !append.items.is_empty() {
+        let end = place(append.row, append.frontier.length());
+        transaction
+            .prepare_cached(include_str!("../sql/item_set_head.sql"))?
+            .execute(params![end, append.head])?;
+        transaction
+            .prepare_cached(include_str!("../sql/workspace_advance.sql"))?
+            .execute(params![append.row, append.frontier.encode(), bytes])?;
+    }
+    let mut upsert = transaction.prepare_cached(include_str!("../sql/chain_upsert.sql"))?;
+    for chain in &append.chains {
+        rows::upsert_chain(&mut upsert, append.row, chain)?;
+    }
+    let mut insert = transaction.prepare_cached(include_str!("../sql/device_insert.sql"))?;
+    for device in &append.devices {
+        insert.execute(params![device.as_bytes(), append.row])?;
+    }
+    Ok(())
+}
+
+/// Writes items, and returns how many bytes they have.
+fn insert_items(
+    transaction: &Transaction<'_>,
+    row: Row,
+    items: &[NewItem],
+) -> rusqlite::Result<i64> {
+    let mut insert = transaction.prepare_cached(include_str!("../sql/item_insert.sql"))?;
+    let mut bytes = 0;
+    for item in items {
+        let kind = item.bytes.first().copied().unwrap_or_default();
+        let digest = match &item.hash {
+            ItemHash::Record(id) => id.as_bytes(),
+            ItemHash::Attestation(digest) => digest,
+            ItemHash::Entry(hash) => hash.as_bytes(),
+        };
+        let chain = item.chain.as_ref().map(|(chain, _)| chain.as_bytes());
+        let seq = item.chain.map(|(_, seq)| rows::integer(seq));
+        let place = place(row, item.position);
+        insert.execute(params![place, kind, digest, chain, seq, item.bytes])?;
+        bytes += item.bytes.len() as i64;
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,276 @@
+//! What one transaction does to one workspace, and who is told of it.
+//!
+//! Invariant: receipts and items leave after the commit, each sender's receipt behind the items.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tombolo_protocol::close::CloseCode;
+use tombolo_protocol::hash::Digest;
+use tombolo_protocol::ids::{ChainId, DeviceId, LogId};
+use tombolo_protocol::item::ItemHash;
+use tombolo_protocol::log::Frontier;
+use tombolo_protocol::receipt::{LogReset, Signed, acknowledged};
+
+use super::AppendJob;
+use crate::fanout::{Acknowledgement, Delivery, Outbox, SessionId, items_frames};
+use crate::log::{AppendWrite, ChainRow, NewItem, Row};
+use crate::relay::Relay;
+use crate::workspace::{Published, Workspace};
+
+/// One workspace in one transaction.
+pub(super) struct Group {
+    workspace: Arc<Workspace>,
+    log: LogId,
+    /// The end of the log as it will be.
+    frontier: Frontier,
+    /// Position of the first new item.
+    first: u64,
+    old_log_ended: bool,
+    resets: Vec<(Arc<Outbox>, Signed<LogReset>)>,
+    items: Vec<NewItem>,
+    chains: BTreeMap<ChainId, ChainRow>,
+    devices: Vec<DeviceId>,
+    senders: BTreeMap<SessionId, Sender>,
+    seeders: Vec<Arc<Outbox>>,
+}
+
+/// A session whose appends are in the transaction.
+struct Sender {
+    outbox: Arc<Outbox>,
+    batches: (u32, u32),
+    placed: Vec<(ItemHash, u64)>,
+    items: usize,
+    credit_bytes: usize,
+}
+
+impl Group {
+    pub(super) fn new(workspace: &Arc<Workspace>) -> Self {
+        let published = workspace.published();
+        let (log, frontier) = (published.log, published.frontier.clone());
+        drop(published);
+        Self {
+            workspace: Arc::clone(workspace),
+            log,
+            first: frontier.length() + 1,
+            frontier,
+            old_log_ended: false,
+            resets: Vec::new(),
+            items: Vec::new(),
+            chains: BTreeMap::new(),
+            devices: Vec::new(),
+            senders: BTreeMap::new(),
+            seeders: Vec::new(),
+        }
+    }
+
+    /// Takes judged items in; returns whether they stand where the log ends.
+    pub(super) fn append(&mut self, job: AppendJob) -> bool {
+        let items = job.verdicts.items.len();
+        self.items.extend(job.verdicts.items);
+        self.chains.extend(job.verdicts.chains);
+        self.devices.extend(job.verdicts.devices);
+        if let Some(batch) = job.batch {
+            let sender = self
+                .senders
+                .entry(job.outbox.id())
+                .or_insert_with(|| Sender::new(job.outbox, batch));
+            sender.batches.1 = batch;
+            sender.placed.extend(job.verdicts.placed);
+            sender.items += items;
+            sender.credit_bytes += job.credit_bytes;
+        } else {
+            self.seeders.push(job.outbox);
+        }
+        let end = self.first + self.items.len() as u64;
+        let last = self.items.last();
+        last.is_none_or(|item| item.position + 1 == end)
+    }
+
+    pub(super) fn log(&self) -> LogId {
+        self.log
+    }
+
+    pub(super) fn frontier(&self) -> &Frontier {
+        &self.frontier
+    }
+
+    /// Returns length and head of what is committed, under the present history.
+    pub(super) fn head(&self) -> (u64, Digest) {
+        let origin = self.workspace.published().origin(&self.log);
+        (self.frontier.length(), self.frontier.head(&origin))
+    }
+
+    /// Goes on under another name.
+    pub(super) fn begin_history(&mut self, log: LogId) {
+        self.log = log;
+        self.old_log_ended = true;
+    }
+
+    /// Returns what was signed of a history in this transaction.
+    pub(super) fn reset_of(&self, old_log: &LogId) -> Option<Signed<LogReset>> {
+        let mut statements = self.resets.iter().map(|(_, statement)| statement);
+        let of_log = |signed: &&Signed<LogReset>| {
+            signed
+                .verify()
+                .is_ok_and(|statement| statement.old_log == *old_log)
+        };
+        statements.find(of_log).cloned()
+    }
+
+    /// Lets a session know of a lost history, once that is committed.
+    pub(super) fn admit(&mut self, outbox: Arc<Outbox>, statement: Signed<LogReset>) {
+        self.resets.push((outbox, statement));
+    }
+
+    /// Moves the items into a write, if there is anything to write.
+    pub(super) fn take_write(&mut self) -> Option<AppendWrite> {
+        if self.items.is_empty() && self.devices.is_empty() {
+            return None;
+        }
+        for item in &self.items {
+            self.frontier.append(&item.hash);
+        }
+        Some(AppendWrite {
+            row: self.workspace.row(),
+            items: std::mem::take(&mut self.items),
+            chains: std::mem::take(&mut self.chains).into_values().collect(),
+            devices: std::mem::take(&mut self.devices),
+            frontier: self.frontier.clone(),
+            head: self.head().1,
+        })
+    }
+
+    /// Takes the items back from the write.
+    pub(super) fn take_back(&mut self, items: Vec<NewItem>) {
+        self.items = items;
+    }
+
+    pub(super) fn publish(self, relay: &Relay) {
+        let channel = self.workspace.row();
+        relay.metrics().items_appended(&self.items);
+        let bytes = self.items.iter().map(|item| item.bytes.len() as u64);
+        let bytes = bytes.sum::<u64>();
+        let alone = self.written_by_one();
+        let mut published = self.workspace.published();
+        published.log = self.log;
+        published.frontier = self.frontier;
+        published.bytes += bytes;
+        fan_out(relay, channel, &mut published, self.items, alone);
+        for (session, sender) in self.senders {
+            let alone = (alone == Some(session)).then_some((self.first, published.length()));
+            sender.acknowledge(channel, &published, alone, relay.now_ms());
+        }
+        for outbox in self.seeders {
+            outbox.push(Delivery::Seeded { channel });
+        }
+        if self.old_log_ended {
+            dismiss_others(&published, &self.resets);
+        }
+        for (outbox, statement) in self.resets {
+            outbox.push(Delivery::Reset { channel, statement });
+        }
+    }
+
+    /// Returns the session that wrote every item of the transaction, if one did.
+    fn written_by_one(&self) -> Option<SessionId> {
+        let count = self.items.len();
+        let mut senders = self.senders.iter();
+        let (session, _) = senders.find(|(_, sender)| count > 0 && sender.items == count)?;
+        Some(*session)
+    }
+
+    /// Gives the workspace up: nothing of it was written.
+    pub(super) fn lose(self, relay: &Relay) {
+        relay.lose(&self.workspace);
+        let senders = self.senders.into_values().map(|sender| sender.outbox);
+        let resets = self.resets.into_iter().map(|(outbox, _)| outbox);
+        for outbox in senders.chain(resets).chain(self.seeders) {
+            outbox.close(CloseCode::Unavailable);
+        }
+    }
+}
+
+impl Sender {
+    fn new(outbox: Arc<Outbox>, batch: u32) -> Self {
+        Self {
+            outbox,
+            batches: (batch, batch),
+            placed: Vec::new(),
+            items: 0,
+            credit_bytes: 0,
+        }
+    }
+
+    fn acknowledge(
+        self,
+        channel: Row,
+        published: &Published,
+        alone: Option<(u64, u64)>,
+        now_ms: i64,
+    ) {
+        let hashes: Vec<ItemHash> = self.placed.iter().map(|(hash, _)| *hash).collect();
+        let acknowledgement = Acknowledgement {
+            first_batch: self.batches.0,
+            last_batch: self.batches.1,
+            positions: runs(self.placed.iter().map(|(_, position)| *position)),
+            receipt: published.receipt(now_ms, acknowledged(&hashes)),
+            credit_bytes: self.credit_bytes,
+        };
+        self.outbox.push(Delivery::Received {
+            channel,
+            alone,
+            acknowledgement,
+        });
+    }
+}
+
+/// Hands new items to all who read along, but not to one who wrote them all.
+fn fan_out(
+    relay: &Relay,
+    channel: Row,
+    published: &mut Published,
+    items: Vec<NewItem>,
+    alone: Option<SessionId>,
+) {
+    let reads = |session: &SessionId| Some(*session) != alone;
+    let mut readers = published.readers.iter();
+    if !readers.any(|(session, reader)| reader.live && reads(session)) {
+        return;
+    }
+    let frames: Vec<((u64, u64), Bytes)> = items_frames(channel, items);
+    for (session, reader) in &mut published.readers {
+        if !reader.live || !reads(session) {
+            continue;
+        }
+        for (positions, frame) in &frames {
+            relay.metrics().fanned_out(frame.len());
+            if !reader.outbox.push_items(channel, *positions, frame) {
+                reader.live = false;
+                break;
+            }
+        }
+    }
+}
+
+/// Ends the sessions that read a history which is no more; they dial again and are told why.
+fn dismiss_others(published: &Published, resets: &[(Arc<Outbox>, Signed<LogReset>)]) {
+    for (session, reader) in &published.readers {
+        if !resets.iter().any(|(outbox, _)| outbox.id() == *session) {
+            reader.outbox.close(CloseCode::Going);
+        }
+    }
+}
+
+/// Folds consecutive positions into runs of (first, count).
+fn runs(positions: impl Iterator<Item = u64>) -> Vec<(u64, u32)> {
+    let mut runs: Vec<(u64, u32)> = Vec::new();
+    for position in positions {
+        match runs.last_mut() {
+            Some((first, count)) if *first + u64::from(*count) == position => *count += 1,
+            _ => runs.push((position, 1)),
+        }
+    }
+    runs
+}
