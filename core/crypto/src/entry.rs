@@ -161,3 +161,69 @@ fn hedged_salt(
     let parts: [&[u8]; 3] = [&random, before_salt, plaintext];
     half(&mac(device.salt_key().as_bytes(), "entry-salt", &parts))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::epoch::EpochSecret;
+    use tombolo_protocol::ids::{DocumentTag, Incarnation, Stream, WorkspaceId};
+
+    struct Fixed;
+
+    impl Entropy for Fixed {
+        fn fill(&mut self, bytes: &mut [u8]) {
+            bytes.fill(7);
+        }
+    }
+
+    /// Seals a plaintext as it is: what a member with all keys can do.
+    fn sealed_as_it_is(keys: &EpochKeys, plaintext: &[u8]) -> Entry {
+        let device = DeviceSecrets::generate(&mut Fixed);
+        let header = Header {
+            kind: EntryKind::Changes,
+            flags: EntryFlags::NONE,
+            workspace: WorkspaceId::from_bytes([1; 32]).tag(),
+            chain: ChainKey {
+                document: DocumentTag::from_bytes([2; 16]),
+                stream: Stream::CONTENT,
+                device: device.id(),
+                incarnation: Incarnation(3),
+            },
+            seq: 1,
+            prev: Header::NO_PREV,
+            epoch: keys.epoch(),
+            members_head: RecordId::from_bytes([4; 32]),
+            clear_root: Header::NO_CLEAR,
+            salt: [5; 16],
+            body_len: (plaintext.len() + TAG_BYTES) as u32,
+        };
+        let bytes = header.encode();
+        let mut sealed = Vec::new();
+        let plaintext = Zeroizing::new(plaintext.to_vec());
+        keys.entry_key(&header, &bytes)
+            .seal(&bytes, plaintext, &mut sealed);
+        Entry::sign(header, Vec::new(), sealed, device.sign_key()).unwrap()
+    }
+
+    #[test]
+    fn an_entry_whose_author_broke_the_padding_rule_is_not_opened() {
+        let workspace = WorkspaceId::from_bytes([1; 32]);
+        let keys = EpochKeys::derive(&workspace, &EpochSecret::from_bytes([6; 32]));
+        let whole = pad(&[9; 29]).to_vec();
+        let opened = keys.open_entry(&sealed_as_it_is(&keys, &whole));
+        assert_eq!(opened.map(|body| body.to_vec()), Ok(vec![9; 29]));
+
+        let mut dirty = whole.clone();
+        *dirty.last_mut().unwrap() = 1;
+        let unpadded = whole[..33].to_vec();
+        let longer = [whole.as_slice(), &[0; 2]].concat();
+        let mut beyond = whole.clone();
+        beyond[..4].copy_from_slice(&[0, 0, 0, 33]);
+        let mut endless = whole;
+        endless[..4].copy_from_slice(&[0xff; 4]);
+        for wrong in [dirty, unpadded, longer, beyond, endless, vec![0; 3], vec![]] {
+            let opened = keys.open_entry(&sealed_as_it_is(&keys, &wrong));
+            assert_eq!(opened, Err(OpenError::Padding), "{wrong:?}");
+        }
+    }
+}

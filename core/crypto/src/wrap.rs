@@ -300,3 +300,38 @@ impl TryRng for Hedged<'_> {
 }
 
 impl TryCryptoRng for Hedged<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::DeviceSecrets;
+
+    struct Fixed;
+
+    impl Entropy for Fixed {
+        fn fill(&mut self, bytes: &mut [u8]) {
+            bytes.fill(7);
+        }
+    }
+
+    #[test]
+    fn a_wrap_whose_secret_does_not_fit_the_epoch_it_was_made_for_is_refused() {
+        let workspace = WorkspaceId::from_bytes([1; 32]);
+        let device = DeviceSecrets::generate(&mut Fixed);
+        let (promised, given) = (
+            EpochSecret::from_bytes([2; 32]),
+            EpochSecret::from_bytes([3; 32]),
+        );
+        let epoch = EpochKeys::derive(&workspace, &promised).epoch();
+        let lie = seal_wrap(
+            &info(&workspace, &epoch),
+            *device.id().as_bytes(),
+            &device.public().box_public,
+            (&given, &BlindingKey::from_bytes([4; 32])),
+            &mut Fixed,
+        )
+        .unwrap();
+        let opened = unwrap_epoch(&workspace, &epoch, &lie, device.box_secret());
+        assert_eq!(opened, Err(OpenError::WrongEpoch));
+    }
+}
