@@ -103,7 +103,7 @@ pub fn wrap_epoch(
     let epoch = EpochKeys::derive(workspace, secret).epoch();
     let payload = (secret, blinding);
     seal_wrap(
-        &info(workspace, &epoch),
+        &binding(workspace, &epoch),
         recipient,
         box_public,
         payload,
@@ -129,7 +129,7 @@ pub fn unwrap_epoch(
         &OpModeR::Base,
         &key,
         &encapsulated,
-        &info(workspace, expected),
+        &binding(workspace, expected),
         &wrap.sealed,
         &wrap.recipient,
     );
@@ -169,11 +169,17 @@ pub fn rotate(
     if previous.contains_key(&keys.epoch()) {
         return Err(WrapError::RepeatedSecret);
     }
-    let info = info(workspace, &keys.epoch());
+    let binding = binding(workspace, &keys.epoch());
     let mut wraps = Vec::with_capacity(recipients.len());
     for (recipient, box_public) in recipients {
         let payload = (&secret, blinding);
-        wraps.push(seal_wrap(&info, recipient, &box_public, payload, entropy)?);
+        wraps.push(seal_wrap(
+            &binding,
+            recipient,
+            &box_public,
+            payload,
+            entropy,
+        )?);
     }
     let rotation = Rotation {
         epoch: keys.epoch(),
@@ -221,15 +227,15 @@ fn check_count(count: usize, limit: usize) -> Result<(), WrapError> {
     Ok(())
 }
 
-fn info(workspace: &WorkspaceId, epoch: &EpochId) -> Vec<u8> {
-    let mut info = label_bytes("epoch-wrap");
-    info.extend_from_slice(workspace.as_bytes());
-    info.extend_from_slice(epoch.as_bytes());
-    info
+fn binding(workspace: &WorkspaceId, epoch: &EpochId) -> Vec<u8> {
+    let mut binding = label_bytes("epoch-wrap");
+    binding.extend_from_slice(workspace.as_bytes());
+    binding.extend_from_slice(epoch.as_bytes());
+    binding
 }
 
 fn seal_wrap(
-    info: &[u8],
+    binding: &[u8],
     recipient: [u8; 32],
     box_public: &[u8; 32],
     (secret, blinding): (&EpochSecret, &BlindingKey),
@@ -246,7 +252,7 @@ fn seal_wrap(
         hpke::single_shot_seal_with_rng::<ChaCha20Poly1305, HkdfSha256, Kem>(
             &OpModeS::Base,
             &public,
-            info,
+            binding,
             plaintext.as_slice(),
             &recipient,
             &mut Hedged { entropy, secret },
@@ -324,7 +330,7 @@ mod tests {
         );
         let epoch = EpochKeys::derive(&workspace, &promised).epoch();
         let lie = seal_wrap(
-            &info(&workspace, &epoch),
+            &binding(&workspace, &epoch),
             *device.id().as_bytes(),
             &device.public().box_public,
             (&given, &BlindingKey::from_bytes([4; 32])),
