@@ -46,21 +46,13 @@ pub(crate) fn run(root: &Path, words: &[String]) -> Result<(), String> {
         }
         return Ok(());
     }
-    let bench = Bench {
-        root,
-        fuzz_seconds: request.fuzz_seconds,
-    };
+    let bench = Bench { root, fuzz_seconds: request.fuzz_seconds };
     let outcomes = run_steps(&bench, &request);
     sum_up(&request.steps, &outcomes)
 }
 
 fn parse(words: &[String]) -> Result<Request, String> {
-    let mut request = Request {
-        steps: Vec::new(),
-        keep_going: false,
-        list: false,
-        fuzz_seconds: FUZZ_SECONDS,
-    };
+    let mut request = Request { steps: Vec::new(), keep_going: false, list: false, fuzz_seconds: FUZZ_SECONDS };
     let mut words = words.iter();
     while let Some(word) = words.next() {
         match word.as_str() {
@@ -68,15 +60,11 @@ fn parse(words: &[String]) -> Result<Request, String> {
             "--keep-going" => request.keep_going = true,
             "--fuzz-seconds" => {
                 let number = words.next().ok_or("`--fuzz-seconds` needs a number")?;
-                request.fuzz_seconds = number
-                    .parse()
-                    .map_err(|_| format!("`{number}` is not a number of seconds"))?;
+                request.fuzz_seconds = number.parse().map_err(|_| format!("`{number}` is not a number of seconds"))?;
             }
             name => {
                 let step = STEPS.iter().find(|step| step.name == name);
-                request
-                    .steps
-                    .push(step.ok_or_else(|| format!("there is no step `{name}`; try --list"))?);
+                request.steps.push(step.ok_or_else(|| format!("there is no step `{name}`; try --list"))?);
             }
         }
     }
@@ -124,17 +112,10 @@ fn sum_up(steps: &[&Step], outcomes: &[Outcome]) -> Result<(), String> {
             }
             Outcome::NotReached => (None, "not reached".to_owned()),
         };
-        let seconds = elapsed.map_or_else(
-            || "-".to_owned(),
-            |elapsed| format!("{:.1}", elapsed.as_secs_f64()),
-        );
+        let seconds = elapsed.map_or_else(|| "-".to_owned(), |elapsed| format!("{:.1}", elapsed.as_secs_f64()));
         println!("{:<10} {seconds:>9}  {result}", step.name);
     }
-    if failures.is_empty() {
-        Ok(())
-    } else {
-        Err(format!("these steps failed: {}", failures.join(", ")))
-    }
+    if failures.is_empty() { Ok(()) } else { Err(format!("these steps failed: {}", failures.join(", "))) }
 }
 
 /// How long continuous integration fuzzes each target.
@@ -142,51 +123,15 @@ const FUZZ_SECONDS: u32 = 30;
 
 /// Quick gates first, so that a slip is told within seconds.
 const STEPS: &[Step] = &[
-    Step {
-        name: "fmt",
-        purpose: "every file is formatted by rustfmt",
-        run: fmt,
-    },
-    Step {
-        name: "tidy",
-        purpose: "sizes, names, dead files and forbidden words",
-        run: tidied,
-    },
-    Step {
-        name: "deny",
-        purpose: "dependencies: duplicates, licences, sources",
-        run: deny,
-    },
-    Step {
-        name: "clippy",
-        purpose: "lints over all targets, warnings are errors",
-        run: clippy,
-    },
-    Step {
-        name: "arrows",
-        purpose: "what may depend on what: three proofs",
-        run: arrows::prove,
-    },
-    Step {
-        name: "test",
-        purpose: "every test of the workspace",
-        run: test,
-    },
-    Step {
-        name: "doc",
-        purpose: "documentation builds, warnings are errors",
-        run: doc,
-    },
-    Step {
-        name: "fuzz",
-        purpose: "each fuzz target, for a while, from its kept corpus",
-        run: fuzz::run,
-    },
-    Step {
-        name: "examples",
-        purpose: "each example runs to its end",
-        run: examples::run,
-    },
+    Step { name: "fmt", purpose: "every file is formatted by rustfmt", run: fmt },
+    Step { name: "tidy", purpose: "sizes, names, dead files and forbidden words", run: tidied },
+    Step { name: "deny", purpose: "dependencies: duplicates, licences, sources", run: deny },
+    Step { name: "clippy", purpose: "lints over all targets, warnings are errors", run: clippy },
+    Step { name: "arrows", purpose: "what may depend on what: three proofs", run: arrows::prove },
+    Step { name: "test", purpose: "every test of the workspace", run: test },
+    Step { name: "doc", purpose: "documentation builds, warnings are errors", run: doc },
+    Step { name: "fuzz", purpose: "each fuzz target, for a while, from its kept corpus", run: fuzz::run },
+    Step { name: "examples", purpose: "each example runs to its end", run: examples::run },
 ];
 
 fn fmt(bench: &Bench<'_>) -> Result<(), String> {
@@ -206,28 +151,13 @@ fn tidied(bench: &Bench<'_>) -> Result<(), String> {
 
 fn deny(bench: &Bench<'_>) -> Result<(), String> {
     if !command::answers(&mut command::cargo(bench.root, &["deny", "--version"])) {
-        return Err(
-            "cargo-deny is missing: `cargo install cargo-deny --version 0.20.2 --locked`"
-                .to_owned(),
-        );
+        return Err("cargo-deny is missing: `cargo install cargo-deny --version 0.20.2 --locked`".to_owned());
     }
-    command::run(&mut command::cargo(
-        bench.root,
-        &[
-            "deny", "check", "-D", "warnings", "bans", "licenses", "sources",
-        ],
-    ))
+    command::run(&mut command::cargo(bench.root, &["deny", "check", "-D", "warnings", "bans", "licenses", "sources"]))
 }
 
 fn clippy(bench: &Bench<'_>) -> Result<(), String> {
-    let words = [
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--",
-        "-D",
-        "warnings",
-    ];
+    let words = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
     command::run(&mut command::cargo(bench.root, &words))
 }
 
@@ -270,43 +200,16 @@ mod tests {
 
     #[test]
     fn the_first_failure_stops_the_run_unless_told_to_keep_going() {
-        let bench = Bench {
-            root: Path::new("."),
-            fuzz_seconds: 1,
-        };
-        let broken = Step {
-            name: "broken",
-            purpose: "fails",
-            run: |_| Err("planted".to_owned()),
-        };
-        let sound = Step {
-            name: "sound",
-            purpose: "passes",
-            run: |_| Ok(()),
-        };
-        let steps: Vec<&'static Step> =
-            vec![Box::leak(Box::new(broken)), Box::leak(Box::new(sound))];
-        let mut request = Request {
-            steps,
-            keep_going: false,
-            list: false,
-            fuzz_seconds: 1,
-        };
+        let bench = Bench { root: Path::new("."), fuzz_seconds: 1 };
+        let broken = Step { name: "broken", purpose: "fails", run: |_| Err("planted".to_owned()) };
+        let sound = Step { name: "sound", purpose: "passes", run: |_| Ok(()) };
+        let steps: Vec<&'static Step> = vec![Box::leak(Box::new(broken)), Box::leak(Box::new(sound))];
+        let mut request = Request { steps, keep_going: false, list: false, fuzz_seconds: 1 };
         let outcomes = run_steps(&bench, &request);
-        assert!(matches!(
-            outcomes[..],
-            [Outcome::Failed(..), Outcome::NotReached]
-        ));
-        assert!(
-            sum_up(&request.steps, &outcomes)
-                .unwrap_err()
-                .contains("broken")
-        );
+        assert!(matches!(outcomes[..], [Outcome::Failed(..), Outcome::NotReached]));
+        assert!(sum_up(&request.steps, &outcomes).unwrap_err().contains("broken"));
         request.keep_going = true;
         let outcomes = run_steps(&bench, &request);
-        assert!(matches!(
-            outcomes[..],
-            [Outcome::Failed(..), Outcome::Passed(_)]
-        ));
+        assert!(matches!(outcomes[..], [Outcome::Failed(..), Outcome::Passed(_)]));
     }
 }

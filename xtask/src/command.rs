@@ -21,36 +21,25 @@ pub(crate) fn cargo(root: &Path, words: &[&str]) -> Command {
 pub(crate) fn cargo_of(root: &Path, toolchain: &str, words: &[&str]) -> Command {
     let mut command = Command::new("cargo");
     command.arg(toolchain).args(words).current_dir(root);
-    command
-        .env_remove("RUSTUP_TOOLCHAIN")
-        .env_remove("CARGO")
-        .env_remove("RUSTC");
+    command.env_remove("RUSTUP_TOOLCHAIN").env_remove("CARGO").env_remove("RUSTC");
     command
 }
 
 /// Runs a command to its end and fails unless it exits with zero.
 pub(crate) fn run(command: &mut Command) -> Result<(), String> {
     let shown = announce(command);
-    let status = command
-        .stdin(Stdio::null())
-        .status()
-        .map_err(|error| format!("`{shown}` did not start: {error}"))?;
+    let status = command.stdin(Stdio::null()).status().map_err(|error| format!("`{shown}` did not start: {error}"))?;
     judge(&shown, status)
 }
 
 /// Runs a command and ends it when it takes longer than `limit`.
 pub(crate) fn run_within(command: &mut Command, limit: Duration) -> Result<(), String> {
     let shown = announce(command);
-    let mut child = command
-        .stdin(Stdio::null())
-        .spawn()
-        .map_err(|error| format!("`{shown}` did not start: {error}"))?;
+    let mut child =
+        command.stdin(Stdio::null()).spawn().map_err(|error| format!("`{shown}` did not start: {error}"))?;
     let started = Instant::now();
     loop {
-        if let Some(status) = child
-            .try_wait()
-            .map_err(|error| format!("`{shown}` was lost: {error}"))?
-        {
+        if let Some(status) = child.try_wait().map_err(|error| format!("`{shown}` was lost: {error}"))? {
             return judge(&shown, status);
         }
         if started.elapsed() > limit {
@@ -63,16 +52,12 @@ pub(crate) fn run_within(command: &mut Command, limit: Duration) -> Result<(), S
 /// Runs a command quietly and returns what it printed.
 pub(crate) fn output(command: &mut Command) -> Result<String, String> {
     let shown = show(command);
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| format!("`{shown}` did not start: {error}"))?;
+    let output = command.stdin(Stdio::null()).output().map_err(|error| format!("`{shown}` did not start: {error}"))?;
     if !output.status.success() {
         let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
         return Err(format!("`{shown}` failed: {}", complaint.trim()));
     }
-    String::from_utf8(output.stdout)
-        .map_err(|error| format!("`{shown}` did not print text: {error}"))
+    String::from_utf8(output.stdout).map_err(|error| format!("`{shown}` did not print text: {error}"))
 }
 
 /// Whether a command can be run at all and exits with zero.
@@ -92,11 +77,7 @@ fn end(child: &mut Child, shown: &str, limit: Duration) -> String {
 }
 
 fn judge(shown: &str, status: ExitStatus) -> Result<(), String> {
-    if status.success() {
-        Ok(())
-    } else {
-        Err(format!("`{shown}` failed: {status}"))
-    }
+    if status.success() { Ok(()) } else { Err(format!("`{shown}` failed: {status}")) }
 }
 
 fn announce(command: &Command) -> String {
@@ -113,11 +94,7 @@ fn show(command: &Command) -> String {
         }
     }
     words.push(command.get_program().to_string_lossy().into_owned());
-    words.extend(
-        command
-            .get_args()
-            .map(|word| word.to_string_lossy().into_owned()),
-    );
+    words.extend(command.get_args().map(|word| word.to_string_lossy().into_owned()));
     words.join(" ")
 }
 
@@ -134,8 +111,7 @@ mod tests {
 
     #[test]
     fn a_command_that_hangs_is_ended() {
-        let reason =
-            run_within(Command::new("sleep").arg("60"), Duration::from_millis(200)).unwrap_err();
+        let reason = run_within(Command::new("sleep").arg("60"), Duration::from_millis(200)).unwrap_err();
         assert!(reason.contains("was ended"), "{reason}");
     }
 

@@ -2,11 +2,7 @@
 //!
 //! Arguments come in, findings and tables go out on standard output, and the exit code says whether all is well.
 //! Nothing here is linked into what an app depends on.
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a command line speaks on its standard streams"
-)]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line speaks on its standard streams")]
 
 mod ci;
 mod command;
@@ -54,9 +50,7 @@ fn run(arguments: &[String]) -> Result<(), String> {
         None => ("help", arguments),
         Some((chore, rest)) => (chore.as_str(), rest),
     };
-    if matches!(chore, "help" | "--help" | "-h")
-        || rest.iter().any(|word| word == "--help" || word == "-h")
-    {
+    if matches!(chore, "help" | "--help" | "-h") || rest.iter().any(|word| word == "--help" || word == "-h") {
         print!("{HELP}");
         return Ok(());
     }
@@ -66,20 +60,15 @@ fn run(arguments: &[String]) -> Result<(), String> {
         "tidy" => match rest {
             [] => tidy::run(&root),
             [word] if word == "--bless" => tidy::bless(&root),
-            _ => Err(format!(
-                "`tidy` does not know {rest:?}; `cargo xtask --help` lists what it knows"
-            )),
+            _ => Err(format!("`tidy` does not know {rest:?}; `cargo xtask --help` lists what it knows")),
         },
-        _ => Err(format!(
-            "there is no chore `{chore}`; `cargo xtask --help` lists them"
-        )),
+        _ => Err(format!("there is no chore `{chore}`; `cargo xtask --help` lists them")),
     }
 }
 
 /// Finds the top of the repository: the nearest folder, from here upwards, that holds this package.
 fn root() -> Result<PathBuf, String> {
-    let here =
-        env::current_dir().map_err(|error| format!("cannot tell the current folder: {error}"))?;
+    let here = env::current_dir().map_err(|error| format!("cannot tell the current folder: {error}"))?;
     here.ancestors()
         .find(|folder| folder.join("xtask/Cargo.toml").is_file())
         .map(PathBuf::from)

@@ -29,19 +29,12 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
         println!("{finding}");
     }
     let (mean, files) = sizes.mean();
-    println!(
-        "{files} production files, {mean} lines each on average; {} Rust files read",
-        repo.sources.len()
-    );
+    println!("{files} production files, {mean} lines each on average; {} Rust files read", repo.sources.len());
     let slack = limits.slack(&sizes);
     if slack > 0 {
         println!("{slack} listed size(s) fell: `cargo xtask tidy --bless` takes them down");
     }
-    if findings.is_empty() {
-        Ok(())
-    } else {
-        Err(format!("{} thing(s) to tidy", findings.len()))
-    }
+    if findings.is_empty() { Ok(()) } else { Err(format!("{} thing(s) to tidy", findings.len())) }
 }
 
 /// Lowers the listed limits to what the code needs now.
@@ -50,8 +43,7 @@ pub(crate) fn bless(root: &Path) -> Result<(), String> {
     let listed = read_limits(root)?;
     Limits::parse(&listed)?;
     let lowered = limits::lower(&listed, &Sizes::of(&repo, &Scope::of(&repo)));
-    fs::write(root.join(LIMITS_PATH), lowered)
-        .map_err(|error| format!("cannot write {LIMITS_PATH}: {error}"))
+    fs::write(root.join(LIMITS_PATH), lowered).map_err(|error| format!("cannot write {LIMITS_PATH}: {error}"))
 }
 
 fn check(repo: &Repo, scope: &Scope, sizes: &Sizes, limits: &Limits) -> Vec<Finding> {
@@ -68,6 +60,5 @@ fn check(repo: &Repo, scope: &Scope, sizes: &Sizes, limits: &Limits) -> Vec<Find
 }
 
 fn read_limits(root: &Path) -> Result<String, String> {
-    fs::read_to_string(root.join(LIMITS_PATH))
-        .map_err(|error| format!("cannot read {LIMITS_PATH}: {error}"))
+    fs::read_to_string(root.join(LIMITS_PATH)).map_err(|error| format!("cannot read {LIMITS_PATH}: {error}"))
 }

@@ -135,14 +135,7 @@ impl Body {
         };
         let deps = read_deps(&mut reader)?;
         let changes = read_changes(&mut reader)?;
-        Ok(Self {
-            creation,
-            crdt,
-            instance,
-            wall_ms,
-            deps,
-            changes,
-        })
+        Ok(Self { creation, crdt, instance, wall_ms, deps, changes })
     }
 
     fn encode_changes(&self) -> Result<Vec<u8>, BodyError> {
@@ -180,11 +173,7 @@ impl Creation {
         check("app type", u64::from(length), APP_TYPE_BYTES_MAX)?;
         let app_type = String::from_utf8(reader.take(usize::from(length))?.to_vec())
             .map_err(|_| DecodeError::Invalid { field: "app type" })?;
-        Ok(Self {
-            incarnation,
-            random,
-            app_type,
-        })
+        Ok(Self { incarnation, random, app_type })
     }
 }
 
@@ -196,11 +185,7 @@ fn read_deps(reader: &mut Reader<'_>) -> Result<Vec<Dep>, BodyError> {
     }
     let mut deps = Vec::with_capacity(count as usize);
     for _ in 0..count {
-        let dep = Dep {
-            chain: ChainId::read(reader)?,
-            seq: reader.varint()?,
-            hash_prefix: reader.array()?,
-        };
+        let dep = Dep { chain: ChainId::read(reader)?, seq: reader.varint()?, hash_prefix: reader.array()? };
         check_seq(dep.seq)?;
         deps.push(dep);
     }
@@ -209,13 +194,7 @@ fn read_deps(reader: &mut Reader<'_>) -> Result<Vec<Dep>, BodyError> {
 
 /// A dependency obeys the rule of an entry's own `seq`.
 fn check_seq(seq: u64) -> Result<(), DecodeError> {
-    if (1..=POSITION_MAX).contains(&seq) {
-        Ok(())
-    } else {
-        Err(DecodeError::Invalid {
-            field: "dependency",
-        })
-    }
+    if (1..=POSITION_MAX).contains(&seq) { Ok(()) } else { Err(DecodeError::Invalid { field: "dependency" }) }
 }
 
 fn read_changes(reader: &mut Reader<'_>) -> Result<Vec<Vec<u8>>, BodyError> {
@@ -226,17 +205,10 @@ fn read_changes(reader: &mut Reader<'_>) -> Result<Vec<Vec<u8>>, BodyError> {
     let payload = reader.take_rest();
     match encoding {
         RAW if payload.len() == raw_len => split_changes(payload),
-        RAW => Err(DecodeError::Invalid {
-            field: "raw length",
-        }
-        .into()),
+        RAW => Err(DecodeError::Invalid { field: "raw length" }.into()),
         ZSTD if payload.len() < raw_len => split_changes(&decompress(payload, raw_len)?),
         ZSTD => Err(BodyError::Compression),
-        _ => Err(DecodeError::Unknown {
-            field: "encoding",
-            value: u64::from(encoding),
-        }
-        .into()),
+        _ => Err(DecodeError::Unknown { field: "encoding", value: u64::from(encoding) }.into()),
     }
 }
 
@@ -259,8 +231,7 @@ fn compress(raw: &[u8]) -> Result<Option<Vec<u8>>, BodyError> {
     if raw.len() < COMPRESS_FROM_BYTES {
         return Ok(None);
     }
-    let packed =
-        zstd::bulk::compress(raw, COMPRESSION_LEVEL).map_err(|_| BodyError::Compression)?;
+    let packed = zstd::bulk::compress(raw, COMPRESSION_LEVEL).map_err(|_| BodyError::Compression)?;
     Ok((packed.len() < raw.len()).then_some(packed))
 }
 
@@ -275,11 +246,7 @@ fn decompress(payload: &[u8], raw_len: usize) -> Result<Vec<u8>, BodyError> {
 fn check(field: &'static str, claimed: u64, limit: usize) -> Result<(), DecodeError> {
     let limit = limit as u64;
     if claimed > limit {
-        return Err(DecodeError::TooLarge {
-            field,
-            claimed,
-            limit,
-        });
+        return Err(DecodeError::TooLarge { field, claimed, limit });
     }
     Ok(())
 }

@@ -60,24 +60,13 @@ pub(crate) fn extract(salt: &[u8], secret: &[u8]) -> Secret32 {
 }
 
 /// HKDF-Expand with `info = label ‖ parts`.
-#[expect(
-    clippy::expect_used,
-    reason = "HKDF refuses only lengths over 8160 bytes; all lengths here are constants"
-)]
-pub(crate) fn expand<const N: usize>(
-    prk: &Secret32,
-    label: &str,
-    parts: &[&[u8]],
-) -> Zeroizing<[u8; N]> {
+#[expect(clippy::expect_used, reason = "HKDF refuses only lengths over 8160 bytes; all lengths here are constants")]
+pub(crate) fn expand<const N: usize>(prk: &Secret32, label: &str, parts: &[&[u8]]) -> Zeroizing<[u8; N]> {
     let label = label_bytes(label);
-    let info: Vec<&[u8]> = std::iter::once(label.as_slice())
-        .chain(parts.iter().copied())
-        .collect();
+    let info: Vec<&[u8]> = std::iter::once(label.as_slice()).chain(parts.iter().copied()).collect();
     let prk = hkdf::Prk::new_less_safe(hkdf::HKDF_SHA256, prk.as_bytes());
     let mut out = Zeroizing::new([0; N]);
-    prk.expand(&info, Length(N))
-        .and_then(|okm| okm.fill(out.as_mut_slice()))
-        .expect("the length is short");
+    prk.expand(&info, Length(N)).and_then(|okm| okm.fill(out.as_mut_slice())).expect("the length is short");
     out
 }
 
@@ -101,15 +90,11 @@ impl KeyNonce {
     }
 
     /// Appends `ciphertext ‖ tag` to `out`.
-    #[expect(
-        clippy::expect_used,
-        reason = "GCM refuses only 64 GiB and more; all that is sealed is bounded far below"
-    )]
+    #[expect(clippy::expect_used, reason = "GCM refuses only 64 GiB and more; all that is sealed is bounded far below")]
     pub(crate) fn seal(&self, aad: &[u8], mut plaintext: Zeroizing<Vec<u8>>, out: &mut Vec<u8>) {
         let (key, nonce) = self.open_parts();
-        let tag = key
-            .seal_in_place_separate_tag(nonce, Aad::from(aad), &mut plaintext)
-            .expect("the plaintext is short");
+        let tag =
+            key.seal_in_place_separate_tag(nonce, Aad::from(aad), &mut plaintext).expect("the plaintext is short");
         out.extend_from_slice(&plaintext);
         out.extend_from_slice(tag.as_ref());
     }
@@ -118,18 +103,12 @@ impl KeyNonce {
     pub(crate) fn open(&self, aad: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, OpenError> {
         let (key, nonce) = self.open_parts();
         let mut bytes = Zeroizing::new(sealed.to_vec());
-        let length = key
-            .open_in_place(nonce, Aad::from(aad), &mut bytes)
-            .map_err(|_| OpenError::Decrypt)?
-            .len();
+        let length = key.open_in_place(nonce, Aad::from(aad), &mut bytes).map_err(|_| OpenError::Decrypt)?.len();
         bytes.truncate(length);
         Ok(bytes)
     }
 
-    #[expect(
-        clippy::expect_used,
-        reason = "the parts have the lengths of an AES-256 key and a GCM nonce"
-    )]
+    #[expect(clippy::expect_used, reason = "the parts have the lengths of an AES-256 key and a GCM nonce")]
     fn open_parts(&self) -> (LessSafeKey, Nonce) {
         let (key, nonce) = self.0.split_at(32);
         let key = UnboundKey::new(&AES_256_GCM, key).expect("32 bytes are a key");

@@ -132,19 +132,10 @@ impl DeviceSecrets {
         &self.salt_key
     }
 
-    fn assemble(
-        seed: &[u8; 32],
-        box_secret: Secret32,
-        salt_key: Secret32,
-    ) -> Result<Self, KeyError> {
+    fn assemble(seed: &[u8; 32], box_secret: Secret32, salt_key: Secret32) -> Result<Self, KeyError> {
         let sign = SignKey::from_seed(seed);
         let public = DeviceKeys::parse(&sign.public(), &box_public(&box_secret))?;
-        Ok(Self {
-            sign,
-            box_secret,
-            salt_key,
-            public,
-        })
+        Ok(Self { sign, box_secret, salt_key, public })
     }
 }
 
@@ -191,7 +182,7 @@ impl fmt::Debug for UserRoot {
 /// Returns the X25519 public key of a secret.
 #[expect(clippy::expect_used, reason = "any 32 bytes are an X25519 secret")]
 pub(crate) fn box_public(secret: &Secret32) -> [u8; 32] {
-    let secret = <X25519HkdfSha256 as hpke::Kem>::PrivateKey::from_bytes(secret.as_bytes())
-        .expect("32 bytes are a secret");
+    let secret =
+        <X25519HkdfSha256 as hpke::Kem>::PrivateKey::from_bytes(secret.as_bytes()).expect("32 bytes are a secret");
     X25519HkdfSha256::sk_to_pk(&secret).to_bytes().into()
 }

@@ -8,8 +8,7 @@ use std::fmt;
 
 use tombolo_protocol::bytes::DecodeError;
 use tombolo_protocol::entry::{
-    Entry, EntryFlags, EntryKind, HEADER_BEFORE_SALT_BYTES, HEADER_BYTES, Header, TAG_BYTES,
-    clear_root,
+    Entry, EntryFlags, EntryKind, HEADER_BEFORE_SALT_BYTES, HEADER_BYTES, Header, TAG_BYTES, clear_root,
 };
 use tombolo_protocol::ids::{ChainKey, EntryHash, RecordId, WorkspaceTag};
 use tombolo_protocol::keys::SIGNATURE_BYTES;
@@ -107,8 +106,7 @@ impl EpochKeys {
         header.salt = hedged_salt(&header, &plaintext, device, entropy);
         let bytes = header.encode();
         let mut sealed = Vec::with_capacity(body_len as usize);
-        self.entry_key(&header, &bytes)
-            .seal(&bytes, plaintext, &mut sealed);
+        self.entry_key(&header, &bytes).seal(&bytes, plaintext, &mut sealed);
         Entry::sign(header, draft.clear, sealed, device.sign_key()).map_err(SealError::Refused)
     }
 
@@ -123,10 +121,7 @@ impl EpochKeys {
             return Err(OpenError::WrongEpoch);
         }
         let bytes = header.encode();
-        unpad(
-            self.entry_key(header, &bytes)
-                .open(&bytes, entry.sealed())?,
-        )
+        unpad(self.entry_key(header, &bytes).open(&bytes, entry.sealed())?)
     }
 
     fn entry_key(&self, header: &Header, bytes: &[u8]) -> KeyNonce {
@@ -200,8 +195,7 @@ mod tests {
         let bytes = header.encode();
         let mut sealed = Vec::new();
         let plaintext = Zeroizing::new(plaintext.to_vec());
-        keys.entry_key(&header, &bytes)
-            .seal(&bytes, plaintext, &mut sealed);
+        keys.entry_key(&header, &bytes).seal(&bytes, plaintext, &mut sealed);
         Entry::sign(header, Vec::new(), sealed, device.sign_key()).unwrap()
     }
 

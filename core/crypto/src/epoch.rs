@@ -76,16 +76,12 @@ impl EpochKeys {
     pub fn seal_previous(&self, previous: EpochId, secret: &EpochSecret) -> PreviousEpoch {
         let plaintext = Zeroizing::new(secret.as_bytes().to_vec());
         let mut bytes = Vec::with_capacity(48);
-        self.previous_key(&previous)
-            .seal(previous.as_bytes(), plaintext, &mut bytes);
+        self.previous_key(&previous).seal(previous.as_bytes(), plaintext, &mut bytes);
         let mut sealed = [0; 48];
         for (to, from) in sealed.iter_mut().zip(&bytes) {
             *to = *from;
         }
-        PreviousEpoch {
-            epoch: previous,
-            sealed,
-        }
+        PreviousEpoch { epoch: previous, sealed }
     }
 
     /// Opens an earlier epoch's secret.
@@ -93,14 +89,8 @@ impl EpochKeys {
     /// # Errors
     /// [`OpenError::Decrypt`] if it was not sealed under this epoch, [`OpenError::WrongEpoch`] if
     /// the secret does not fit the id it came with.
-    pub fn open_previous(
-        &self,
-        previous: &PreviousEpoch,
-        workspace: &WorkspaceId,
-    ) -> Result<EpochSecret, OpenError> {
-        let plaintext = self
-            .previous_key(&previous.epoch)
-            .open(previous.epoch.as_bytes(), &previous.sealed)?;
+    pub fn open_previous(&self, previous: &PreviousEpoch, workspace: &WorkspaceId) -> Result<EpochSecret, OpenError> {
+        let plaintext = self.previous_key(&previous.epoch).open(previous.epoch.as_bytes(), &previous.sealed)?;
         let bytes = <[u8; 32]>::try_from(plaintext.as_slice()).map_err(|_| OpenError::Decrypt)?;
         let secret = EpochSecret::from_bytes(bytes);
         if Self::derive(workspace, &secret).epoch != previous.epoch {

@@ -101,15 +101,13 @@ pub enum InviteLinkError {
 impl fmt::Display for InviteLinkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotALink => f.write_str(
-                "this is not an invite link; copy the whole text that starts with tombolo:1:",
-            ),
-            Self::Version => {
-                f.write_str("the invite link is of another version of Tombolo; update this program")
+            Self::NotALink => {
+                f.write_str("this is not an invite link; copy the whole text that starts with tombolo:1:")
             }
-            Self::Checksum => f.write_str(
-                "the invite link is incomplete or was altered; copy it again, from start to end",
-            ),
+            Self::Version => f.write_str("the invite link is of another version of Tombolo; update this program"),
+            Self::Checksum => {
+                f.write_str("the invite link is incomplete or was altered; copy it again, from start to end")
+            }
             Self::Malformed(error) => {
                 write!(f, "the invite link is faulty ({error}); ask for a new one")
             }
@@ -149,12 +147,7 @@ impl InviteLink {
         out.extend_from_slice(self.invite.as_bytes());
         out.extend_from_slice(self.relay.as_bytes());
         let dialled = |address: &&String| (1..=ADDRESS_BYTES_MAX).contains(&address.len());
-        let addresses: Vec<&String> = self
-            .addresses
-            .iter()
-            .filter(dialled)
-            .take(INVITE_RELAYS_MAX)
-            .collect();
+        let addresses: Vec<&String> = self.addresses.iter().filter(dialled).take(INVITE_RELAYS_MAX).collect();
         out.push(addresses.len() as u8);
         for address in addresses {
             out.push(address.len() as u8);
@@ -178,27 +171,14 @@ impl InviteLink {
         let addresses = read_addresses(&mut reader)?;
         let checkpoint = match reader.u8()? {
             0 => None,
-            1 => Some((
-                LogId::read(&mut reader)?,
-                reader.position()?,
-                reader.array()?,
-            )),
+            1 => Some((LogId::read(&mut reader)?, reader.position()?, reader.array()?)),
             _ => {
-                return Err(DecodeError::Invalid {
-                    field: "checkpoint",
-                });
+                return Err(DecodeError::Invalid { field: "checkpoint" });
             }
         };
         let secret = InviteSecret::from_bytes(reader.array()?);
         reader.finish()?;
-        Ok(Self {
-            workspace,
-            invite,
-            relay,
-            addresses,
-            checkpoint,
-            secret,
-        })
+        Ok(Self { workspace, invite, relay, addresses, checkpoint, secret })
     }
 }
 
@@ -229,9 +209,7 @@ impl FromStr for InviteLink {
         let text: Zeroizing<String> = Zeroizing::new(rest.split_whitespace().collect());
         let decoded = BASE64URL_NOPAD.decode(text.as_bytes());
         let bytes = Zeroizing::new(decoded.map_err(|_| InviteLinkError::Checksum)?);
-        let (payload, found) = bytes
-            .split_last_chunk::<CHECKSUM_BYTES>()
-            .ok_or(InviteLinkError::Checksum)?;
+        let (payload, found) = bytes.split_last_chunk::<CHECKSUM_BYTES>().ok_or(InviteLinkError::Checksum)?;
         if *found != checksum(payload) {
             return Err(InviteLinkError::Checksum);
         }
@@ -241,12 +219,7 @@ impl FromStr for InviteLink {
 
 impl fmt::Debug for InviteLink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "InviteLink({}, {}, secret)",
-            self.workspace.short(),
-            self.invite.short()
-        )
+        write!(f, "InviteLink({}, {}, secret)", self.workspace.short(), self.invite.short())
     }
 }
 

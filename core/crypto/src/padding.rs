@@ -25,9 +25,7 @@ pub(crate) fn pad(content: &[u8]) -> Zeroizing<Vec<u8>> {
 
 /// Takes the content out of its padded form.
 pub(crate) fn unpad(mut padded: Zeroizing<Vec<u8>>) -> Result<Zeroizing<Vec<u8>>, OpenError> {
-    let (length, rest) = padded
-        .split_first_chunk::<LENGTH_BYTES>()
-        .ok_or(OpenError::Padding)?;
+    let (length, rest) = padded.split_first_chunk::<LENGTH_BYTES>().ok_or(OpenError::Padding)?;
     let length = u32::from_be_bytes(*length) as usize;
     let (_, zeros) = rest.split_at_checked(length).ok_or(OpenError::Padding)?;
     if padded_len(length) != padded.len() || zeros.iter().any(|byte| *byte != 0) {

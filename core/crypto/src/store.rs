@@ -25,15 +25,9 @@ pub struct StoreCipher {
 impl StoreCipher {
     /// Takes the store's key, as a vault holds it.
     #[must_use]
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "the key moves in, so that no copy stays with the caller"
-    )]
+    #[expect(clippy::needless_pass_by_value, reason = "the key moves in, so that no copy stays with the caller")]
     pub fn new(key: Secret32) -> Self {
-        Self {
-            prk: expand_secret(&key, "store", &[]),
-            salt_key: expand_secret(&key, "store-salt", &[]),
-        }
+        Self { prk: expand_secret(&key, "store", &[]), salt_key: expand_secret(&key, "store-salt", &[]) }
     }
 
     /// Seals a value for its place.
@@ -49,8 +43,7 @@ impl StoreCipher {
         let salt = self.hedged_salt(&aad, value, entropy);
         let mut out = Vec::with_capacity(SALT_BYTES + value.len() + TAG_BYTES);
         out.extend_from_slice(&salt);
-        self.value_key(&salt, &aad)
-            .seal(&aad, Zeroizing::new(value.to_vec()), &mut out);
+        self.value_key(&salt, &aad).seal(&aad, Zeroizing::new(value.to_vec()), &mut out);
         out
     }
 
@@ -58,16 +51,8 @@ impl StoreCipher {
     ///
     /// # Errors
     /// [`OpenError::Decrypt`] if it was altered, stands at another place, or has another store's key.
-    pub fn open(
-        &self,
-        table: &str,
-        column: &str,
-        key: &[u8],
-        sealed: &[u8],
-    ) -> Result<Vec<u8>, OpenError> {
-        let (salt, sealed) = sealed
-            .split_first_chunk::<SALT_BYTES>()
-            .ok_or(OpenError::Decrypt)?;
+    pub fn open(&self, table: &str, column: &str, key: &[u8], sealed: &[u8]) -> Result<Vec<u8>, OpenError> {
+        let (salt, sealed) = sealed.split_first_chunk::<SALT_BYTES>().ok_or(OpenError::Decrypt)?;
         let aad = place(table, column, key);
         let mut plaintext = self.value_key(salt, &aad).open(&aad, sealed)?;
         Ok(std::mem::take(&mut *plaintext))
@@ -77,11 +62,7 @@ impl StoreCipher {
     /// stuck source or a copied machine must not use one key for two values.
     fn hedged_salt(&self, aad: &[u8], value: &[u8], entropy: &mut dyn Entropy) -> [u8; SALT_BYTES] {
         let random: [u8; SALT_BYTES] = array(entropy);
-        half(&mac(
-            self.salt_key.as_bytes(),
-            "store-salt",
-            &[&random, aad, value],
-        ))
+        half(&mac(self.salt_key.as_bytes(), "store-salt", &[&random, aad, value]))
     }
 
     fn value_key(&self, salt: &[u8; SALT_BYTES], aad: &[u8]) -> KeyNonce {

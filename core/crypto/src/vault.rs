@@ -81,21 +81,17 @@ impl fmt::Display for VaultError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io { path, kind } => write!(f, "key file {}: {kind}", path.display()),
-            Self::Exposed { path, mode } => write!(
-                f,
-                "others may reach the key file {0} (mode {mode:o}); run: chmod 600 {0}",
-                path.display()
-            ),
+            Self::Exposed { path, mode } => {
+                write!(f, "others may reach the key file {0} (mode {mode:o}); run: chmod 600 {0}", path.display())
+            }
             Self::Damaged { path } => write!(
                 f,
                 "the key file {} is damaged; restore it from a backup, or remove it if the store is new",
                 path.display()
             ),
-            Self::Occupied { path: Some(path) } => write!(
-                f,
-                "{} already holds another key; give the new store a key file of its own",
-                path.display()
-            ),
+            Self::Occupied { path: Some(path) } => {
+                write!(f, "{} already holds another key; give the new store a key file of its own", path.display())
+            }
             Self::Occupied { path: None } => f.write_str("the vault already holds another key"),
             Self::WrongPassphrase => f.write_str("the passphrase is wrong; try again"),
             Self::KdfDowngrade { memory_kib, passes } => write!(

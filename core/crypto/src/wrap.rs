@@ -67,20 +67,11 @@ impl fmt::Display for WrapError {
             Self::WeakKey { .. } => f.write_str("a recipient's public key is weak"),
             Self::TwoKeys { .. } => f.write_str("a recipient is named with two keys"),
             Self::WrongEpoch { epoch } => {
-                write!(
-                    f,
-                    "the secret given for epoch {} is another's",
-                    epoch.short()
-                )
+                write!(f, "the secret given for epoch {} is another's", epoch.short())
             }
-            Self::RepeatedSecret => {
-                f.write_str("the source of randomness repeats itself; keys can not be renewed")
-            }
+            Self::RepeatedSecret => f.write_str("the source of randomness repeats itself; keys can not be renewed"),
             Self::TooMany { count, limit } => {
-                write!(
-                    f,
-                    "{count} recipients or epochs are over the limit of {limit}"
-                )
+                write!(f, "{count} recipients or epochs are over the limit of {limit}")
             }
         }
     }
@@ -102,13 +93,7 @@ pub fn wrap_epoch(
 ) -> Result<EpochWrap, WrapError> {
     let epoch = EpochKeys::derive(workspace, secret).epoch();
     let payload = (secret, blinding);
-    seal_wrap(
-        &binding(workspace, &epoch),
-        recipient,
-        box_public,
-        payload,
-        entropy,
-    )
+    seal_wrap(&binding(workspace, &epoch), recipient, box_public, payload, entropy)
 }
 
 /// Opens a wrap and checks that the secret fits the epoch.
@@ -134,9 +119,7 @@ pub fn unwrap_epoch(
         &wrap.recipient,
     );
     let plaintext = Zeroizing::new(plaintext.map_err(refused)?);
-    let (secret, blinding) = plaintext
-        .split_first_chunk::<32>()
-        .ok_or(OpenError::Decrypt)?;
+    let (secret, blinding) = plaintext.split_first_chunk::<32>().ok_or(OpenError::Decrypt)?;
     let secret = EpochSecret::from_bytes(*secret);
     let blinding = <[u8; 32]>::try_from(blinding).map_err(|_| OpenError::Decrypt)?;
     if EpochKeys::derive(workspace, &secret).epoch() != *expected {
@@ -173,20 +156,11 @@ pub fn rotate(
     let mut wraps = Vec::with_capacity(recipients.len());
     for (recipient, box_public) in recipients {
         let payload = (&secret, blinding);
-        wraps.push(seal_wrap(
-            &binding,
-            recipient,
-            &box_public,
-            payload,
-            entropy,
-        )?);
+        wraps.push(seal_wrap(&binding, recipient, &box_public, payload, entropy)?);
     }
     let rotation = Rotation {
         epoch: keys.epoch(),
-        previous: previous
-            .iter()
-            .map(|(epoch, secret)| keys.seal_previous(*epoch, secret))
-            .collect(),
+        previous: previous.iter().map(|(epoch, secret)| keys.seal_previous(*epoch, secret)).collect(),
         wraps,
     };
     Ok((secret, rotation))
@@ -197,9 +171,7 @@ fn sorted(recipients: &[([u8; 32], [u8; 32])]) -> Result<BTreeMap<[u8; 32], [u8;
     for (recipient, box_public) in recipients {
         let earlier = sorted.insert(*recipient, *box_public);
         if earlier.is_some_and(|earlier| earlier != *box_public) {
-            return Err(WrapError::TwoKeys {
-                recipient: *recipient,
-            });
+            return Err(WrapError::TwoKeys { recipient: *recipient });
         }
     }
     Ok(sorted)
@@ -248,16 +220,15 @@ fn seal_wrap(
     for (to, from) in plaintext.iter_mut().zip(bytes) {
         *to = *from;
     }
-    let (encapsulated, bytes) =
-        hpke::single_shot_seal_with_rng::<ChaCha20Poly1305, HkdfSha256, Kem>(
-            &OpModeS::Base,
-            &public,
-            binding,
-            plaintext.as_slice(),
-            &recipient,
-            &mut Hedged { entropy, secret },
-        )
-        .map_err(|_| weak)?;
+    let (encapsulated, bytes) = hpke::single_shot_seal_with_rng::<ChaCha20Poly1305, HkdfSha256, Kem>(
+        &OpModeS::Base,
+        &public,
+        binding,
+        plaintext.as_slice(),
+        &recipient,
+        &mut Hedged { entropy, secret },
+    )
+    .map_err(|_| weak)?;
     Ok(EpochWrap {
         recipient,
         encapsulated: encapsulated.to_bytes().into(),
@@ -324,10 +295,7 @@ mod tests {
     fn a_wrap_whose_secret_does_not_fit_the_epoch_it_was_made_for_is_refused() {
         let workspace = WorkspaceId::from_bytes([1; 32]);
         let device = DeviceSecrets::generate(&mut Fixed);
-        let (promised, given) = (
-            EpochSecret::from_bytes([2; 32]),
-            EpochSecret::from_bytes([3; 32]),
-        );
+        let (promised, given) = (EpochSecret::from_bytes([2; 32]), EpochSecret::from_bytes([3; 32]));
         let epoch = EpochKeys::derive(&workspace, &promised).epoch();
         let lie = seal_wrap(
             &binding(&workspace, &epoch),

@@ -1,11 +1,7 @@
 //! Sealed bytes in the hands of somebody who alters, moves, cuts or inflates them, with and without
 //! the keys; and what a log may show of a secret.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test that can not go on fails"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can not go on fails")]
 
 #[path = "adversary/bodies.rs"]
 mod bodies;

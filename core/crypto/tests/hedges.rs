@@ -1,11 +1,7 @@
 //! What holds when the machine fails: a source of randomness that is stuck, a power cut while a key
 //! file is made; and when a caller passes what no reader could mend.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test that can not go on fails"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can not go on fails")]
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -66,10 +62,7 @@ fn stuck_randomness_gives_no_two_keys_under_one_passphrase_one_salt() {
 fn stuck_randomness_can_not_rotate_to_the_epoch_it_leaves() {
     let (old, rotation) = rotate(&WORKSPACE, &[], &[], &blinding(), &mut Stuck).unwrap();
     let previous = [(rotation.epoch, &old)];
-    assert_eq!(
-        rotate(&WORKSPACE, &[], &previous, &blinding(), &mut Stuck),
-        Err(WrapError::RepeatedSecret)
-    );
+    assert_eq!(rotate(&WORKSPACE, &[], &previous, &blinding(), &mut Stuck), Err(WrapError::RepeatedSecret));
 }
 
 #[test]
@@ -79,15 +72,7 @@ fn guessed_randomness_does_not_give_away_a_wrapped_secret() {
         let (epoch, secret) = secret(byte);
         let recipient = *device.id().as_bytes();
         let public = device.public().box_public;
-        let wrap = wrap_epoch(
-            &WORKSPACE,
-            recipient,
-            &public,
-            &secret,
-            &blinding(),
-            &mut Stuck,
-        )
-        .unwrap();
+        let wrap = wrap_epoch(&WORKSPACE, recipient, &public, &secret, &blinding(), &mut Stuck).unwrap();
         let opened = unwrap_epoch(&WORKSPACE, &epoch, &wrap, device.box_secret());
         assert_eq!(opened, Ok((secret, blinding())));
         wrap
@@ -103,11 +88,7 @@ fn a_rotation_names_each_previous_epoch_once_and_only_with_its_own_secret() {
     let mut entropy = Steady(0);
     let (_, rotation) = rotate(&WORKSPACE, &[], &twice, &blinding(), &mut entropy).unwrap();
     assert_eq!(rotation.previous.len(), 2);
-    assert!(
-        rotation
-            .previous
-            .is_sorted_by_key(|previous| previous.epoch)
-    );
+    assert!(rotation.previous.is_sorted_by_key(|previous| previous.epoch));
     assert_eq!(
         rotate(&WORKSPACE, &[], &[(first, &two)], &blinding(), &mut entropy),
         Err(WrapError::WrongEpoch { epoch: first })
@@ -117,21 +98,13 @@ fn a_rotation_names_each_previous_epoch_once_and_only_with_its_own_secret() {
 #[test]
 fn a_rotation_follows_no_more_epochs_than_a_record_may_name() {
     let mut entropy = Steady(0);
-    let many: Vec<_> = (0..=PREVIOUS_EPOCHS_MAX)
-        .map(|_| EpochSecret::generate(&mut entropy))
-        .collect();
-    let previous: Vec<_> = many
-        .iter()
-        .map(|secret| (EpochKeys::derive(&WORKSPACE, secret).epoch(), secret))
-        .collect();
+    let many: Vec<_> = (0..=PREVIOUS_EPOCHS_MAX).map(|_| EpochSecret::generate(&mut entropy)).collect();
+    let previous: Vec<_> = many.iter().map(|secret| (EpochKeys::derive(&WORKSPACE, secret).epoch(), secret)).collect();
     let (_, at_limit) = previous.split_last().unwrap();
     assert!(rotate(&WORKSPACE, &[], at_limit, &blinding(), &mut entropy).is_ok());
     assert_eq!(
         rotate(&WORKSPACE, &[], &previous, &blinding(), &mut entropy),
-        Err(WrapError::TooMany {
-            count: PREVIOUS_EPOCHS_MAX + 1,
-            limit: PREVIOUS_EPOCHS_MAX
-        })
+        Err(WrapError::TooMany { count: PREVIOUS_EPOCHS_MAX + 1, limit: PREVIOUS_EPOCHS_MAX })
     );
 }
 
@@ -142,16 +115,10 @@ fn a_dependency_names_a_place_that_a_chain_can_have() {
         crdt: 1,
         instance: Instance(1),
         wall_ms: 0,
-        deps: vec![Dep {
-            chain: ChainId::from_bytes([7; 8]),
-            seq,
-            hash_prefix: [0; 8],
-        }],
+        deps: vec![Dep { chain: ChainId::from_bytes([7; 8]), seq, hash_prefix: [0; 8] }],
         changes: vec![vec![1]],
     };
-    let refused = BodyError::Malformed(DecodeError::Invalid {
-        field: "dependency",
-    });
+    let refused = BodyError::Malformed(DecodeError::Invalid { field: "dependency" });
     for seq in [0, POSITION_MAX + 1, u64::MAX] {
         assert_eq!(body(seq).encode(), Err(refused), "{seq}");
     }
@@ -176,10 +143,7 @@ fn a_checkpoint_beyond_any_log_is_no_checkpoint() {
     let at_limit = link(POSITION_MAX).to_string().parse();
     assert_eq!(at_limit, Ok(link(POSITION_MAX)));
     let beyond: Result<InviteLink, _> = link(POSITION_MAX + 1).to_string().parse();
-    assert!(matches!(
-        beyond,
-        Err(InviteLinkError::Malformed(DecodeError::TooLarge { .. }))
-    ));
+    assert!(matches!(beyond, Err(InviteLinkError::Malformed(DecodeError::TooLarge { .. }))));
 }
 
 #[test]
@@ -192,10 +156,7 @@ fn a_power_cut_while_the_key_file_is_made_does_not_stop_the_next_start() {
     assert_eq!(vault.load(), Ok(None));
     vault.save(&Secret32::from_bytes([1; 32])).unwrap();
     assert_eq!(vault.load(), Ok(Some(Secret32::from_bytes([1; 32]))));
-    let names: Vec<_> = fs::read_dir(folder.path())
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name())
-        .collect();
+    let names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, ["key"]);
 }
 

@@ -2,11 +2,7 @@
 //! `tests/vectors` at the repository's root, and replayed here from the stored bytes alone.
 //! `TOMBOLO_BLESS=1` writes them anew.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test that can not go on fails"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can not go on fails")]
 
 #[path = "crypto/support.rs"]
 #[allow(dead_code, reason = "the vectors need a part of what the tests share")]
@@ -33,16 +29,8 @@ fn hex(bytes: impl AsRef<[u8]>) -> String {
 }
 
 fn bodies() -> [Body; 2] {
-    let creation = Creation {
-        incarnation: Incarnation(3),
-        random: [0x66; 16],
-        app_type: "notes".to_owned(),
-    };
-    let dep = Dep {
-        chain: ChainId::from_bytes([0x77; 8]),
-        seq: 300,
-        hash_prefix: [0x88; 8],
-    };
+    let creation = Creation { incarnation: Incarnation(3), random: [0x66; 16], app_type: "notes".to_owned() };
+    let dep = Dep { chain: ChainId::from_bytes([0x77; 8]), seq: 300, hash_prefix: [0x88; 8] };
     let body = |creation, deps, changes| Body {
         creation,
         crdt: 1,
@@ -62,27 +50,14 @@ fn made() -> Value {
     let mut entropy = Counter::default();
     let device = DeviceSecrets::generate(&mut entropy);
     let blinding = BlindingKey::generate(&mut entropy);
-    let (old, new) = (
-        EpochSecret::generate(&mut entropy),
-        EpochSecret::generate(&mut entropy),
-    );
+    let (old, new) = (EpochSecret::generate(&mut entropy), EpochSecret::generate(&mut entropy));
     let keys = EpochKeys::derive(&workspace(), &new);
     let old_id = EpochKeys::derive(&workspace(), &old).epoch();
     let [first, second] = bodies().map(|body| body.encode().unwrap());
-    let entry = keys
-        .seal_entry(draft(&device), &first, &device, &mut entropy)
-        .unwrap();
+    let entry = keys.seal_entry(draft(&device), &first, &device, &mut entropy).unwrap();
     let recipient = *device.id().as_bytes();
     let box_public = device.public().box_public;
-    let wrap = wrap_epoch(
-        &workspace(),
-        recipient,
-        &box_public,
-        &new,
-        &blinding,
-        &mut entropy,
-    )
-    .unwrap();
+    let wrap = wrap_epoch(&workspace(), recipient, &box_public, &new, &blinding, &mut entropy).unwrap();
     let section = keys.seal_section("name", b"context", b"Field notes", &mut entropy);
     let invite = link(&mut entropy);
     json!({
@@ -116,10 +91,7 @@ fn the_bytes_are_those_that_were_published() {
         std::fs::write(path(), &made).unwrap();
     }
     let kept = std::fs::read_to_string(path()).unwrap();
-    assert!(
-        kept == made,
-        "the bytes changed: a new version of the protocol, or a mistake"
-    );
+    assert!(kept == made, "the bytes changed: a new version of the protocol, or a mistake");
 }
 
 /// The stored file.
@@ -135,9 +107,7 @@ impl Kept {
     }
 
     fn bytes(&self, section: &str, field: &str) -> Vec<u8> {
-        HEXLOWER
-            .decode(self.text(section, field).as_bytes())
-            .unwrap()
+        HEXLOWER.decode(self.text(section, field).as_bytes()).unwrap()
     }
 
     fn array<const N: usize>(&self, section: &str, field: &str) -> [u8; N] {
@@ -165,10 +135,7 @@ fn the_stored_secrets_lead_to_the_stored_ids() {
 #[test]
 fn what_was_stored_sealed_opens_to_what_was_stored_clear() {
     let kept = Kept::read();
-    let (keys, device) = (
-        kept.keys(),
-        DeviceSecrets::decode(&kept.bytes("device", "secrets")).unwrap(),
-    );
+    let (keys, device) = (kept.keys(), DeviceSecrets::decode(&kept.bytes("device", "secrets")).unwrap());
     let entry = Entry::decode(&kept.bytes("entry", "bytes")).unwrap();
     assert_eq!(entry.verify(&device.public().sign), Ok(()));
     let body = keys.open_entry(&entry).unwrap();
@@ -177,13 +144,7 @@ fn what_was_stored_sealed_opens_to_what_was_stored_clear() {
     assert_eq!(Body::decode(&body), Ok(first));
     assert_eq!(Body::decode(&kept.bytes("body", "bytes")), Ok(second));
     let context = kept.bytes("section", "context");
-    let section = keys
-        .open_section(
-            kept.text("section", "label"),
-            &context,
-            &kept.bytes("section", "sealed"),
-        )
-        .unwrap();
+    let section = keys.open_section(kept.text("section", "label"), &context, &kept.bytes("section", "sealed")).unwrap();
     assert_eq!(section.to_vec(), kept.bytes("section", "plaintext"));
 }
 

@@ -80,9 +80,7 @@ impl Transcript {
     /// # Errors
     /// [`KeyError::BadSignature`] if it was made by another key or for another transcript.
     pub fn verify_device(&self, device: &DeviceKeys, proof: &Signature) -> Result<(), KeyError> {
-        device
-            .sign
-            .verify(DEVICE_CONTEXT, &self.encode(device), proof)
+        device.sign.verify(DEVICE_CONTEXT, &self.encode(device), proof)
     }
 
     /// Signs as the relay.
@@ -109,12 +107,7 @@ impl Transcript {
     ///
     /// # Errors
     /// [`KeyError::BadSignature`] if it was made by another key or for another session.
-    pub fn verify_invite(
-        &self,
-        device: &DeviceKeys,
-        key: &VerifyKey,
-        proof: &Signature,
-    ) -> Result<(), KeyError> {
+    pub fn verify_invite(&self, device: &DeviceKeys, key: &VerifyKey, proof: &Signature) -> Result<(), KeyError> {
         key.verify(ENTER_CONTEXT, &self.encode(device), proof)
     }
 }
@@ -136,29 +129,11 @@ mod tests {
         };
         let proof = here.sign_as_device(&keys, &device);
         assert_eq!(here.verify_device(&keys, &proof), Ok(()));
-        let there = Transcript {
-            host: "evil.example.org".to_owned(),
-            ..here.clone()
-        };
-        assert_eq!(
-            there.verify_device(&keys, &proof),
-            Err(KeyError::BadSignature)
-        );
-        let relayed = Transcript {
-            binding: Binding::Exporter([6; 32]),
-            ..here.clone()
-        };
-        assert_eq!(
-            relayed.verify_device(&keys, &proof),
-            Err(KeyError::BadSignature)
-        );
-        assert_eq!(
-            here.verify_relay(&keys, &here.sign_as_relay(&keys, &relay)),
-            Ok(())
-        );
-        assert_eq!(
-            here.verify_relay(&keys, &proof),
-            Err(KeyError::BadSignature)
-        );
+        let there = Transcript { host: "evil.example.org".to_owned(), ..here.clone() };
+        assert_eq!(there.verify_device(&keys, &proof), Err(KeyError::BadSignature));
+        let relayed = Transcript { binding: Binding::Exporter([6; 32]), ..here.clone() };
+        assert_eq!(relayed.verify_device(&keys, &proof), Err(KeyError::BadSignature));
+        assert_eq!(here.verify_relay(&keys, &here.sign_as_relay(&keys, &relay)), Ok(()));
+        assert_eq!(here.verify_relay(&keys, &proof), Err(KeyError::BadSignature));
     }
 }

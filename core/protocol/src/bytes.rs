@@ -52,11 +52,7 @@ impl fmt::Display for DecodeError {
             Self::Unknown { field, value } => {
                 write!(f, "{field} {value} is not known to this version")
             }
-            Self::TooLarge {
-                field,
-                claimed,
-                limit,
-            } => {
+            Self::TooLarge { field, claimed, limit } => {
                 write!(f, "{field} claims {claimed}, the limit is {limit}")
             }
             Self::Invalid { field } => write!(f, "{field} is not valid"),
@@ -90,10 +86,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`DecodeError::Truncated`] if fewer are left.
     pub fn take(&mut self, count: usize) -> Result<&'a [u8], DecodeError> {
-        let (taken, rest) = self
-            .rest
-            .split_at_checked(count)
-            .ok_or(DecodeError::Truncated)?;
+        let (taken, rest) = self.rest.split_at_checked(count).ok_or(DecodeError::Truncated)?;
         self.rest = rest;
         Ok(taken)
     }
@@ -108,10 +101,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`DecodeError::Truncated`] if fewer are left.
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
-        let (taken, rest) = self
-            .rest
-            .split_first_chunk::<N>()
-            .ok_or(DecodeError::Truncated)?;
+        let (taken, rest) = self.rest.split_first_chunk::<N>().ok_or(DecodeError::Truncated)?;
         self.rest = rest;
         Ok(*taken)
     }
@@ -181,11 +171,7 @@ impl<'a> Reader<'a> {
             }
             value |= bits << shift;
             if byte & 0x80 == 0 {
-                return if byte == 0 && shift > 0 {
-                    Err(invalid)
-                } else {
-                    Ok(value)
-                };
+                return if byte == 0 && shift > 0 { Err(invalid) } else { Ok(value) };
             }
         }
         Err(invalid)
@@ -205,12 +191,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`DecodeError::TooLarge`] over the limit, [`DecodeError::Truncated`] if they can not fit.
-    pub fn count(
-        &mut self,
-        field: &'static str,
-        limit: usize,
-        item_bytes: usize,
-    ) -> Result<usize, DecodeError> {
+    pub fn count(&mut self, field: &'static str, limit: usize, item_bytes: usize) -> Result<usize, DecodeError> {
         let claimed = usize::from(self.u16()?);
         check_limit(field, claimed as u64, limit as u64)?;
         if claimed.saturating_mul(item_bytes) > self.remaining() {
@@ -232,17 +213,9 @@ impl<'a> Reader<'a> {
 }
 
 /// Refuses a claimed size over its limit.
-pub(crate) fn check_limit(
-    field: &'static str,
-    claimed: u64,
-    limit: u64,
-) -> Result<(), DecodeError> {
+pub(crate) fn check_limit(field: &'static str, claimed: u64, limit: u64) -> Result<(), DecodeError> {
     if claimed > limit {
-        return Err(DecodeError::TooLarge {
-            field,
-            claimed,
-            limit,
-        });
+        return Err(DecodeError::TooLarge { field, claimed, limit });
     }
     Ok(())
 }
@@ -286,17 +259,7 @@ mod tests {
         let mut huge = u32::MAX.to_be_bytes().to_vec();
         huge.push(1);
         let refused = Reader::new(&huge).run("body", 16);
-        assert_eq!(
-            refused,
-            Err(DecodeError::TooLarge {
-                field: "body",
-                claimed: u64::from(u32::MAX),
-                limit: 16
-            })
-        );
-        assert_eq!(
-            Reader::new(&[0, 9, 1]).count("deps", 10, 4),
-            Err(DecodeError::Truncated)
-        );
+        assert_eq!(refused, Err(DecodeError::TooLarge { field: "body", claimed: u64::from(u32::MAX), limit: 16 }));
+        assert_eq!(Reader::new(&[0, 9, 1]).count("deps", 10, 4), Err(DecodeError::Truncated));
     }
 }

@@ -7,10 +7,7 @@
 
 use crate::bytes::{DecodeError, Reader, check_limit, put_run};
 use crate::hash::{Digest, hash, sha256};
-use crate::ids::{
-    ChainKey, DeviceId, DocumentTag, EntryHash, EpochId, Incarnation, RecordId, Stream,
-    WorkspaceTag,
-};
+use crate::ids::{ChainKey, DeviceId, DocumentTag, EntryHash, EpochId, Incarnation, RecordId, Stream, WorkspaceTag};
 use crate::keys::{KeyError, SIGNATURE_BYTES, SignKey, Signature, VerifyKey};
 use crate::limits::{CLEAR_SECTION_BYTES_MAX, ENTRY_BYTES_MAX};
 
@@ -127,10 +124,7 @@ impl Header {
         }
         let [suite, kind, stream, flags] = reader.array()?;
         if suite != SUITE {
-            return Err(DecodeError::Unknown {
-                field: "suite",
-                value: u64::from(suite),
-            });
+            return Err(DecodeError::Unknown { field: "suite", value: u64::from(suite) });
         }
         let header = Self {
             kind: read_kind(kind)?,
@@ -187,12 +181,7 @@ impl Entry {
     ///
     /// # Errors
     /// [`DecodeError`] if the header breaks a rule or does not fit the parts.
-    pub fn sign(
-        header: Header,
-        clear: Vec<u8>,
-        sealed: Vec<u8>,
-        key: &SignKey,
-    ) -> Result<Self, DecodeError> {
+    pub fn sign(header: Header, clear: Vec<u8>, sealed: Vec<u8>, key: &SignKey) -> Result<Self, DecodeError> {
         let hash = entry_hash(&header, &sealed);
         let signature = key.sign(SIGNATURE_CONTEXT, hash.as_bytes());
         Self::assemble(header, clear, sealed, signature)
@@ -213,26 +202,14 @@ impl Entry {
             return Err(DecodeError::Invalid { field: "body_len" });
         }
         if header.clear_root != clear_root(&clear) {
-            return Err(DecodeError::Invalid {
-                field: "clear_root",
-            });
+            return Err(DecodeError::Invalid { field: "clear_root" });
         }
-        check_limit(
-            "clear section",
-            clear.len() as u64,
-            CLEAR_SECTION_BYTES_MAX as u64,
-        )?;
+        check_limit("clear section", clear.len() as u64, CLEAR_SECTION_BYTES_MAX as u64)?;
         let prefix = if clear.is_empty() { 0 } else { 4 };
         let size = HEADER_BYTES + prefix + clear.len() + sealed.len() + SIGNATURE_BYTES;
         check_limit("entry", size as u64, ENTRY_BYTES_MAX as u64)?;
         let hash = entry_hash(&header, &sealed);
-        Ok(Self {
-            header,
-            clear,
-            sealed,
-            signature,
-            hash,
-        })
+        Ok(Self { header, clear, sealed, signature, hash })
     }
 
     /// Reads an entry with its full header.
@@ -246,9 +223,7 @@ impl Entry {
         let clear = if header.clear_root == Header::NO_CLEAR {
             Vec::new()
         } else {
-            reader
-                .run("clear section", CLEAR_SECTION_BYTES_MAX)?
-                .to_vec()
+            reader.run("clear section", CLEAR_SECTION_BYTES_MAX)?.to_vec()
         };
         let sealed = reader.take(header.body_len as usize)?.to_vec();
         let signature = reader.array()?;
@@ -310,11 +285,7 @@ impl Entry {
 /// Returns what `clear_root` must be for a clear section.
 #[must_use]
 pub fn clear_root(clear: &[u8]) -> Digest {
-    if clear.is_empty() {
-        Header::NO_CLEAR
-    } else {
-        hash("clear", &[clear])
-    }
+    if clear.is_empty() { Header::NO_CLEAR } else { hash("clear", &[clear]) }
 }
 
 /// Verifies consecutive entries of one chain with as few signature checks as honesty needs.
@@ -328,11 +299,7 @@ pub fn verify_run(entries: &[Entry], author: &VerifyKey) -> Vec<Result<(), KeyEr
     let mut later: Option<&Header> = None;
     for entry in entries.iter().rev() {
         let vouched = later.is_some_and(|later| links(later, entry));
-        let verdict = if vouched {
-            Ok(())
-        } else {
-            entry.verify(author)
-        };
+        let verdict = if vouched { Ok(()) } else { entry.verify(author) };
         later = verdict.is_ok().then_some(&entry.header);
         verdicts.push(verdict);
     }
@@ -342,9 +309,7 @@ pub fn verify_run(entries: &[Entry], author: &VerifyKey) -> Vec<Result<(), KeyEr
 
 /// Tells whether a header names `entry` as its predecessor in the same chain.
 fn links(later: &Header, entry: &Entry) -> bool {
-    later.prev == entry.hash
-        && later.chain == entry.header.chain
-        && later.seq.checked_sub(1) == Some(entry.header.seq)
+    later.prev == entry.hash && later.chain == entry.header.chain && later.seq.checked_sub(1) == Some(entry.header.seq)
 }
 
 fn entry_hash(header: &Header, sealed: &[u8]) -> EntryHash {
@@ -355,19 +320,13 @@ fn read_kind(byte: u8) -> Result<EntryKind, DecodeError> {
     match byte {
         0 => Ok(EntryKind::Changes),
         1 => Ok(EntryKind::Snapshot),
-        _ => Err(DecodeError::Unknown {
-            field: "kind",
-            value: u64::from(byte),
-        }),
+        _ => Err(DecodeError::Unknown { field: "kind", value: u64::from(byte) }),
     }
 }
 
 fn read_flags(byte: u8) -> Result<EntryFlags, DecodeError> {
     if byte & !EntryFlags::KNOWN != 0 {
-        return Err(DecodeError::Unknown {
-            field: "flags",
-            value: u64::from(byte),
-        });
+        return Err(DecodeError::Unknown { field: "flags", value: u64::from(byte) });
     }
     Ok(EntryFlags(byte))
 }

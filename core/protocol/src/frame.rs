@@ -129,10 +129,7 @@ impl Frame {
         let frame = Self::decode_within(bytes, FRAME_BYTES_UNAUTHENTICATED_MAX)?;
         match frame.number() {
             1..=5 => Ok(frame),
-            number => Err(DecodeError::Unknown {
-                field: "frame before auth",
-                value: u64::from(number),
-            }),
+            number => Err(DecodeError::Unknown { field: "frame before auth", value: u64::from(number) }),
         }
     }
 
@@ -145,8 +142,7 @@ impl Frame {
 
 fn encode_body<T: Encode<()>>(number: u8, body: &T) -> Vec<u8> {
     let mut out = vec![number];
-    let written: Result<(), minicbor::encode::Error<std::convert::Infallible>> =
-        minicbor::encode(body, &mut out);
+    let written: Result<(), minicbor::encode::Error<std::convert::Infallible>> = minicbor::encode(body, &mut out);
     debug_assert!(written.is_ok(), "a Vec takes every byte");
     out
 }
@@ -154,13 +150,7 @@ fn encode_body<T: Encode<()>>(number: u8, body: &T) -> Vec<u8> {
 fn decode_exactly<'b, T: Decode<'b, ()>>(bytes: &'b [u8]) -> Result<T, DecodeError> {
     let mut decoder = minicbor::Decoder::new(bytes);
     let body = decoder.decode().map_err(|error| {
-        if error.is_end_of_input() {
-            DecodeError::Truncated
-        } else {
-            DecodeError::Invalid {
-                field: "frame body",
-            }
-        }
+        if error.is_end_of_input() { DecodeError::Truncated } else { DecodeError::Invalid { field: "frame body" } }
     })?;
     match bytes.len() - decoder.position() {
         0 => Ok(body),

@@ -38,10 +38,7 @@ impl DeviceKeys {
         if LOW_ORDER_X25519.contains(&masked(box_public)) {
             return Err(KeyError::WeakKey);
         }
-        Ok(Self {
-            sign: VerifyKey::parse(sign)?,
-            box_public: *box_public,
-        })
+        Ok(Self { sign: VerifyKey::parse(sign)?, box_public: *box_public })
     }
 
     /// Returns the device's id.
@@ -197,11 +194,7 @@ impl IdentityRecord {
         match reader.u8()? {
             Self::ADD_DEVICE => {}
             kind => {
-                return Err(DecodeError::Unknown {
-                    field: "identity record",
-                    value: u64::from(kind),
-                }
-                .into());
+                return Err(DecodeError::Unknown { field: "identity record", value: u64::from(kind) }.into());
             }
         }
         if UserId::read(reader)? != *user {
@@ -214,21 +207,10 @@ impl IdentityRecord {
             0 => Signer::Root,
             1 => Signer::Device(DeviceId::read(reader)?),
             value => {
-                return Err(DecodeError::Unknown {
-                    field: "signer",
-                    value: u64::from(value),
-                }
-                .into());
+                return Err(DecodeError::Unknown { field: "signer", value: u64::from(value) }.into());
             }
         };
-        Ok(Self {
-            prev,
-            keys,
-            platform,
-            signer,
-            signature: reader.array()?,
-            counter_signature: reader.array()?,
-        })
+        Ok(Self { prev, keys, platform, signer, signature: reader.array()?, counter_signature: reader.array()? })
     }
 
     fn digest(&self, user: &UserId) -> Digest {
@@ -296,31 +278,18 @@ impl Identity {
     /// [`IdentityError`] names the first thing that is wrong.
     pub fn evaluate(log: &IdentityLog) -> Result<Self, IdentityError> {
         let user = log.user();
-        let mut identity = Self {
-            user,
-            devices: BTreeMap::new(),
-            head: [0; 32],
-        };
+        let mut identity = Self { user, devices: BTreeMap::new(), head: [0; 32] };
         for record in &log.records {
             if record.prev != identity.head {
                 return Err(IdentityError::Broken);
             }
             let signer = match &record.signer {
                 Signer::Root => log.root,
-                Signer::Device(device) => {
-                    identity
-                        .devices
-                        .get(device)
-                        .ok_or(IdentityError::StrangeSigner)?
-                        .sign
-                }
+                Signer::Device(device) => identity.devices.get(device).ok_or(IdentityError::StrangeSigner)?.sign,
             };
             let body = record.body(&user);
             signer.verify(SIGNER_CONTEXT, &body, &record.signature)?;
-            record
-                .keys
-                .sign
-                .verify(DEVICE_CONTEXT, &body, &record.counter_signature)?;
+            record.keys.sign.verify(DEVICE_CONTEXT, &body, &record.counter_signature)?;
             identity.devices.insert(record.keys.id(), record.keys);
             identity.head = record.digest(&user);
         }
@@ -340,24 +309,14 @@ fn masked(point: &[u8; 32]) -> [u8; 32] {
 /// The points of low order on Curve25519 (RFC 7748 §6.1; the list of its errata), top bit cleared.
 const LOW_ORDER_X25519: [[u8; 32]; 7] = {
     const ORDER_8_A: [u8; 32] = [
-        0xe0, 0xeb, 0x7a, 0x7c, 0x3b, 0x41, 0xb8, 0xae, 0x16, 0x56, 0xe3, 0xfa, 0xf1, 0x9f, 0xc4,
-        0x6a, 0xda, 0x09, 0x8d, 0xeb, 0x9c, 0x32, 0xb1, 0xfd, 0x86, 0x62, 0x05, 0x16, 0x5f, 0x49,
-        0xb8, 0x00,
+        0xe0, 0xeb, 0x7a, 0x7c, 0x3b, 0x41, 0xb8, 0xae, 0x16, 0x56, 0xe3, 0xfa, 0xf1, 0x9f, 0xc4, 0x6a, 0xda, 0x09,
+        0x8d, 0xeb, 0x9c, 0x32, 0xb1, 0xfd, 0x86, 0x62, 0x05, 0x16, 0x5f, 0x49, 0xb8, 0x00,
     ];
     const ORDER_8_B: [u8; 32] = [
-        0x5f, 0x9c, 0x95, 0xbc, 0xa3, 0x50, 0x8c, 0x24, 0xb1, 0xd0, 0xb1, 0x55, 0x9c, 0x83, 0xef,
-        0x5b, 0x04, 0x44, 0x5c, 0xc4, 0x58, 0x1c, 0x8e, 0x86, 0xd8, 0x22, 0x4e, 0xdd, 0xd0, 0x9f,
-        0x11, 0x57,
+        0x5f, 0x9c, 0x95, 0xbc, 0xa3, 0x50, 0x8c, 0x24, 0xb1, 0xd0, 0xb1, 0x55, 0x9c, 0x83, 0xef, 0x5b, 0x04, 0x44,
+        0x5c, 0xc4, 0x58, 0x1c, 0x8e, 0x86, 0xd8, 0x22, 0x4e, 0xdd, 0xd0, 0x9f, 0x11, 0x57,
     ];
-    [
-        small(0, 0x00),
-        small(1, 0x00),
-        ORDER_8_A,
-        ORDER_8_B,
-        near_p(0xec),
-        near_p(0xed),
-        near_p(0xee),
-    ]
+    [small(0, 0x00), small(1, 0x00), ORDER_8_A, ORDER_8_B, near_p(0xec), near_p(0xed), near_p(0xee)]
 };
 
 const fn small(value: u8, last: u8) -> [u8; 32] {
@@ -390,31 +349,17 @@ mod tests {
         let root = SignKey::from_seed(&[1; 32]);
         let (device, device_keys) = keys(2);
         let record = IdentityRecord::first(&root, device_keys, 1, &device);
-        let log = IdentityLog {
-            root: VerifyKey::parse(&root.public()).unwrap(),
-            records: vec![record.clone()],
-        };
+        let log = IdentityLog { root: VerifyKey::parse(&root.public()).unwrap(), records: vec![record.clone()] };
         let mut bytes = Vec::new();
         log.write(&mut bytes);
         let read = IdentityLog::read(&mut Reader::new(&bytes)).unwrap();
         assert_eq!(read, log);
-        assert!(
-            Identity::evaluate(&read)
-                .unwrap()
-                .devices
-                .contains_key(&device_keys.id())
-        );
+        assert!(Identity::evaluate(&read).unwrap().devices.contains_key(&device_keys.id()));
 
         let mut uncounted = record;
         uncounted.counter_signature = uncounted.signature;
-        let forged = IdentityLog {
-            records: vec![uncounted],
-            ..log
-        };
-        assert_eq!(
-            Identity::evaluate(&forged),
-            Err(IdentityError::Key(KeyError::BadSignature))
-        );
+        let forged = IdentityLog { records: vec![uncounted], ..log };
+        assert_eq!(Identity::evaluate(&forged), Err(IdentityError::Key(KeyError::BadSignature)));
     }
 
     #[test]

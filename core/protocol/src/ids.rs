@@ -179,18 +179,9 @@ impl From<RecordId> for WorkspaceId {
 impl DocumentId {
     /// Derives it from what its first entry says of its creation.
     #[must_use]
-    pub fn derive(
-        device: &DeviceId,
-        incarnation: Incarnation,
-        random: &[u8; 16],
-        crdt: u8,
-        app_type: &[u8],
-    ) -> Self {
+    pub fn derive(device: &DeviceId, incarnation: Incarnation, random: &[u8; 16], crdt: u8, app_type: &[u8]) -> Self {
         let incarnation = incarnation.0.to_be_bytes();
-        Self(prefix(&hash(
-            "document-id",
-            &[&device.0, &incarnation, random, &[crdt], app_type],
-        )))
+        Self(prefix(&hash("document-id", &[&device.0, &incarnation, random, &[crdt], app_type])))
     }
 }
 
@@ -233,12 +224,7 @@ impl ChainKey {
     #[must_use]
     pub fn id(&self) -> ChainId {
         let incarnation = self.incarnation.0.to_be_bytes();
-        let parts: [&[u8]; 4] = [
-            &self.device.0,
-            &incarnation,
-            &self.document.0,
-            &[self.stream.0],
-        ];
+        let parts: [&[u8]; 4] = [&self.device.0, &incarnation, &self.document.0, &[self.stream.0]];
         ChainId(prefix(&hash("chain", &parts)))
     }
 }

@@ -41,21 +41,14 @@ impl<'a> LogItem<'a> {
     pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
         let kind = reader.u8()?;
-        let limit = if kind == RECORD {
-            RECORD_BYTES_MAX
-        } else {
-            ENTRY_BYTES_MAX
-        };
+        let limit = if kind == RECORD { RECORD_BYTES_MAX } else { ENTRY_BYTES_MAX };
         check_limit("log item", reader.remaining() as u64, limit as u64)?;
         match kind {
             RECORD => Ok(Self::Record(reader.take_rest())),
             ATTESTATION => Ok(Self::Attestation(reader.take_rest())),
             ENTRY => Ok(Self::Entry(reader.take_rest())),
             ELIDED => ElidedEntry::read(reader).map(Self::Elided),
-            _ => Err(DecodeError::Unknown {
-                field: "log item",
-                value: u64::from(kind),
-            }),
+            _ => Err(DecodeError::Unknown { field: "log item", value: u64::from(kind) }),
         }
     }
 
@@ -75,9 +68,7 @@ impl<'a> LogItem<'a> {
     #[must_use]
     pub fn encode_entry(entry: &Entry, declared: Option<(u64, &Declaration)>) -> Vec<u8> {
         match declared {
-            Some((position, declaration)) if declaration.fits(entry.header()) => {
-                elide(entry, position)
-            }
+            Some((position, declaration)) if declaration.fits(entry.header()) => elide(entry, position),
             _ => tagged(ENTRY, &entry.encode()),
         }
     }
@@ -103,11 +94,7 @@ impl Declaration {
         let creation = header.flags.has(EntryFlags::CREATION);
         Self {
             kind: header.kind,
-            flags: if creation {
-                EntryFlags::NONE
-            } else {
-                header.flags
-            },
+            flags: if creation { EntryFlags::NONE } else { header.flags },
             workspace: header.workspace,
             chain: header.chain,
             epoch: header.epoch,
@@ -145,29 +132,18 @@ impl<'a> ElidedEntry<'a> {
         let declared_at = reader.varint()?;
         let seq = reader.varint()?;
         if declared_at == 0 || declared_at > POSITION_MAX {
-            return Err(DecodeError::Invalid {
-                field: "declared position",
-            });
+            return Err(DecodeError::Invalid { field: "declared position" });
         }
         if !(2..=POSITION_MAX).contains(&seq) {
             return Err(DecodeError::Invalid { field: "seq" });
         }
         let salt = reader.array()?;
-        let sealed_len = reader
-            .remaining()
-            .checked_sub(SIGNATURE_BYTES)
-            .ok_or(DecodeError::Truncated)?;
+        let sealed_len = reader.remaining().checked_sub(SIGNATURE_BYTES).ok_or(DecodeError::Truncated)?;
         if sealed_len < TAG_BYTES {
             return Err(DecodeError::Truncated);
         }
         let sealed = reader.take(sealed_len)?;
-        Ok(Self {
-            declared_at,
-            seq,
-            salt,
-            sealed,
-            signature: reader.array()?,
-        })
+        Ok(Self { declared_at, seq, salt, sealed, signature: reader.array()? })
     }
 
     /// Puts the entry together again from what was declared and the hash of its predecessor.

@@ -100,30 +100,16 @@ impl VerifyKey {
     ///
     /// # Errors
     /// [`KeyError::BadSignature`] if it is not this key's.
-    pub fn verify(
-        &self,
-        context: &str,
-        message: &[u8],
-        signature: &Signature,
-    ) -> Result<(), KeyError> {
+    pub fn verify(&self, context: &str, message: &[u8], signature: &Signature) -> Result<(), KeyError> {
         let signature = ed25519_dalek::Signature::from_bytes(signature);
-        self.0
-            .verify_strict(&framed(context, message), &signature)
-            .map_err(|_| KeyError::BadSignature)
+        self.0.verify_strict(&framed(context, message), &signature).map_err(|_| KeyError::BadSignature)
     }
 }
 
 impl fmt::Debug for VerifyKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bytes = self.to_bytes();
-        write!(
-            f,
-            "VerifyKey({})",
-            data_encoding::HEXLOWER
-                .encode(&bytes)
-                .get(..8)
-                .unwrap_or_default()
-        )
+        write!(f, "VerifyKey({})", data_encoding::HEXLOWER.encode(&bytes).get(..8).unwrap_or_default())
     }
 }
 
@@ -156,11 +142,7 @@ mod tests {
     fn the_eight_small_order_points_are_no_keys() {
         for hex in SMALL_ORDER {
             let bytes = data_encoding::HEXLOWER.decode(hex.as_bytes()).unwrap();
-            assert_eq!(
-                VerifyKey::parse(&bytes.try_into().unwrap()),
-                Err(KeyError::WeakKey),
-                "{hex}"
-            );
+            assert_eq!(VerifyKey::parse(&bytes.try_into().unwrap()), Err(KeyError::WeakKey), "{hex}");
         }
     }
 
@@ -185,21 +167,12 @@ mod tests {
         let public = VerifyKey::parse(&key.public()).unwrap();
         let signature = key.sign("entry-sig", b"x");
         assert_eq!(public.verify("entry-sig", b"x", &signature), Ok(()));
-        assert_eq!(
-            public.verify("record-sig", b"x", &signature),
-            Err(KeyError::BadSignature)
-        );
-        assert_eq!(
-            public.verify("entry-sig", b"y", &signature),
-            Err(KeyError::BadSignature)
-        );
+        assert_eq!(public.verify("record-sig", b"x", &signature), Err(KeyError::BadSignature));
+        assert_eq!(public.verify("entry-sig", b"y", &signature), Err(KeyError::BadSignature));
     }
 
     #[test]
     fn a_secret_key_does_not_print_itself() {
-        assert_eq!(
-            format!("{:?}", SignKey::from_seed(&[7; 32])),
-            "SignKey(secret)"
-        );
+        assert_eq!(format!("{:?}", SignKey::from_seed(&[7; 32])), "SignKey(secret)");
     }
 }

@@ -23,10 +23,7 @@ impl Frontier {
     /// Starts an empty log.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            length: 0,
-            roots: Vec::new(),
-        }
+        Self { length: 0, roots: Vec::new() }
     }
 
     /// Returns how many items it covers; also the position of the last one.
@@ -62,10 +59,7 @@ impl Frontier {
     /// Returns `R_n`.
     #[must_use]
     pub fn head(&self, origin: &LogOrigin) -> Digest {
-        hash(
-            "log-head",
-            &[&origin.0, &self.length.to_be_bytes(), &self.tree_head()],
-        )
+        hash("log-head", &[&origin.0, &self.length.to_be_bytes(), &self.tree_head()])
     }
 
     /// Writes length and roots.
@@ -108,10 +102,7 @@ impl LogOrigin {
     /// Binds relay, history and workspace.
     #[must_use]
     pub fn new(relay: &RelayId, log: &LogId, workspace: &WorkspaceId) -> Self {
-        Self(hash(
-            "log-origin",
-            &[relay.as_bytes(), log.as_bytes(), workspace.as_bytes()],
-        ))
+        Self(hash("log-origin", &[relay.as_bytes(), log.as_bytes(), workspace.as_bytes()]))
     }
 }
 
@@ -132,11 +123,7 @@ mod tests {
             _ => {
                 let k = leaves.len().next_power_of_two() / 2;
                 let (left, right) = leaves.split_at(k);
-                sha256(&[
-                    &[1],
-                    &tree_head_by_definition(left),
-                    &tree_head_by_definition(right),
-                ])
+                sha256(&[&[1], &tree_head_by_definition(left), &tree_head_by_definition(right)])
             }
         }
     }
@@ -146,11 +133,7 @@ mod tests {
         let mut frontier = Frontier::new();
         let mut leaves = Vec::new();
         for n in 0..130 {
-            assert_eq!(
-                frontier.tree_head(),
-                tree_head_by_definition(&leaves),
-                "length {n}"
-            );
+            assert_eq!(frontier.tree_head(), tree_head_by_definition(&leaves), "length {n}");
             assert_eq!(Frontier::decode(&frontier.encode()), Ok(frontier.clone()));
             frontier.append(&item(n));
             leaves.push(item(n).to_leaf());

@@ -67,9 +67,7 @@ impl std::fmt::Display for RecordRefusal {
             Self::Key(error) => write!(f, "{error}"),
             Self::Identity(error) => write!(f, "{error}"),
             Self::RoleDenied => f.write_str("the author's role does not allow this record"),
-            Self::RecipientSetMismatch => {
-                f.write_str("the epoch is not wrapped to exactly its recipients")
-            }
+            Self::RecipientSetMismatch => f.write_str("the epoch is not wrapped to exactly its recipients"),
             Self::EpochMismatch => f.write_str("the record builds on another epoch"),
             Self::InviteNotValid => f.write_str("the invite is unknown, used up or ended"),
             Self::Unsupported => f.write_str("the record is of a type of a later version"),
@@ -176,9 +174,7 @@ impl Membership {
     /// record, and not one of a relay that does not count the uses of the Join's invite.
     pub fn attest(&mut self, attestation: Signed<Attestation>) -> bool {
         let (subject, relay) = match attestation.verify() {
-            Ok(statement) if statement.workspace == self.workspace => {
-                (statement.subject, statement.relay)
-            }
+            Ok(statement) if statement.workspace == self.workspace => (statement.subject, statement.relay),
             _ => return false,
         };
         let counts = match self.records.get(&subject) {
@@ -217,11 +213,7 @@ impl Membership {
     /// Returns the one head, if there is one: what a device may seal on.
     #[must_use]
     pub fn head(&self) -> Option<RecordId> {
-        if self.heads.len() == 1 {
-            self.heads.first().copied()
-        } else {
-            None
-        }
+        if self.heads.len() == 1 { self.heads.first().copied() } else { None }
     }
 
     /// Returns the view at one admitted record.
@@ -253,10 +245,7 @@ impl Membership {
     pub fn in_order(&self) -> Vec<&Record> {
         let counts = |record: &&Record| {
             let outcome = self.outcomes.get(&record.id());
-            matches!(
-                outcome,
-                Some(RecordOutcome::Admitted | RecordOutcome::AwaitsAttestation)
-            )
+            matches!(outcome, Some(RecordOutcome::Admitted | RecordOutcome::AwaitsAttestation))
         };
         let mut records: Vec<&Record> = self.records.values().filter(counts).collect();
         records.sort_by_key(|record| (record.generation(), record.id()));
@@ -272,9 +261,7 @@ impl Membership {
     #[must_use]
     pub fn item_hashes(&self) -> BTreeSet<ItemHash> {
         let records = self.records.keys().copied().map(ItemHash::Record);
-        records
-            .chain(self.attestations().map(Signed::item_hash))
-            .collect()
+        records.chain(self.attestations().map(Signed::item_hash)).collect()
     }
 
     /// Tells whether `ancestor` is `record` or one that it stands on.
@@ -304,11 +291,7 @@ impl Membership {
     pub fn uses_of(&self, invite: &RecordId) -> u32 {
         let joins = self.joins.get(invite).into_iter().flatten();
         let settled = joins.filter(|join| self.outcomes.contains_key(join));
-        settled
-            .flat_map(|join| self.attestations.on(join))
-            .map(|statement| statement.nth)
-            .max()
-            .unwrap_or(0)
+        settled.flat_map(|join| self.attestations.on(join)).map(|statement| statement.nth).max().unwrap_or(0)
     }
 
     fn joined<'a>(&self, ids: impl Iterator<Item = &'a RecordId>) -> View {
@@ -318,11 +301,7 @@ impl Membership {
     }
 
     fn generation_above<'a>(&self, ids: impl Iterator<Item = &'a RecordId>) -> u64 {
-        let generations = ids
-            .filter_map(|id| self.records.get(id))
-            .map(Record::generation);
-        generations
-            .max()
-            .map_or(0, |greatest| greatest.saturating_add(1))
+        let generations = ids.filter_map(|id| self.records.get(id)).map(Record::generation);
+        generations.max().map_or(0, |greatest| greatest.saturating_add(1))
     }
 }

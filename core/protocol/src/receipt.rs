@@ -38,10 +38,7 @@ impl<T: Statement> Signed<T> {
     #[must_use]
     pub fn sign(statement: T, key: &SignKey) -> Self {
         let signature = key.sign(T::CONTEXT, &statement.encode());
-        Self {
-            statement,
-            signature,
-        }
+        Self { statement, signature }
     }
 
     /// Reads statement and signature; nothing is verified yet.
@@ -53,10 +50,7 @@ impl<T: Statement> Signed<T> {
         let statement = T::read(&mut reader)?;
         let signature = reader.array::<SIGNATURE_BYTES>()?;
         reader.finish()?;
-        Ok(Self {
-            statement,
-            signature,
-        })
+        Ok(Self { statement, signature })
     }
 
     /// Writes statement and signature.
@@ -254,11 +248,7 @@ impl Signed<Attestation> {
 }
 
 fn expect_magic(reader: &mut Reader<'_>, magic: &[u8; 4]) -> Result<(), DecodeError> {
-    if reader.array::<4>()? == *magic {
-        Ok(())
-    } else {
-        Err(DecodeError::Magic)
-    }
+    if reader.array::<4>()? == *magic { Ok(()) } else { Err(DecodeError::Magic) }
 }
 
 #[cfg(test)]
@@ -279,14 +269,8 @@ mod tests {
         };
         let signed = Signed::sign(receipt.clone(), &key);
         let mut bytes = signed.encode();
-        assert_eq!(
-            Signed::<Receipt>::decode(&bytes).unwrap().verify(),
-            Ok(&receipt)
-        );
+        assert_eq!(Signed::<Receipt>::decode(&bytes).unwrap().verify(), Ok(&receipt));
         bytes[90] ^= 1;
-        assert_eq!(
-            Signed::<Receipt>::decode(&bytes).unwrap().verify(),
-            Err(KeyError::BadSignature)
-        );
+        assert_eq!(Signed::<Receipt>::decode(&bytes).unwrap().verify(), Err(KeyError::BadSignature));
     }
 }

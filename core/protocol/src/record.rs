@@ -9,9 +9,7 @@
 mod body;
 mod role;
 
-pub use body::{
-    EpochWrap, Genesis, InviteCreate, Join, PreviousEpoch, RecordBody, RelaySuccession, Rotation,
-};
+pub use body::{EpochWrap, Genesis, InviteCreate, Join, PreviousEpoch, RecordBody, RelaySuccession, Rotation};
 pub use role::Role;
 
 use crate::bytes::{DecodeError, Reader, check_limit, put_run};
@@ -128,11 +126,7 @@ impl Record {
         }
         let [kind, flags] = reader.array()?;
         if flags != 0 {
-            return Err(DecodeError::Unknown {
-                field: "record flags",
-                value: u64::from(flags),
-            }
-            .into());
+            return Err(DecodeError::Unknown { field: "record flags", value: u64::from(flags) }.into());
         }
         let draft = read_draft(kind, &mut reader)?;
         let signature = reader.array()?;
@@ -142,12 +136,7 @@ impl Record {
         if !bytes.starts_with(&canonical) {
             return Err(DecodeError::Invalid { field: "encoding" }.into());
         }
-        Ok(Self {
-            draft,
-            signature,
-            id: record_id(&canonical),
-            encoded_bytes: bytes.len(),
-        })
+        Ok(Self { draft, signature, id: record_id(&canonical), encoded_bytes: bytes.len() })
     }
 
     /// Writes the record.
@@ -175,11 +164,7 @@ impl Record {
     /// Returns the workspace it belongs to.
     #[must_use]
     pub fn workspace(&self) -> WorkspaceId {
-        if matches!(self.draft.body, RecordBody::Genesis(_)) {
-            self.id.into()
-        } else {
-            self.draft.workspace
-        }
+        if matches!(self.draft.body, RecordBody::Genesis(_)) { self.id.into() } else { self.draft.workspace }
     }
 
     /// Returns how many bytes it has, signature included.
@@ -246,9 +231,7 @@ impl Draft {
             return Err(DecodeError::Invalid { field: "workspace" });
         }
         if self.generation > POSITION_MAX {
-            return Err(DecodeError::Invalid {
-                field: "generation",
-            });
+            return Err(DecodeError::Invalid { field: "generation" });
         }
         if !self.parents.is_sorted_by(|a, b| a < b) {
             return Err(DecodeError::Invalid { field: "parents" });
@@ -284,18 +267,8 @@ fn read_draft(kind: u8, reader: &mut Reader<'_>) -> Result<Draft, RecordError> {
         parents.push(RecordId::read(reader)?);
     }
     let body = RecordBody::decode(kind, reader.run("record body", RECORD_BYTES_MAX)?)?;
-    let secret = reader
-        .run("record secret", RECORD_SECRET_BYTES_MAX)?
-        .to_vec();
-    Ok(Draft {
-        workspace,
-        generation,
-        time_ms,
-        author,
-        parents,
-        body,
-        secret,
-    })
+    let secret = reader.run("record secret", RECORD_SECRET_BYTES_MAX)?.to_vec();
+    Ok(Draft { workspace, generation, time_ms, author, parents, body, secret })
 }
 
 fn record_id(bytes_without_signature: &[u8]) -> RecordId {

@@ -39,14 +39,7 @@ impl StatusRow {
         sealed: Vec<u8>,
         key: &SignKey,
     ) -> Self {
-        let mut row = Self {
-            workspace,
-            device,
-            nth,
-            epoch,
-            sealed,
-            signature: [0; 64],
-        };
+        let mut row = Self { workspace, device, nth, epoch, sealed, signature: [0; 64] };
         row.signature = key.sign(CONTEXT, &row.digest());
         row
     }
@@ -85,20 +78,10 @@ impl StatusRow {
         if reader.array()? != MAGIC {
             return Err(DecodeError::Magic);
         }
-        let (workspace, device) = (
-            WorkspaceTag::read(&mut reader)?,
-            DeviceId::read(&mut reader)?,
-        );
+        let (workspace, device) = (WorkspaceTag::read(&mut reader)?, DeviceId::read(&mut reader)?);
         let (nth, epoch) = (reader.position()?, EpochId::read(&mut reader)?);
         let signature = reader.array()?;
-        Ok(Self {
-            workspace,
-            device,
-            nth,
-            epoch,
-            signature,
-            sealed: reader.take_rest().to_vec(),
-        })
+        Ok(Self { workspace, device, nth, epoch, signature, sealed: reader.take_rest().to_vec() })
     }
 
     /// Verifies that its device signed it.

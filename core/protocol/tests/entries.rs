@@ -1,11 +1,7 @@
 //! Entries under attack: every bit is covered by the hash or the signature, and a run of a chain is
 //! verified by its last entry, but for those that nothing valid links to.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test that can not go on fails"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can not go on fails")]
 
 #[path = "world/world.rs"]
 mod world;
@@ -22,11 +18,7 @@ use world::{Person, chain, entry, header};
 const WORKSPACE: WorkspaceId = WorkspaceId::from_bytes([0xa0; 32]);
 
 fn forged(honest: &Entry) -> Entry {
-    let parts = (
-        honest.header().clone(),
-        honest.clear().to_vec(),
-        honest.sealed().to_vec(),
-    );
+    let parts = (honest.header().clone(), honest.clear().to_vec(), honest.sealed().to_vec());
     let mut signature = *honest.signature();
     signature[3] ^= 1;
     Entry::assemble(parts.0, parts.1, parts.2, signature).unwrap()
@@ -36,12 +28,7 @@ fn forged(honest: &Entry) -> Entry {
 fn no_bit_of_an_entry_can_be_flipped() {
     let anna = Person::new(1);
     let first = chain(&WORKSPACE, &anna, 1).remove(0);
-    let honest = entry(
-        header(&WORKSPACE, &anna, 2, first.hash()),
-        b"clear",
-        40,
-        &anna,
-    );
+    let honest = entry(header(&WORKSPACE, &anna, 2, first.hash()), b"clear", 40, &anna);
     let bytes = honest.encode();
     assert_eq!(honest.verify(&anna.keys.sign), Ok(()));
     for bit in 0..bytes.len() * 8 {
@@ -113,11 +100,7 @@ fn a_short_entry_expands_to_the_same_bytes() {
     let declared = Declaration::of(run[1].header());
     for (before, one) in run.iter().zip(&run[1..]).skip(1) {
         let bytes = LogItem::encode_entry(one, Some((70_000, &declared)));
-        assert!(
-            bytes.len() <= 48 + 1 + 3 + 1 + 16 + 64,
-            "{} bytes",
-            bytes.len()
-        );
+        assert!(bytes.len() <= 48 + 1 + 3 + 1 + 16 + 64, "{} bytes", bytes.len());
         let Ok(LogItem::Elided(short)) = LogItem::decode(&bytes) else {
             panic!("it is short");
         };
@@ -125,22 +108,14 @@ fn a_short_entry_expands_to_the_same_bytes() {
         let astray = short.expand(&declared, one.hash()).unwrap();
         assert_eq!(astray.verify(&anna.keys.sign), Err(KeyError::BadSignature));
     }
-    assert!(
-        !declared.fits(run[0].header()),
-        "a first entry is never short"
-    );
+    assert!(!declared.fits(run[0].header()), "a first entry is never short");
 }
 
 #[test]
 fn an_entry_may_be_as_large_as_the_limit_and_no_larger() {
     let anna = Person::new(1);
     let room = ENTRY_BYTES_MAX - HEADER_BYTES - 64;
-    let at_limit = entry(
-        header(&WORKSPACE, &anna, 1, Header::NO_PREV),
-        &[],
-        room,
-        &anna,
-    );
+    let at_limit = entry(header(&WORKSPACE, &anna, 1, Header::NO_PREV), &[], room, &anna);
     assert_eq!(at_limit.encode().len(), ENTRY_BYTES_MAX);
     assert_eq!(Entry::decode(&at_limit.encode()), Ok(at_limit.clone()));
     let mut over = header(&WORKSPACE, &anna, 1, Header::NO_PREV);
@@ -148,12 +123,7 @@ fn an_entry_may_be_as_large_as_the_limit_and_no_larger() {
     let over = Entry::sign(over, Vec::new(), vec![0; room + 1], &anna.device);
     assert!(matches!(over, Err(DecodeError::TooLarge { .. })));
     let clear = vec![1; CLEAR_SECTION_BYTES_MAX];
-    let covered = entry(
-        header(&WORKSPACE, &anna, 1, Header::NO_PREV),
-        &clear,
-        16,
-        &anna,
-    );
+    let covered = entry(header(&WORKSPACE, &anna, 1, Header::NO_PREV), &clear, 16, &anna);
     assert_eq!(Entry::decode(&covered.encode()), Ok(covered.clone()));
     let clear = vec![1; CLEAR_SECTION_BYTES_MAX + 1];
     let mut over = covered.header().clone();
@@ -164,13 +134,7 @@ fn an_entry_may_be_as_large_as_the_limit_and_no_larger() {
 
 #[test]
 fn a_frame_of_empty_items_is_not_blown_up() {
-    let items = |count| {
-        Frame::Items(Items {
-            channel: 1,
-            first_position: 1,
-            items: vec![Vec::new().into(); count],
-        })
-    };
+    let items = |count| Frame::Items(Items { channel: 1, first_position: 1, items: vec![Vec::new().into(); count] });
     let at_limit = items(ITEMS_PER_FRAME_MAX);
     assert_eq!(Frame::decode(&at_limit.encode()), Ok(at_limit));
     assert!(Frame::decode(&items(ITEMS_PER_FRAME_MAX + 1).encode()).is_err());

@@ -1,10 +1,6 @@
 //! The limits of records and frames: at the limit a value passes, one over it does not.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test that can not go on fails"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can not go on fails")]
 
 #[path = "world/world.rs"]
 mod world;
@@ -14,8 +10,7 @@ use tombolo_protocol::bytes::DecodeError;
 use tombolo_protocol::frame::{Append, Close, Frame, Received};
 use tombolo_protocol::ids::{DeviceId, RecordId, WorkspaceId};
 use tombolo_protocol::limits::{
-    ADDRESS_BYTES_MAX, FRAME_BYTES_UNAUTHENTICATED_MAX, PARENTS_MAX, POSITION_MAX,
-    RECORD_SECRET_BYTES_MAX,
+    ADDRESS_BYTES_MAX, FRAME_BYTES_UNAUTHENTICATED_MAX, PARENTS_MAX, POSITION_MAX, RECORD_SECRET_BYTES_MAX,
 };
 use tombolo_protocol::membership::{Membership, RecordOutcome};
 use tombolo_protocol::record::{Draft, Record, RecordBody, RecordError, RelaySuccession};
@@ -46,18 +41,12 @@ fn a_record_may_be_as_large_as_its_limits_and_no_larger() {
     assert_eq!(Record::decode(&at_limit.encode()), Ok(at_limit));
     for over in [draft(p + 1, 1, 0), draft(1, a + 1, 0), draft(1, 1, s + 1)] {
         let refused = Record::sign(over, &key(1));
-        assert!(matches!(
-            refused,
-            Err(RecordError::Malformed(DecodeError::TooLarge { .. }))
-        ));
+        assert!(matches!(refused, Err(RecordError::Malformed(DecodeError::TooLarge { .. }))));
     }
     // A count that does not fit its 16 bits must not come out as another record.
     assert!(Record::sign(draft((1 << 16) + 1, 1, 0), &key(1)).is_err());
     let generation = POSITION_MAX + 1;
-    let endless = Draft {
-        generation,
-        ..draft(1, 1, 0)
-    };
+    let endless = Draft { generation, ..draft(1, 1, 0) };
     assert!(Record::sign(endless, &key(1)).is_err());
 }
 
@@ -66,10 +55,7 @@ fn what_waits_for_parents_is_bounded() {
     let mut members = Membership::new(WorkspaceId::from_bytes([1; 32]));
     let mut kept = 0;
     for time_ms in 0..600 {
-        let orphan = Draft {
-            time_ms,
-            ..draft(1, 1, RECORD_SECRET_BYTES_MAX)
-        };
+        let orphan = Draft { time_ms, ..draft(1, 1, RECORD_SECRET_BYTES_MAX) };
         let orphan = Record::sign(orphan, &key(1)).unwrap();
         let id = orphan.id();
         match members.insert(orphan) {
@@ -85,15 +71,8 @@ fn what_waits_for_parents_is_bounded() {
 
 #[test]
 fn before_the_proof_a_frame_is_small_and_of_the_handshake() {
-    let close = Frame::Close(Close {
-        code: 4000,
-        retry_after_ms: None,
-        version: None,
-    });
-    assert_eq!(
-        Frame::decode_unauthenticated(&close.encode()),
-        Ok(close.clone())
-    );
+    let close = Frame::Close(Close { code: 4000, retry_after_ms: None, version: None });
+    assert_eq!(Frame::decode_unauthenticated(&close.encode()), Ok(close.clone()));
     let shut = [13, 0xa1, 0, 1];
     assert!(Frame::decode(&shut).is_ok() && Frame::decode_unauthenticated(&shut).is_err());
     let large = vec![1; FRAME_BYTES_UNAUTHENTICATED_MAX + 1];

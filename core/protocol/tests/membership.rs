@@ -1,11 +1,7 @@
 //! The membership log under every order of arrival: outcomes, views, heads and epochs are functions of
 //! what is there, not of when it came.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test that can not go on fails"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can not go on fails")]
 
 #[path = "world/world.rs"]
 mod world;
@@ -25,11 +21,7 @@ enum Arrival {
 }
 
 fn arrivals(world: &World) -> Vec<Arrival> {
-    let records = world
-        .records
-        .iter()
-        .cloned()
-        .map(|record| Arrival::Record(Box::new(record)));
+    let records = world.records.iter().cloned().map(|record| Arrival::Record(Box::new(record)));
     let attestations = world.attestations.iter().cloned().map(Arrival::Attestation);
     records.chain(attestations).collect()
 }
@@ -53,13 +45,7 @@ fn assert_same(one: &Membership, other: &Membership, records: &[Record]) {
     }
     assert_eq!(one.heads(), other.heads());
     assert_eq!(one.view(), other.view());
-    let ids = |members: &Membership| {
-        members
-            .in_order()
-            .iter()
-            .map(|r| r.id())
-            .collect::<Vec<_>>()
-    };
+    let ids = |members: &Membership| members.in_order().iter().map(|r| r.id()).collect::<Vec<_>>();
     assert_eq!(ids(one), ids(other));
 }
 
@@ -88,10 +74,7 @@ fn two_attestations_for_one_join_mean_the_same_in_either_order() {
     let late = world.attestation(RELAY_SEED, join, 3, 2000);
     let good = world.attestation(RELAY_SEED + 1, join, 2, 900);
     world.attest(late.clone());
-    assert_eq!(
-        world.members.outcome(&join),
-        Some(RecordOutcome::Refused(RecordRefusal::InviteNotValid))
-    );
+    assert_eq!(world.members.outcome(&join), Some(RecordOutcome::Refused(RecordRefusal::InviteNotValid)));
     world.attest(good.clone());
     assert_eq!(world.members.outcome(&join), Some(RecordOutcome::Admitted));
     assert_eq!(world.members.view().invite(&invite).unwrap().used, 2);
@@ -110,18 +93,12 @@ fn what_stands_on_a_join_counts_as_soon_as_the_join_does() {
     world.attest(attestation.clone());
     let rotation = world.rotation(&world.members.view());
     let rotate = ben.say(&world.members, &world.heads(), RecordBody::Rotate(rotation));
-    assert_eq!(
-        bystander.insert(rotate.clone()),
-        RecordOutcome::AwaitsParents
-    );
+    assert_eq!(bystander.insert(rotate.clone()), RecordOutcome::AwaitsParents);
     bystander.attest(late);
     let refused = RecordOutcome::Refused(RecordRefusal::RefusedParent);
     assert_eq!(bystander.outcome(&rotate.id()), Some(refused));
     bystander.attest(attestation);
-    assert_eq!(
-        bystander.outcome(&rotate.id()),
-        Some(RecordOutcome::Admitted)
-    );
+    assert_eq!(bystander.outcome(&rotate.id()), Some(RecordOutcome::Admitted));
     assert_eq!(bystander.head(), Some(rotate.id()));
     world.add(rotate);
     assert_same(&world.members, &bystander, &world.records);
@@ -133,11 +110,7 @@ fn an_attestation_by_a_stranger_is_not_kept_and_exhausts_nothing() {
     let RecordBody::Join(said) = world.members.record(&join).unwrap().body().clone() else {
         panic!("a join");
     };
-    assert!(
-        !world
-            .members
-            .attest(world.attestation(99, join, u32::MAX, 1))
-    );
+    assert!(!world.members.attest(world.attestation(99, join, u32::MAX, 1)));
     assert_eq!(world.members.uses_of(&said.invite), 0);
     world.attest(world.attestation(RELAY_SEED, join, 1, 1));
     assert_eq!(world.members.uses_of(&said.invite), 1);
@@ -207,15 +180,8 @@ fn a_joiner_can_not_bring_another_users_device() {
     let mut thief = Person::new(2);
     let root = key(3);
     thief.log.root = tombolo_protocol::keys::VerifyKey::parse(&root.public()).unwrap();
-    thief.log.records = vec![tombolo_protocol::identity::IdentityRecord::first(
-        &root,
-        thief.keys,
-        1,
-        &thief.device,
-    )];
-    let outcome = world
-        .members
-        .insert(world.join(&thief, &[join], said.invite));
+    thief.log.records = vec![tombolo_protocol::identity::IdentityRecord::first(&root, thief.keys, 1, &thief.device)];
+    let outcome = world.members.insert(world.join(&thief, &[join], said.invite));
     assert_eq!(outcome, RecordOutcome::Refused(RecordRefusal::RoleDenied));
 }
 
@@ -229,28 +195,14 @@ fn of_concurrent_rotations_a_superseded_one_never_wins() {
         let record = anna.say(&world.members, on, RecordBody::Rotate(rotation));
         world.add(record)
     };
-    let (a, b, c) = (
-        rotate(&mut world, &base),
-        rotate(&mut world, &base),
-        rotate(&mut world, &base),
-    );
+    let (a, b, c) = (rotate(&mut world, &base), rotate(&mut world, &base), rotate(&mut world, &base));
     let (a2, merged) = (rotate(&mut world, &[a]), world.view_with(&[a, b, c]));
     let lowest = [a, b, c].into_iter().min().unwrap();
-    assert_eq!(
-        merged.epoch(),
-        world.members.view_at(&lowest).unwrap().epoch()
-    );
+    assert_eq!(merged.epoch(), world.members.view_at(&lowest).unwrap().epoch());
     let view = world.view_with(&[a, a2, b, c]);
-    assert_eq!(
-        view,
-        world.view_with(&[c, b, a2]),
-        "an ancestor adds nothing"
-    );
+    assert_eq!(view, world.view_with(&[c, b, a2]), "an ancestor adds nothing");
     let lowest = [a2, b, c].into_iter().min().unwrap();
-    assert_eq!(
-        view.epoch(),
-        world.members.view_at(&lowest).unwrap().epoch()
-    );
+    assert_eq!(view.epoch(), world.members.view_at(&lowest).unwrap().epoch());
 }
 
 #[test]
@@ -269,9 +221,7 @@ fn ten_thousand_records_in_any_order_take_seconds() {
     let mut order = world.records.clone();
     let mut state = 7_u64;
     for at in (1..order.len()).rev() {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         order.swap(at, (state >> 33) as usize % (at + 1));
     }
     let began = cpu_time();
@@ -291,17 +241,13 @@ fn ten_thousand_records_in_any_order_take_seconds() {
 
 #[allow(clippy::disallowed_methods, reason = "a measurement, not the engine")]
 fn cpu_time() -> std::time::Duration {
-    std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap()
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap()
 }
 
 /// One act of a random history.
 fn act(world: &mut World, people: &[Person], (who, what, pick): (usize, u8, usize)) {
     let ids: Vec<RecordId> = world.records.iter().map(Record::id).collect();
-    let viewable = ids
-        .into_iter()
-        .filter(|id| world.members.view_at(id).is_some());
+    let viewable = ids.into_iter().filter(|id| world.members.view_at(id).is_some());
     let mut candidates: Vec<RecordId> = viewable.collect();
     let heads = world.heads();
     let parents = match pick % 4 {
@@ -314,10 +260,7 @@ fn act(world: &mut World, people: &[Person], (who, what, pick): (usize, u8, usiz
     let body = match what % 6 {
         0 => RecordBody::Rotate(world.rotation(&view)),
         1 => RecordBody::Devices(person.log_with_second_device(), None),
-        2 => succession(
-            RELAY_SEED + (pick % 3) as u8,
-            RELAY_SEED + (pick / 3 % 3) as u8,
-        ),
+        2 => succession(RELAY_SEED + (pick % 3) as u8, RELAY_SEED + (pick / 3 % 3) as u8),
         3 => {
             let role = [Role::Reader, Role::Writer, Role::Admin][pick % 3];
             let invite = world.invite(&view, role, 1 + (pick % 2) as u32, 100);
@@ -325,12 +268,7 @@ fn act(world: &mut World, people: &[Person], (who, what, pick): (usize, u8, usiz
         }
         _ => {
             let is_invite = |r: &&Record| matches!(r.body(), RecordBody::InviteCreate(_));
-            let invites: Vec<RecordId> = world
-                .records
-                .iter()
-                .filter(is_invite)
-                .map(Record::id)
-                .collect();
+            let invites: Vec<RecordId> = world.records.iter().filter(is_invite).map(Record::id).collect();
             if invites.is_empty() {
                 return;
             }

@@ -27,9 +27,7 @@ fn what_a_verification_costs() {
     let signature = key.sign("entry-sig", &message);
     let framed = [b"tombolo/v1/entry-sig\0".as_slice(), &message].concat();
     let public = VerifyKey::parse(&key.public()).unwrap();
-    let dalek = took(ROUNDS, || {
-        public.verify("entry-sig", &message, &signature).is_ok()
-    });
+    let dalek = took(ROUNDS, || public.verify("entry-sig", &message, &signature).is_ok());
     let ring = UnparsedPublicKey::new(&ED25519, key.public());
     let ring = took(ROUNDS, || ring.verify(&framed, &signature).is_ok());
     let sign = took(ROUNDS, || key.sign("entry-sig", &message)[0] < 255);

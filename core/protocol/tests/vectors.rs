@@ -1,11 +1,7 @@
 //! Golden bytes: every layout of the protocol, made with fixed keys, stored in `tests/vectors` at the
 //! repository's root, and replayed here. `TOMBOLO_BLESS=1` writes them anew.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test that can not go on fails"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can not go on fails")]
 
 #[path = "world/samples.rs"]
 mod samples;
@@ -37,51 +33,31 @@ fn the_bytes_are_those_that_were_published() {
         std::fs::write(path(), &made).unwrap();
     }
     let kept = std::fs::read_to_string(path()).unwrap();
-    assert!(
-        kept == made,
-        "the bytes changed: a new version of the protocol, or a mistake"
-    );
+    assert!(kept == made, "the bytes changed: a new version of the protocol, or a mistake");
 }
 
 #[test]
 fn every_vector_reads_back() {
-    for Vector {
-        kind, name, bytes, ..
-    } in vectors()
-    {
+    for Vector { kind, name, bytes, .. } in vectors() {
         assert!(parse(kind, &bytes).is_ok(), "{kind}/{name}");
     }
 }
 
 #[test]
 fn a_vector_cut_anywhere_is_refused_or_something_else() {
-    for Vector {
-        kind, name, bytes, ..
-    } in vectors()
-    {
+    for Vector { kind, name, bytes, .. } in vectors() {
         let whole = parse(kind, &bytes);
         for length in 0..bytes.len() {
-            assert_ne!(
-                parse(kind, &bytes[..length]),
-                whole,
-                "{kind}/{name} cut to {length}"
-            );
+            assert_ne!(parse(kind, &bytes[..length]), whole, "{kind}/{name} cut to {length}");
         }
         let longer = [bytes.as_slice(), &[0]].concat();
-        assert_ne!(
-            parse(kind, &longer),
-            whole,
-            "{kind}/{name} with a byte more"
-        );
+        assert_ne!(parse(kind, &longer), whole, "{kind}/{name} with a byte more");
     }
 }
 
 #[test]
 fn a_vector_with_one_bit_flipped_is_refused_or_something_else() {
-    for Vector {
-        kind, name, bytes, ..
-    } in vectors()
-    {
+    for Vector { kind, name, bytes, .. } in vectors() {
         let whole = parse(kind, &bytes);
         for bit in 0..bytes.len() * 8 {
             let mut flipped = bytes.clone();

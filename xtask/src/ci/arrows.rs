@@ -15,23 +15,10 @@ use crate::tidy::{Finding, Repo};
 const CONTENT: &[&str] = &["tombolo", "tombolo-crypto", "automerge", "yrs"];
 
 /// What reaches a network; an app that brings its own transport links none of it.
-const NETWORK: &[&str] = &[
-    "tokio-tungstenite",
-    "tungstenite",
-    "rustls",
-    "tokio-rustls",
-    "webpki-roots",
-];
+const NETWORK: &[&str] = &["tokio-tungstenite", "tungstenite", "rustls", "tokio-rustls", "webpki-roots"];
 
 /// What belongs to the driver and the store; the leaf crates are functions over bytes.
-const DRIVER: &[&str] = &[
-    "tokio",
-    "rusqlite",
-    "libsqlite3-sys",
-    "tokio-tungstenite",
-    "rustls",
-    "axum",
-];
+const DRIVER: &[&str] = &["tokio", "rusqlite", "libsqlite3-sys", "tokio-tungstenite", "rustls", "axum"];
 
 /// The folders that a `clippy.toml` with the law of the engine must guard.
 const GUARDED: &[&str] = &["core", "core/protocol", "core/crypto"];
@@ -48,10 +35,7 @@ const DENIED: &str = "disallowed_methods = \"deny\"";
 pub(super) fn prove(bench: &Bench<'_>) -> Result<(), String> {
     let root = bench.root;
     tree_is_free(root, &["-p", "tombolo-relay"], CONTENT)?;
-    command::run(&mut command::cargo(
-        root,
-        &["check", "-p", "tombolo", "--no-default-features"],
-    ))?;
+    command::run(&mut command::cargo(root, &["check", "-p", "tombolo", "--no-default-features"]))?;
     tree_is_free(root, &["-p", "tombolo", "--no-default-features"], NETWORK)?;
     tree_is_free(root, &["-p", "tombolo-protocol"], DRIVER)?;
     tree_is_free(root, &["-p", "tombolo-crypto"], DRIVER)?;
@@ -64,32 +48,14 @@ pub(super) fn prove(bench: &Bench<'_>) -> Result<(), String> {
         println!("the ban on clocks, randomness and spawning holds in core/, outside its runtime");
         return Ok(());
     }
-    Err(format!(
-        "{} hole(s) in the ban on clocks, randomness and spawning",
-        findings.len()
-    ))
+    Err(format!("{} hole(s) in the ban on clocks, randomness and spawning", findings.len()))
 }
 
 fn tree_is_free(root: &Path, of: &[&str], forbidden: &[&str]) -> Result<(), String> {
-    let mut cargo = command::cargo(
-        root,
-        &[
-            "tree",
-            "-e",
-            "normal,build",
-            "--prefix",
-            "none",
-            "--format",
-            "{p}",
-        ],
-    );
+    let mut cargo = command::cargo(root, &["tree", "-e", "normal,build", "--prefix", "none", "--format", "{p}"]);
     let tree = command::output(cargo.args(of))?;
     let names = names_in(&tree);
-    let found: Vec<&str> = forbidden
-        .iter()
-        .copied()
-        .filter(|name| names.contains(name))
-        .collect();
+    let found: Vec<&str> = forbidden.iter().copied().filter(|name| names.contains(name)).collect();
     let (of, packages) = (of.join(" "), names.len());
     if packages < 2 {
         return Err(format!("`cargo tree {of}` printed no tree: {tree}"));
@@ -97,42 +63,24 @@ fn tree_is_free(root: &Path, of: &[&str], forbidden: &[&str]) -> Result<(), Stri
     if !found.is_empty() {
         return Err(format!("`cargo tree {of}` names {}", found.join(", ")));
     }
-    println!(
-        "`cargo tree {of}`: {packages} packages, none of {}",
-        forbidden.join(", ")
-    );
+    println!("`cargo tree {of}`: {packages} packages, none of {}", forbidden.join(", "));
     Ok(())
 }
 
 /// The package names of a tree printed without its branches; the first is the package asked about, and stays out.
 fn names_in(tree: &str) -> BTreeSet<&str> {
-    tree.lines()
-        .skip(1)
-        .filter_map(|line| line.split_whitespace().next())
-        .collect()
+    tree.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect()
 }
 
 /// Finds each attribute below `core/` that lifts the ban outside the runtime.
 fn lifted_bans(repo: &Repo) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let core = repo
-        .sources
-        .iter()
-        .filter(|(path, _)| path.starts_with("core/"));
-    for (path, source) in
-        core.filter(|(path, _)| !RUNTIME.iter().any(|allowed| path.starts_with(allowed)))
-    {
+    let core = repo.sources.iter().filter(|(path, _)| path.starts_with("core/"));
+    for (path, source) in core.filter(|(path, _)| !RUNTIME.iter().any(|allowed| path.starts_with(allowed))) {
         for lint in BAN {
-            let lines = source
-                .lines_with(&["clippy", ":", ":", lint])
-                .collect::<Vec<_>>();
-            let words =
-                format!("`clippy::{lint}` is touched; only core/src/runtime may ask the machine");
-            findings.extend(
-                lines
-                    .into_iter()
-                    .map(|line| Finding::new(path, line, "arrows", words.clone())),
-            );
+            let lines = source.lines_with(&["clippy", ":", ":", lint]).collect::<Vec<_>>();
+            let words = format!("`clippy::{lint}` is touched; only core/src/runtime may ask the machine");
+            findings.extend(lines.into_iter().map(|line| Finding::new(path, line, "arrows", words.clone())));
         }
     }
     findings
@@ -141,40 +89,21 @@ fn lifted_bans(repo: &Repo) -> Vec<Finding> {
 /// Finds crates below `core/` whose lints or clippy file do not carry the ban.
 fn unguarded(repo: &Repo) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let denied = repo
-        .texts
-        .get("Cargo.toml")
-        .is_some_and(|text| text.contains(DENIED));
+    let denied = repo.texts.get("Cargo.toml").is_some_and(|text| text.contains(DENIED));
     if !denied {
         let words = format!("the workspace's lints must say {DENIED}");
         findings.push(Finding::new("Cargo.toml", 1, "arrows", words));
     }
     let law = repo.texts.get("core/clippy.toml");
     for folder in GUARDED {
-        let (clippy, manifest) = (
-            format!("{folder}/clippy.toml"),
-            format!("{folder}/Cargo.toml"),
-        );
+        let (clippy, manifest) = (format!("{folder}/clippy.toml"), format!("{folder}/Cargo.toml"));
         let bans = law.filter(|text| text.contains("disallowed-methods"));
         if bans.is_none() || repo.texts.get(&clippy) != bans {
-            findings.push(Finding::new(
-                &clippy,
-                1,
-                "arrows",
-                "must say what core/clippy.toml says: the ban",
-            ));
+            findings.push(Finding::new(&clippy, 1, "arrows", "must say what core/clippy.toml says: the ban"));
         }
-        let lints = repo
-            .texts
-            .get(&manifest)
-            .is_some_and(|text| text.contains("[lints]\nworkspace = true"));
+        let lints = repo.texts.get(&manifest).is_some_and(|text| text.contains("[lints]\nworkspace = true"));
         if !lints {
-            findings.push(Finding::new(
-                &manifest,
-                1,
-                "arrows",
-                "must take the workspace's lints",
-            ));
+            findings.push(Finding::new(&manifest, 1, "arrows", "must take the workspace's lints"));
         }
     }
     findings
@@ -186,8 +115,7 @@ mod tests {
 
     #[test]
     fn a_forbidden_crate_in_a_tree_is_seen_and_the_package_itself_is_not() {
-        let tree =
-            "tombolo v0.1.0 (core)\nautomerge v0.12.0\nyrs-kin v1.0.0 (*)\nrustls v0.23.1 (*)\n";
+        let tree = "tombolo v0.1.0 (core)\nautomerge v0.12.0\nyrs-kin v1.0.0 (*)\nrustls v0.23.1 (*)\n";
         let names = names_in(tree);
         assert!(names.contains("rustls") && names.contains("automerge"));
         assert!(!names.contains("tombolo") && !names.contains("yrs"));
@@ -196,30 +124,14 @@ mod tests {
     #[test]
     fn lifting_the_ban_outside_the_runtime_is_caught() {
         let lift = "#[allow(clippy::disallowed_methods, reason = \"planted\")] fn f() {}";
-        for path in [
-            "core/src/sync.rs",
-            "core/protocol/src/ids.rs",
-            "core/src/runtime_too.rs",
-            "core/tests/a.rs",
-        ] {
-            assert_eq!(
-                lifted_bans(&Repo::planted(&[(path, lift)])).len(),
-                1,
-                "{path}"
-            );
+        for path in ["core/src/sync.rs", "core/protocol/src/ids.rs", "core/src/runtime_too.rs", "core/tests/a.rs"] {
+            assert_eq!(lifted_bans(&Repo::planted(&[(path, lift)])).len(), 1, "{path}");
         }
-        for path in [
-            "core/src/runtime.rs",
-            "core/src/runtime/driver.rs",
-            "sync-server/src/lib.rs",
-        ] {
+        for path in ["core/src/runtime.rs", "core/src/runtime/driver.rs", "sync-server/src/lib.rs"] {
             assert_eq!(lifted_bans(&Repo::planted(&[(path, lift)])), [], "{path}");
         }
         let whole_group = "#![allow(clippy::all)]";
-        assert_eq!(
-            lifted_bans(&Repo::planted(&[("core/src/lib.rs", whole_group)])).len(),
-            1
-        );
+        assert_eq!(lifted_bans(&Repo::planted(&[("core/src/lib.rs", whole_group)])).len(), 1);
     }
 
     #[test]
@@ -241,13 +153,6 @@ mod tests {
         files[5].1 = "[package]\n";
         let found = unguarded(&Repo::planted(&files));
         let places: Vec<&str> = found.iter().map(|finding| finding.path.as_str()).collect();
-        assert_eq!(
-            places,
-            [
-                "Cargo.toml",
-                "core/protocol/Cargo.toml",
-                "core/crypto/clippy.toml"
-            ]
-        );
+        assert_eq!(places, ["Cargo.toml", "core/protocol/Cargo.toml", "core/crypto/clippy.toml"]);
     }
 }

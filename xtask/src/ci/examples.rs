@@ -18,32 +18,21 @@ pub(super) fn run(bench: &Bench<'_>) -> Result<(), String> {
     if names.is_empty() {
         return Err("examples/src/bin holds no program".to_owned());
     }
-    command::run(&mut command::cargo(
-        bench.root,
-        &["build", "--release", "--package", "tombolo-examples"],
-    ))?;
+    command::run(&mut command::cargo(bench.root, &["build", "--release", "--package", "tombolo-examples"]))?;
     for name in &names {
         let program = target(bench.root).join("release").join(name);
         command::run_within(Command::new(program).current_dir(bench.root), EXAMPLE_LIMIT)?;
     }
-    println!(
-        "{} example(s) ran to the end: {}",
-        names.len(),
-        names.join(", ")
-    );
+    println!("{} example(s) ran to the end: {}", names.len(), names.join(", "));
     Ok(())
 }
 
 fn names(root: &Path) -> Result<Vec<String>, String> {
     let folder = root.join("examples/src/bin");
-    let listed = folder
-        .read_dir()
-        .map_err(|error| format!("cannot list {}: {error}", folder.display()))?;
+    let listed = folder.read_dir().map_err(|error| format!("cannot list {}: {error}", folder.display()))?;
     let mut names = Vec::new();
     for file in listed {
-        let path = file
-            .map_err(|error| format!("cannot list {}: {error}", folder.display()))?
-            .path();
+        let path = file.map_err(|error| format!("cannot list {}: {error}", folder.display()))?.path();
         if let Some(name) = path.file_stem().and_then(|stem| stem.to_str()) {
             names.push(name.to_owned());
         }

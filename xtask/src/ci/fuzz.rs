@@ -30,12 +30,7 @@ pub(super) fn run(bench: &Bench<'_>) -> Result<(), String> {
     for target in &targets {
         fuzz(bench, &toolchain, target)?;
     }
-    println!(
-        "{} target(s) fuzzed for {} s each: {}",
-        targets.len(),
-        bench.fuzz_seconds,
-        targets.join(", ")
-    );
+    println!("{} target(s) fuzzed for {} s each: {}", targets.len(), bench.fuzz_seconds, targets.join(", "));
     Ok(())
 }
 
@@ -68,13 +63,7 @@ impl Toolchain {
         if command::answers(&mut self.fuzz(root, &["--version"])) {
             return Ok(());
         }
-        let words = [
-            "install",
-            "cargo-fuzz",
-            "--version",
-            CARGO_FUZZ_VERSION,
-            "--locked",
-        ];
+        let words = ["install", "cargo-fuzz", "--version", CARGO_FUZZ_VERSION, "--locked"];
         command::run(&mut command::cargo(root, &words))
     }
 }
@@ -82,13 +71,8 @@ impl Toolchain {
 fn fuzz(bench: &Bench<'_>, toolchain: &Toolchain, target: &str) -> Result<(), String> {
     let found = bench.root.join("target/fuzz-corpus").join(target);
     let kept = bench.root.join("fuzz/corpus").join(target);
-    fs::create_dir_all(&found)
-        .map_err(|error| format!("cannot make {}: {error}", found.display()))?;
-    let corpora: Vec<PathBuf> = if kept.is_dir() {
-        vec![found, kept]
-    } else {
-        vec![found]
-    };
+    fs::create_dir_all(&found).map_err(|error| format!("cannot make {}: {error}", found.display()))?;
+    let corpora: Vec<PathBuf> = if kept.is_dir() { vec![found, kept] } else { vec![found] };
     let mut cargo = toolchain.fuzz(bench.root, &["run", target]);
     cargo.args(corpora).arg("--").args([
         format!("-max_total_time={}", bench.fuzz_seconds),
@@ -105,14 +89,10 @@ fn targets(root: &Path) -> Result<Vec<String>, String> {
     if !folder.is_dir() {
         return Ok(Vec::new());
     }
-    let listed = folder
-        .read_dir()
-        .map_err(|error| format!("cannot list {}: {error}", folder.display()))?;
+    let listed = folder.read_dir().map_err(|error| format!("cannot list {}: {error}", folder.display()))?;
     let mut names = Vec::new();
     for file in listed {
-        let path = file
-            .map_err(|error| format!("cannot list {}: {error}", folder.display()))?
-            .path();
+        let path = file.map_err(|error| format!("cannot list {}: {error}", folder.display()))?.path();
         let stem = path.file_stem().and_then(|stem| stem.to_str());
         if let (Some("rs"), Some(stem)) = (path.extension().and_then(|end| end.to_str()), stem) {
             names.push(stem.to_owned());

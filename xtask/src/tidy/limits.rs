@@ -53,8 +53,7 @@ impl Limits {
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
-            let (subject, lines) =
-                parse_line(line).ok_or_else(|| format!("{LIMITS_PATH}:{}: `{line}`", at + 1))?;
+            let (subject, lines) = parse_line(line).ok_or_else(|| format!("{LIMITS_PATH}:{}: `{line}`", at + 1))?;
             limits.insert(subject, Limit { lines, at: at + 1 });
         }
         Ok(Self(limits))
@@ -67,26 +66,17 @@ impl Limits {
 
     /// Finds lines that no longer except anything.
     pub(super) fn check(&self, sizes: &Sizes) -> Vec<Finding> {
-        let idle = self.0.iter().filter(|(subject, _)| {
-            sizes
-                .lines(subject)
-                .is_none_or(|lines| lines <= subject.kind.lines_max())
-        });
+        let idle = self
+            .0
+            .iter()
+            .filter(|(subject, _)| sizes.lines(subject).is_none_or(|lines| lines <= subject.kind.lines_max()));
         let words = "this exception is no longer needed: cargo xtask tidy --bless";
-        idle.map(|(_, limit)| Finding::new(LIMITS_PATH, limit.at, "limits", words))
-            .collect()
+        idle.map(|(_, limit)| Finding::new(LIMITS_PATH, limit.at, "limits", words)).collect()
     }
 
     /// How many exceptions are longer than what they except.
     pub(super) fn slack(&self, sizes: &Sizes) -> usize {
-        self.0
-            .iter()
-            .filter(|(subject, limit)| {
-                sizes
-                    .lines(subject)
-                    .is_some_and(|lines| lines < limit.lines)
-            })
-            .count()
+        self.0.iter().filter(|(subject, limit)| sizes.lines(subject).is_some_and(|lines| lines < limit.lines)).count()
     }
 }
 
@@ -116,14 +106,7 @@ fn parse_line(line: &str) -> Option<(Subject, usize)> {
         ["function", lines, path, name] => (Kind::Function, lines, path, *name),
         _ => return None,
     };
-    Some((
-        Subject {
-            kind,
-            path: (*path).to_owned(),
-            name: name.to_owned(),
-        },
-        lines.parse().ok()?,
-    ))
+    Some((Subject { kind, path: (*path).to_owned(), name: name.to_owned() }, lines.parse().ok()?))
 }
 
 fn write_line(subject: &Subject, lines: usize) -> String {
@@ -157,10 +140,7 @@ mod tests {
     #[test]
     fn blessing_lowers_and_drops_and_never_raises_or_adds() {
         let listed = "# Why.\nfile 450 core/src/lib.rs\n";
-        assert_eq!(
-            lower(listed, &sizes(420)),
-            "# Why.\nfile 420 core/src/lib.rs\n"
-        );
+        assert_eq!(lower(listed, &sizes(420)), "# Why.\nfile 420 core/src/lib.rs\n");
         assert_eq!(lower(listed, &sizes(500)), listed);
         assert_eq!(lower(listed, &sizes(300)), "# Why.\n");
         assert_eq!(lower("", &sizes(500)), "");
@@ -168,10 +148,6 @@ mod tests {
 
     #[test]
     fn a_line_that_cannot_be_read_is_refused_and_named() {
-        assert!(
-            Limits::parse("# Why.\nfile many core/src/lib.rs")
-                .unwrap_err()
-                .contains(":2:")
-        );
+        assert!(Limits::parse("# Why.\nfile many core/src/lib.rs").unwrap_err().contains(":2:"));
     }
 }

@@ -20,11 +20,7 @@ pub(crate) struct Scope {
 
 impl Scope {
     pub(crate) fn of(repo: &Repo) -> Self {
-        let mut scope = Self {
-            reached: BTreeSet::new(),
-            production: BTreeSet::new(),
-            test_lines: BTreeMap::new(),
-        };
+        let mut scope = Self { reached: BTreeSet::new(), production: BTreeSet::new(), test_lines: BTreeMap::new() };
         for (path, source) in &repo.sources {
             scope.test_lines.insert(path.clone(), test_lines(source));
         }
@@ -43,16 +39,11 @@ impl Scope {
     /// Whether this line of the file is compiled for tests only.
     pub(crate) fn is_test_line(&self, path: &str, line: usize) -> bool {
         let ranges = self.test_lines.get(path);
-        self.is_test_file(path)
-            || ranges.is_some_and(|ranges| ranges.iter().any(|range| range.contains(&line)))
+        self.is_test_file(path) || ranges.is_some_and(|ranges| ranges.iter().any(|range| range.contains(&line)))
     }
 
     fn walk(&mut self, repo: &Repo, path: &str, is_root: bool, tests: bool) {
-        let seen = if tests {
-            &self.reached
-        } else {
-            &self.production
-        };
+        let seen = if tests { &self.reached } else { &self.production };
         let Some(source) = repo.sources.get(path).filter(|_| !seen.contains(path)) else {
             return;
         };
@@ -62,17 +53,8 @@ impl Scope {
         }
         let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
         let stem = name.trim_end_matches(".rs");
-        let below = if is_root || stem == "mod" {
-            folder.to_owned()
-        } else {
-            join(folder, stem)
-        };
-        let mut links = Links {
-            below,
-            beside: folder.to_owned(),
-            tests,
-            found: Vec::new(),
-        };
+        let below = if is_root || stem == "mod" { folder.to_owned() } else { join(folder, stem) };
+        let mut links = Links { below, beside: folder.to_owned(), tests, found: Vec::new() };
         links.visit_file(&source.syntax);
         for (file, tests) in links.found {
             self.walk(repo, &file, false, tests);
@@ -88,20 +70,10 @@ pub(crate) fn check(repo: &Repo, scope: &Scope) -> Vec<Finding> {
     let mut findings = Vec::new();
     for path in repo.sources.keys() {
         if !scope.reached.contains(path) {
-            findings.push(Finding::new(
-                path,
-                1,
-                "dead-file",
-                "no `mod`, target or `include!` reaches this file",
-            ));
+            findings.push(Finding::new(path, 1, "dead-file", "no `mod`, target or `include!` reaches this file"));
         }
         if path.ends_with("/mod.rs") {
-            findings.push(Finding::new(
-                path,
-                1,
-                "mod-rs",
-                "call it foo.rs beside its folder foo/",
-            ));
+            findings.push(Finding::new(path, 1, "mod-rs", "call it foo.rs beside its folder foo/"));
         }
     }
     findings
@@ -125,22 +97,11 @@ fn is_test_folder(path: &str) -> bool {
 
 fn roots(repo: &Repo) -> Vec<String> {
     let mut roots = Vec::new();
-    for (manifest, text) in repo
-        .texts
-        .iter()
-        .filter(|(path, _)| path.ends_with("Cargo.toml"))
-    {
+    for (manifest, text) in repo.texts.iter().filter(|(path, _)| path.ends_with("Cargo.toml")) {
         let package = manifest.trim_end_matches("Cargo.toml");
-        roots.extend(
-            repo.sources
-                .keys()
-                .filter(|path| is_root_by_layout(path, package))
-                .cloned(),
-        );
+        roots.extend(repo.sources.keys().filter(|path| is_root_by_layout(path, package)).cloned());
         for line in text.lines() {
-            let value = line
-                .split_once("path")
-                .and_then(|(_, rest)| rest.trim_start().strip_prefix('='));
+            let value = line.split_once("path").and_then(|(_, rest)| rest.trim_start().strip_prefix('='));
             let quoted = value.and_then(|value| value.split('"').nth(1));
             if let Some(path) = quoted.filter(|path| path.ends_with(".rs")) {
                 roots.push(format!("{package}{path}"));
@@ -186,40 +147,28 @@ impl<'ast> Visit<'ast> for Links {
         } else if let Some(path) = path_attribute(&module.attrs) {
             self.found.push((join(&self.beside, &path), tests));
         } else {
-            self.found
-                .push((join(&self.below, &format!("{name}.rs")), tests));
-            self.found
-                .push((join(&self.below, &format!("{name}/mod.rs")), tests));
+            self.found.push((join(&self.below, &format!("{name}.rs")), tests));
+            self.found.push((join(&self.below, &format!("{name}/mod.rs")), tests));
         }
     }
 }
 
 fn path_attribute(attributes: &[syn::Attribute]) -> Option<String> {
-    attributes
-        .iter()
-        .find_map(|attribute| match &attribute.meta {
-            syn::Meta::NameValue(pair) if pair.path.is_ident("path") => match &pair.value {
-                syn::Expr::Lit(syn::ExprLit {
-                    lit: syn::Lit::Str(text),
-                    ..
-                }) => Some(text.value()),
-                _ => None,
-            },
+    attributes.iter().find_map(|attribute| match &attribute.meta {
+        syn::Meta::NameValue(pair) if pair.path.is_ident("path") => match &pair.value {
+            syn::Expr::Lit(syn::ExprLit { lit: syn::Lit::Str(text), .. }) => Some(text.value()),
             _ => None,
-        })
+        },
+        _ => None,
+    })
 }
 
 fn includes(source: &Source) -> Vec<String> {
-    let calls = source.tokens.windows(4).filter(|window| {
-        window
-            .iter()
-            .zip(["include", "!", "("])
-            .all(|(token, word)| token.is(word))
-    });
-    calls
-        .filter_map(|window| window.get(3))
-        .map(|token| token.text.trim_matches('"').to_owned())
-        .collect()
+    let calls = source
+        .tokens
+        .windows(4)
+        .filter(|window| window.iter().zip(["include", "!", "("]).all(|(token, word)| token.is(word)));
+    calls.filter_map(|window| window.get(3)).map(|token| token.text.trim_matches('"').to_owned()).collect()
 }
 
 fn test_lines(source: &Source) -> Vec<RangeInclusive<usize>> {
@@ -233,8 +182,7 @@ fn test_lines(source: &Source) -> Vec<RangeInclusive<usize>> {
                 _ => return,
             };
             if is_cfg_test(attributes) || is_test(attributes) {
-                self.0
-                    .push(item.span().start().line..=item.span().end().line);
+                self.0.push(item.span().start().line..=item.span().end().line);
             } else {
                 visit::visit_item(self, item);
             }
@@ -277,20 +225,12 @@ mod tests {
     fn found(files: &[(&str, &str)]) -> Vec<String> {
         let repo = Repo::planted(files);
         let scope = Scope::of(&repo);
-        check(&repo, &scope)
-            .into_iter()
-            .map(|finding| format!("{} {}", finding.rule, finding.path))
-            .collect()
+        check(&repo, &scope).into_iter().map(|finding| format!("{} {}", finding.rule, finding.path)).collect()
     }
 
     #[test]
     fn a_file_that_no_module_names_is_dead() {
-        let files = [
-            MANIFEST,
-            ("core/src/lib.rs", "mod sync;"),
-            ("core/src/sync.rs", ""),
-            ("core/src/old.rs", ""),
-        ];
+        let files = [MANIFEST, ("core/src/lib.rs", "mod sync;"), ("core/src/sync.rs", ""), ("core/src/old.rs", "")];
         assert_eq!(found(&files), ["dead-file core/src/old.rs"]);
     }
 
@@ -298,10 +238,7 @@ mod tests {
     fn nested_inline_included_and_listed_files_are_alive() {
         let files = [
             MANIFEST,
-            (
-                "core/src/lib.rs",
-                "mod a; mod inner { mod c; } #[path = \"odd/place.rs\"] mod d;",
-            ),
+            ("core/src/lib.rs", "mod a; mod inner { mod c; } #[path = \"odd/place.rs\"] mod d;"),
             ("core/src/a.rs", "mod b; include!(\"a/made.rs\");"),
             ("core/src/a/b.rs", ""),
             ("core/src/a/made.rs", ""),
@@ -317,11 +254,7 @@ mod tests {
 
     #[test]
     fn a_mod_rs_is_told_to_move() {
-        let files = [
-            MANIFEST,
-            ("core/src/lib.rs", "mod a;"),
-            ("core/src/a/mod.rs", ""),
-        ];
+        let files = [MANIFEST, ("core/src/lib.rs", "mod a;"), ("core/src/a/mod.rs", "")];
         assert_eq!(found(&files), ["mod-rs core/src/a/mod.rs"]);
     }
 
@@ -329,10 +262,7 @@ mod tests {
     fn a_file_behind_cfg_test_is_a_test_and_one_that_production_uses_too_is_not() {
         let repo = Repo::planted(&[
             MANIFEST,
-            (
-                "core/src/lib.rs",
-                "#[cfg(all(test, unix))] mod planted; mod real;\n#[cfg(test)]\nmod tests {\n}\n",
-            ),
+            ("core/src/lib.rs", "#[cfg(all(test, unix))] mod planted; mod real;\n#[cfg(test)]\nmod tests {\n}\n"),
             ("core/src/planted.rs", ""),
             ("core/src/real.rs", ""),
         ]);

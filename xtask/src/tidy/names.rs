@@ -9,19 +9,8 @@ use super::modules::is_test;
 use super::repo::{Finding, Repo};
 
 /// Words that say nothing about the thing they name.
-const EMPTY_WORDS: &[&str] = &[
-    "manager",
-    "managers",
-    "helper",
-    "helpers",
-    "util",
-    "utils",
-    "utility",
-    "utilities",
-    "data",
-    "info",
-    "infos",
-];
+const EMPTY_WORDS: &[&str] =
+    &["manager", "managers", "helper", "helpers", "util", "utils", "utility", "utilities", "data", "info", "infos"];
 
 /// Verbs that say nothing about what a function does.
 const EMPTY_VERBS: &[&str] = &["process_", "do_", "get_"];
@@ -33,10 +22,7 @@ const TERMS: &[&str] = &["associated_data", "AssociatedData"];
 pub(crate) fn check(repo: &Repo) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (path, source) in &repo.sources {
-        let mut names = Names {
-            path,
-            findings: &mut findings,
-        };
+        let mut names = Names { path, findings: &mut findings };
         names.visit_file(&source.syntax);
     }
     findings
@@ -49,17 +35,9 @@ struct Names<'a> {
 
 impl Names<'_> {
     fn noun(&mut self, ident: &syn::Ident) {
-        let name = TERMS
-            .iter()
-            .fold(ident.to_string(), |name, term| name.replace(term, ""));
-        if let Some(word) = segments(&name)
-            .into_iter()
-            .find(|word| EMPTY_WORDS.contains(&word.as_str()))
-        {
-            self.find(
-                ident,
-                &format!("`{ident}` says `{word}`; name what it is, from the glossary"),
-            );
+        let name = TERMS.iter().fold(ident.to_string(), |name, term| name.replace(term, ""));
+        if let Some(word) = segments(&name).into_iter().find(|word| EMPTY_WORDS.contains(&word.as_str())) {
+            self.find(ident, &format!("`{ident}` says `{word}`; name what it is, from the glossary"));
         }
     }
 
@@ -68,20 +46,12 @@ impl Names<'_> {
         self.noun(ident);
         let name = ident.to_string();
         if let Some(verb) = EMPTY_VERBS.iter().find(|verb| name.starts_with(*verb)) {
-            self.find(
-                ident,
-                &format!("`{ident}` begins with `{verb}`; say what it does"),
-            );
+            self.find(ident, &format!("`{ident}` begins with `{verb}`; say what it does"));
         }
     }
 
     fn find(&mut self, ident: &syn::Ident, words: &str) {
-        self.findings.push(Finding::new(
-            self.path,
-            ident.span().start().line,
-            "name",
-            words,
-        ));
+        self.findings.push(Finding::new(self.path, ident.span().start().line, "name", words));
     }
 }
 
@@ -147,9 +117,7 @@ fn segments(name: &str) -> Vec<String> {
     for (at, letter) in letters.iter().enumerate() {
         let before = at.checked_sub(1).and_then(|before| letters.get(before));
         let after_small = before.is_some_and(|before| !before.is_uppercase());
-        let before_small = letters
-            .get(at + 1)
-            .is_some_and(|after| after.is_lowercase());
+        let before_small = letters.get(at + 1).is_some_and(|after| after.is_lowercase());
         let begins = letter.is_uppercase() && (after_small || before_small);
         if *letter == '_' || begins {
             words.push(String::new());

@@ -21,28 +21,14 @@ pub(crate) struct Finding {
 }
 
 impl Finding {
-    pub(crate) fn new(
-        path: &str,
-        line: usize,
-        rule: &'static str,
-        words: impl Into<String>,
-    ) -> Self {
-        Self {
-            path: path.to_owned(),
-            line,
-            rule,
-            words: words.into(),
-        }
+    pub(crate) fn new(path: &str, line: usize, rule: &'static str, words: impl Into<String>) -> Self {
+        Self { path: path.to_owned(), line, rule, words: words.into() }
     }
 }
 
 impl fmt::Display for Finding {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            formatter,
-            "{}:{}: [{}] {}",
-            self.path, self.line, self.rule, self.words
-        )
+        write!(formatter, "{}:{}: [{}] {}", self.path, self.line, self.rule, self.words)
     }
 }
 
@@ -71,32 +57,20 @@ pub(crate) struct Source {
 impl Source {
     fn parse(path: &str, text: &str) -> Result<Self, Finding> {
         let unreadable = |line, error: String| Finding::new(path, line, "parse", error);
-        let stream: TokenStream = text.parse().map_err(|error: proc_macro2::LexError| {
-            unreadable(error.span().start().line, error.to_string())
-        })?;
+        let stream: TokenStream = text
+            .parse()
+            .map_err(|error: proc_macro2::LexError| unreadable(error.span().start().line, error.to_string()))?;
         let mut tokens = Vec::new();
         flatten(stream.clone(), &mut tokens);
-        let syntax = syn::parse2(stream)
-            .map_err(|error| unreadable(error.span().start().line, error.to_string()))?;
-        Ok(Self {
-            text: text.to_owned(),
-            syntax,
-            tokens,
-        })
+        let syntax = syn::parse2(stream).map_err(|error| unreadable(error.span().start().line, error.to_string()))?;
+        Ok(Self { text: text.to_owned(), syntax, tokens })
     }
 
     /// The lines on which `words` follow one another as tokens.
-    pub(crate) fn lines_with<'a>(
-        &'a self,
-        words: &'a [&'a str],
-    ) -> impl Iterator<Item = usize> + 'a {
+    pub(crate) fn lines_with<'a>(&'a self, words: &'a [&'a str]) -> impl Iterator<Item = usize> + 'a {
         self.tokens.windows(words.len()).filter_map(move |window| {
             let matches = window.iter().zip(words).all(|(token, word)| token.is(word));
-            if matches {
-                window.first().map(|token| token.line)
-            } else {
-                None
-            }
+            if matches { window.first().map(|token| token.line) } else { None }
         })
     }
 }
@@ -112,8 +86,7 @@ impl Repo {
     /// Reads every file that git tracks or would track; files that are not text are left out.
     pub(crate) fn read(root: &Path) -> Result<Self, String> {
         let mut git = Command::new("git");
-        git.args(["ls-files", "--cached", "--others", "--exclude-standard"])
-            .current_dir(root);
+        git.args(["ls-files", "--cached", "--others", "--exclude-standard"]).current_dir(root);
         let listing = command::output(&mut git)?;
         let mut texts = BTreeMap::new();
         for path in listing.lines() {
@@ -140,20 +113,13 @@ impl Repo {
                 Err(finding) => unreadable.push(finding),
             }
         }
-        Self {
-            texts,
-            sources,
-            unreadable,
-        }
+        Self { texts, sources, unreadable }
     }
 
     /// Makes a repository of files that exist only in a test.
     #[cfg(test)]
     pub(crate) fn planted(files: &[(&str, &str)]) -> Self {
-        let texts = files
-            .iter()
-            .map(|(path, text)| ((*path).to_owned(), (*text).to_owned()))
-            .collect();
+        let texts = files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
         Self::parse(texts)
     }
 }
@@ -161,19 +127,11 @@ impl Repo {
 fn flatten(stream: TokenStream, tokens: &mut Vec<Token>) {
     for tree in stream {
         let line = tree.span().start().line;
-        let mut push = |text: String, line, literal| {
-            tokens.push(Token {
-                text,
-                line,
-                literal,
-            })
-        };
+        let mut push = |text: String, line, literal| tokens.push(Token { text, line, literal });
         match tree {
             TokenTree::Ident(word) => push(word.to_string(), line, false),
             TokenTree::Literal(literal) => push(literal.to_string(), line, true),
-            TokenTree::Punct(sign)
-                if sign.spacing() == Spacing::Joint && sign.as_char() == '\'' =>
-            {
+            TokenTree::Punct(sign) if sign.spacing() == Spacing::Joint && sign.as_char() == '\'' => {
                 // The tick of a lifetime: the name that follows is no word of its own.
                 push("'".to_owned(), line, true);
             }
@@ -187,11 +145,7 @@ fn flatten(stream: TokenStream, tokens: &mut Vec<Token>) {
                 };
                 push(open.to_owned(), group.span_open().start().line, false);
                 flatten(group.stream(), tokens);
-                tokens.push(Token {
-                    text: close.to_owned(),
-                    line: group.span_close().end().line,
-                    literal: false,
-                });
+                tokens.push(Token { text: close.to_owned(), line: group.span_close().end().line, literal: false });
             }
         }
     }
@@ -203,12 +157,9 @@ mod tests {
 
     #[test]
     fn tokens_are_found_in_macros_and_never_in_strings_or_comments() {
-        let text =
-            "//! Top.\n// drop ( x )\nfn f() { show!({ drop (1) }); print(\"drop (2)\"); }\n";
+        let text = "//! Top.\n// drop ( x )\nfn f() { show!({ drop (1) }); print(\"drop (2)\"); }\n";
         let repo = Repo::planted(&[("core/src/lib.rs", text)]);
-        let lines: Vec<usize> = repo.sources["core/src/lib.rs"]
-            .lines_with(&["drop", "("])
-            .collect();
+        let lines: Vec<usize> = repo.sources["core/src/lib.rs"].lines_with(&["drop", "("]).collect();
         assert_eq!(lines, [3]);
     }
 

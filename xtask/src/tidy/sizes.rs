@@ -38,34 +38,16 @@ pub(super) struct Measured {
 
 impl Sizes {
     pub(super) fn of(repo: &Repo, scope: &Scope) -> Self {
-        let mut sizes = Self {
-            production: BTreeMap::new(),
-            tests: BTreeMap::new(),
-        };
+        let mut sizes = Self { production: BTreeMap::new(), tests: BTreeMap::new() };
         for (path, source) in &repo.sources {
             let tests = scope.is_test_file(path);
-            let lines = if tests {
-                source.text.lines().count()
-            } else {
-                production_lines(source)
-            };
-            let file = Subject {
-                kind: Kind::File,
-                path: path.clone(),
-                name: String::new(),
-            };
+            let lines = if tests { source.text.lines().count() } else { production_lines(source) };
+            let file = Subject { kind: Kind::File, path: path.clone(), name: String::new() };
             sizes.note(tests, file, Measured { lines, at: 1 });
-            let mut functions = Functions {
-                owner: Vec::new(),
-                found: Vec::new(),
-            };
+            let mut functions = Functions { owner: Vec::new(), found: Vec::new() };
             functions.visit_file(&source.syntax);
             for (name, measured) in functions.found {
-                let function = Subject {
-                    kind: Kind::Function,
-                    path: path.clone(),
-                    name,
-                };
+                let function = Subject { kind: Kind::Function, path: path.clone(), name };
                 sizes.note(scope.is_test_line(path, measured.at), function, measured);
             }
         }
@@ -73,11 +55,7 @@ impl Sizes {
     }
 
     fn note(&mut self, tests: bool, subject: Subject, measured: Measured) {
-        let map = if tests {
-            &mut self.tests
-        } else {
-            &mut self.production
-        };
+        let map = if tests { &mut self.tests } else { &mut self.production };
         let kept = map.entry(subject).or_insert(measured);
         if measured.lines > kept.lines {
             *kept = measured;
@@ -91,19 +69,9 @@ impl Sizes {
 
     /// The mean length of production files, and how many there are.
     pub(super) fn mean(&self) -> (usize, usize) {
-        let files = self
-            .production
-            .iter()
-            .filter(|(subject, _)| subject.kind == Kind::File);
+        let files = self.production.iter().filter(|(subject, _)| subject.kind == Kind::File);
         let lengths: Vec<usize> = files.map(|(_, measured)| measured.lines).collect();
-        (
-            lengths
-                .iter()
-                .sum::<usize>()
-                .checked_div(lengths.len())
-                .unwrap_or_default(),
-            lengths.len(),
-        )
+        (lengths.iter().sum::<usize>().checked_div(lengths.len()).unwrap_or_default(), lengths.len())
     }
 }
 
@@ -124,9 +92,8 @@ pub(super) fn check(sizes: &Sizes, limits: &Limits) -> Vec<Finding> {
     }
     let (mean, files) = sizes.mean();
     if mean > FILE_LINES_MEAN_MAX {
-        let words = format!(
-            "{files} files of production code have {mean} lines on average (at most {FILE_LINES_MEAN_MAX})"
-        );
+        let words =
+            format!("{files} files of production code have {mean} lines on average (at most {FILE_LINES_MEAN_MAX})");
         findings.push(Finding::new(".", 1, "size", words));
     }
     findings
@@ -142,31 +109,17 @@ fn judge(subject: &Subject, measured: Measured, listed: Option<usize>) -> Option
 }
 
 fn too_long(subject: &Subject, measured: Measured, most: usize) -> Finding {
-    let what = if subject.name.is_empty() {
-        "the file"
-    } else {
-        subject.name.as_str()
-    };
-    Finding::new(
-        &subject.path,
-        measured.at,
-        "size",
-        format!("{what} has {} lines (at most {most})", measured.lines),
-    )
+    let what = if subject.name.is_empty() { "the file" } else { subject.name.as_str() };
+    Finding::new(&subject.path, measured.at, "size", format!("{what} has {} lines (at most {most})", measured.lines))
 }
 
 /// The lines before the file's test module.
 fn production_lines(source: &Source) -> usize {
     let tests = source.syntax.items.iter().find_map(|item| match item {
-        syn::Item::Mod(module) if module.content.is_some() && is_cfg_test(&module.attrs) => {
-            Some(item.span())
-        }
+        syn::Item::Mod(module) if module.content.is_some() && is_cfg_test(&module.attrs) => Some(item.span()),
         _ => None,
     });
-    tests.map_or_else(
-        || source.text.lines().count(),
-        |span| span.start().line.saturating_sub(1),
-    )
+    tests.map_or_else(|| source.text.lines().count(), |span| span.start().line.saturating_sub(1))
 }
 
 /// Collects each function with the type it belongs to.
@@ -183,13 +136,7 @@ impl Functions {
         };
         let at = signature.span().start().line;
         let last = body.brace_token.span.close().end().line;
-        self.found.push((
-            name,
-            Measured {
-                lines: last.saturating_sub(at) + 1,
-                at,
-            },
-        ));
+        self.found.push((name, Measured { lines: last.saturating_sub(at) + 1, at }));
     }
 
     fn within(&mut self, owner: String, visit: impl FnOnce(&mut Self)) {
@@ -219,22 +166,14 @@ impl<'ast> Visit<'ast> for Functions {
 
     fn visit_item_impl(&mut self, item: &'ast syn::ItemImpl) {
         let owner = match &*item.self_ty {
-            syn::Type::Path(path) => path
-                .path
-                .segments
-                .last()
-                .map(|segment| segment.ident.to_string()),
+            syn::Type::Path(path) => path.path.segments.last().map(|segment| segment.ident.to_string()),
             _ => None,
         };
-        self.within(owner.unwrap_or_else(|| "_".to_owned()), |inner| {
-            visit::visit_item_impl(inner, item)
-        });
+        self.within(owner.unwrap_or_else(|| "_".to_owned()), |inner| visit::visit_item_impl(inner, item));
     }
 
     fn visit_item_trait(&mut self, item: &'ast syn::ItemTrait) {
-        self.within(item.ident.to_string(), |inner| {
-            visit::visit_item_trait(inner, item)
-        });
+        self.within(item.ident.to_string(), |inner| visit::visit_item_trait(inner, item));
     }
 }
 
@@ -245,10 +184,7 @@ mod tests {
     fn found(path: &str, text: &str, limits: &str) -> Vec<String> {
         let repo = Repo::planted(&[("core/Cargo.toml", ""), (path, text)]);
         let sizes = Sizes::of(&repo, &Scope::of(&repo));
-        check(&sizes, &Limits::parse(limits).unwrap())
-            .into_iter()
-            .map(|finding| finding.words)
-            .collect()
+        check(&sizes, &Limits::parse(limits).unwrap()).into_iter().map(|finding| finding.words).collect()
     }
 
     fn file(lines: usize) -> String {
@@ -256,10 +192,7 @@ mod tests {
     }
 
     fn function(lines: usize) -> String {
-        format!(
-            "impl Engine {{\nfn handle() {{\n{}}}\n}}\n",
-            "let x = 1;\n".repeat(lines - 2)
-        )
+        format!("impl Engine {{\nfn handle() {{\n{}}}\n}}\n", "let x = 1;\n".repeat(lines - 2))
     }
 
     #[test]
@@ -268,10 +201,7 @@ mod tests {
         let with_tests = format!("{}#[cfg(test)]\nmod tests {{\n{}}}\n", file(200), file(900));
         assert_eq!(found(path, &with_tests, ""), Vec::<String>::new());
         assert!(found(path, &file(401), "")[0].contains("401 lines (at most 400)"));
-        assert_eq!(
-            found("core/tests/story.rs", &file(1000), ""),
-            Vec::<String>::new()
-        );
+        assert_eq!(found("core/tests/story.rs", &file(1000), ""), Vec::<String>::new());
         assert_eq!(found("core/tests/story.rs", &file(1001), "").len(), 1);
     }
 
@@ -281,12 +211,7 @@ mod tests {
         let small = ("core/src/a.rs", "core/src/b.rs");
         let repo = |lines| {
             let text = file(lines);
-            let repo = Repo::planted(&[
-                ("core/Cargo.toml", ""),
-                (path, &text),
-                (small.0, ""),
-                (small.1, ""),
-            ]);
+            let repo = Repo::planted(&[("core/Cargo.toml", ""), (path, &text), (small.0, ""), (small.1, "")]);
             Sizes::of(&repo, &Scope::of(&repo))
         };
         let limits = Limits::parse("file 450 core/src/lib.rs").unwrap();
@@ -300,36 +225,15 @@ mod tests {
     fn a_long_function_is_caught_by_its_type_and_name() {
         let path = "core/src/lib.rs";
         assert_eq!(found(path, &function(40), ""), Vec::<String>::new());
-        assert_eq!(
-            found(path, &function(41), ""),
-            ["Engine::handle has 41 lines (at most 40)"]
-        );
-        assert_eq!(
-            found(
-                path,
-                &function(41),
-                "function 41 core/src/lib.rs Engine::handle"
-            ),
-            Vec::<String>::new()
-        );
-        assert_eq!(
-            found(
-                path,
-                &function(71),
-                "function 99 core/src/lib.rs Engine::handle"
-            )
-            .len(),
-            1
-        );
+        assert_eq!(found(path, &function(41), ""), ["Engine::handle has 41 lines (at most 40)"]);
+        assert_eq!(found(path, &function(41), "function 41 core/src/lib.rs Engine::handle"), Vec::<String>::new());
+        assert_eq!(found(path, &function(71), "function 99 core/src/lib.rs Engine::handle").len(), 1);
         assert_eq!(found("core/tests/story.rs", &function(71), "").len(), 1);
     }
 
     #[test]
     fn the_mean_of_production_files_is_held() {
-        assert_eq!(
-            found("core/src/lib.rs", &file(250), ""),
-            Vec::<String>::new()
-        );
+        assert_eq!(found("core/src/lib.rs", &file(250), ""), Vec::<String>::new());
         assert_eq!(found("core/src/lib.rs", &file(251), "").len(), 1);
     }
 }

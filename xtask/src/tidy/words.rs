@@ -7,25 +7,15 @@ use super::repo::{Finding, Repo, Source, Token};
 
 /// Code that is never written, with what to do instead.
 const FORBIDDEN_CODE: &[(&[&str], &str)] = &[
-    (
-        &["let", "_", "="],
-        "name the value and use it, or say `drop(…)`: nothing is dropped unseen",
-    ),
+    (&["let", "_", "="], "name the value and use it, or say `drop(…)`: nothing is dropped unseen"),
     (&["todo", "!"], "write it, or leave it out"),
     (&["unimplemented", "!"], "write it, or leave it out"),
     (&["dbg", "!"], "use tracing"),
-    (
-        &["#", "[", "ignore"],
-        "a test that does not run proves nothing: mend it or remove it",
-    ),
+    (&["#", "[", "ignore"], "a test that does not run proves nothing: mend it or remove it"),
 ];
 
 /// Words of unfinished work; the number of an issue must follow.
-const UNFINISHED: &[&str] = &[
-    concat!("TO", "DO"),
-    concat!("FIX", "ME"),
-    concat!("XX", "X:"),
-];
+const UNFINISHED: &[&str] = &[concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X:")];
 
 /// Where machines keep things; the repository must not know any machine.
 const MACHINE_PATHS: &[&str] = &[
@@ -41,13 +31,8 @@ const REASON_TO_WAIT: &str = "// waits: ";
 
 /// Every file says at its top what it is.
 pub(crate) fn openings(repo: &Repo) -> Vec<Finding> {
-    let silent = repo
-        .sources
-        .iter()
-        .filter(|(_, source)| !source.text.starts_with("//!"));
-    silent
-        .map(|(path, _)| Finding::new(path, 1, "opening", "a file opens with `//!`: what it is"))
-        .collect()
+    let silent = repo.sources.iter().filter(|(_, source)| !source.text.starts_with("//!"));
+    silent.map(|(path, _)| Finding::new(path, 1, "opening", "a file opens with `//!`: what it is")).collect()
 }
 
 /// Finds code that is never written, and unfinished work that no issue tracks.
@@ -62,17 +47,9 @@ pub(crate) fn forbidden(repo: &Repo) -> Vec<Finding> {
             }));
         }
         for (at, line) in source.text.lines().enumerate() {
-            let comment = line
-                .find("//")
-                .and_then(|start| line.get(start..))
-                .unwrap_or_default();
+            let comment = line.find("//").and_then(|start| line.get(start..)).unwrap_or_default();
             if UNFINISHED.iter().any(|word| lacks_number(comment, word)) {
-                findings.push(Finding::new(
-                    path,
-                    at + 1,
-                    "unfinished",
-                    "name the issue: (#12) follows the word",
-                ));
+                findings.push(Finding::new(path, at + 1, "unfinished", "name the issue: (#12) follows the word"));
             }
         }
     }
@@ -82,12 +59,8 @@ pub(crate) fn forbidden(repo: &Repo) -> Vec<Finding> {
 fn lacks_number(comment: &str, word: &str) -> bool {
     comment.match_indices(word).any(|(at, _)| {
         let rest = comment.get(at + word.len()..).unwrap_or_default();
-        let number = rest
-            .strip_prefix("(#")
-            .and_then(|rest| rest.split_once(')'));
-        !number.is_some_and(|(number, _)| {
-            !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
-        })
+        let number = rest.strip_prefix("(#").and_then(|rest| rest.split_once(')'));
+        !number.is_some_and(|(number, _)| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
     })
 }
 
@@ -97,12 +70,7 @@ pub(crate) fn machine_paths(repo: &Repo) -> Vec<Finding> {
     for (path, text) in &repo.texts {
         for (at, line) in text.lines().enumerate() {
             if let Some(found) = MACHINE_PATHS.iter().find(|needle| names_path(line, needle)) {
-                findings.push(Finding::new(
-                    path,
-                    at + 1,
-                    "machine-path",
-                    format!("`{found}` is one machine's"),
-                ));
+                findings.push(Finding::new(path, at + 1, "machine-path", format!("`{found}` is one machine's")));
             }
         }
     }
@@ -115,12 +83,8 @@ fn names_path(line: &str, needle: &str) -> bool {
         let before = line.get(..at).and_then(|head| head.chars().next_back());
         let inner = needle.starts_with('/')
             && before.is_some_and(|letter| letter.is_alphanumeric() || "._-}~/*".contains(letter));
-        let after = line
-            .get(at + needle.len()..)
-            .and_then(|tail| tail.chars().next());
-        !inner
-            && (!needle.starts_with('/')
-                || after.is_some_and(|letter| letter.is_alphanumeric() || letter == '.'))
+        let after = line.get(at + needle.len()..).and_then(|tail| tail.chars().next());
+        !inner && (!needle.starts_with('/') || after.is_some_and(|letter| letter.is_alphanumeric() || letter == '.'))
     })
 }
 
@@ -131,14 +95,9 @@ pub(crate) fn waits(repo: &Repo, scope: &Scope) -> Vec<Finding> {
         let lines: Vec<&str> = source.text.lines().collect();
         for line in sleeps(source).filter(|line| scope.is_test_line(path, *line)) {
             let beside = [line.checked_sub(1), line.checked_sub(2)];
-            let reasoned = beside
-                .iter()
-                .flatten()
-                .filter_map(|at| lines.get(*at))
-                .any(|text| has_reason(text));
+            let reasoned = beside.iter().flatten().filter_map(|at| lines.get(*at)).any(|text| has_reason(text));
             if !reasoned {
-                let words =
-                    format!("a test sleeps; wait for an event, or say `{REASON_TO_WAIT}why`");
+                let words = format!("a test sleeps; wait for an event, or say `{REASON_TO_WAIT}why`");
                 findings.push(Finding::new(path, line, "sleep", words));
             }
         }
@@ -147,8 +106,7 @@ pub(crate) fn waits(repo: &Repo, scope: &Scope) -> Vec<Finding> {
 }
 
 fn has_reason(line: &str) -> bool {
-    line.split_once(REASON_TO_WAIT)
-        .is_some_and(|(_, reason)| !reason.trim().is_empty())
+    line.split_once(REASON_TO_WAIT).is_some_and(|(_, reason)| !reason.trim().is_empty())
 }
 
 /// The lines that call a sleep of the thread or of tokio; a method of a virtual clock is none.
@@ -159,11 +117,7 @@ fn sleeps(source: &Source) -> impl Iterator<Item = usize> + '_ {
         };
         let is_sleep = (name.is("sleep") || name.is("sleep_until")) && call.is("(");
         let qualified = colon.is(":") && colon_2.is(":");
-        let real = if qualified {
-            scope.is("thread") || scope.is("time")
-        } else {
-            is_free_call(colon_2)
-        };
+        let real = if qualified { scope.is("thread") || scope.is("time") } else { is_free_call(colon_2) };
         (is_sleep && real).then_some(name.line)
     })
 }
@@ -208,45 +162,19 @@ mod tests {
     #[test]
     fn unfinished_work_names_its_issue() {
         let word = concat!("TO", "DO");
-        assert_eq!(
-            forbidden(&lib(&format!("fn f() {{}} // {word}: later"))).len(),
-            1
-        );
-        assert_eq!(
-            forbidden(&lib(&format!("fn f() {{}} // {word}(#): later"))).len(),
-            1
-        );
-        assert_eq!(
-            forbidden(&lib(&format!("fn f() {{}} // {word}(#12): later"))),
-            []
-        );
+        assert_eq!(forbidden(&lib(&format!("fn f() {{}} // {word}: later"))).len(), 1);
+        assert_eq!(forbidden(&lib(&format!("fn f() {{}} // {word}(#): later"))).len(), 1);
+        assert_eq!(forbidden(&lib(&format!("fn f() {{}} // {word}(#12): later"))), []);
     }
 
     #[test]
     fn a_path_of_one_machine_is_caught_in_any_file() {
-        for path in [
-            concat!("/wo", "rk/main"),
-            concat!("/ho", "me/ann/x"),
-            concat!("/ro", "ot/.cargo"),
-        ] {
+        for path in [concat!("/wo", "rk/main"), concat!("/ho", "me/ann/x"), concat!("/ro", "ot/.cargo")] {
             let text = format!("see \"{path}\"");
-            assert_eq!(
-                machine_paths(&Repo::planted(&[("docs/a.md", &text)])).len(),
-                1,
-                "{text}"
-            );
+            assert_eq!(machine_paths(&Repo::planted(&[("docs/a.md", &text)])).len(), 1, "{text}");
         }
-        for sound in [
-            "https://example.org/home/ann",
-            "../shared/data",
-            "a/work/b",
-            "/home directory",
-        ] {
-            assert_eq!(
-                machine_paths(&Repo::planted(&[("docs/a.md", sound)])),
-                [],
-                "{sound}"
-            );
+        for sound in ["https://example.org/home/ann", "../shared/data", "a/work/b", "/home directory"] {
+            assert_eq!(machine_paths(&Repo::planted(&[("docs/a.md", sound)])), [], "{sound}");
         }
     }
 

@@ -37,9 +37,7 @@ impl KeyVault for FileVault {
         let key = bytes
             .strip_prefix(&MAGIC)
             .and_then(|key| <[u8; 32]>::try_from(key).ok())
-            .ok_or_else(|| VaultError::Damaged {
-                path: self.path.clone(),
-            })?;
+            .ok_or_else(|| VaultError::Damaged { path: self.path.clone() })?;
         Ok(Some(Secret32::from_bytes(key)))
     }
 
@@ -64,9 +62,7 @@ pub(super) fn read_private(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, Va
     };
     check_mode(path, &file)?;
     let mut bytes = Zeroizing::new(Vec::with_capacity(KEY_FILE_BYTES_MAX as usize));
-    file.take(KEY_FILE_BYTES_MAX)
-        .read_to_end(&mut bytes)
-        .map_err(|error| io_error(path, &error))?;
+    file.take(KEY_FILE_BYTES_MAX).read_to_end(&mut bytes).map_err(|error| io_error(path, &error))?;
     Ok(Some(bytes))
 }
 
@@ -87,14 +83,10 @@ pub(super) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), VaultError>
 
 fn place_linked(path: &Path, beside: &Path, bytes: &[u8]) -> Result<(), VaultError> {
     let mut file = create_private(beside).map_err(|error| io_error(beside, &error))?;
-    file.write_all(bytes)
-        .and_then(|()| file.sync_all())
-        .map_err(|error| io_error(beside, &error))?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(|error| io_error(beside, &error))?;
     std::fs::hard_link(beside, path).map_err(|error| {
         if error.kind() == ErrorKind::AlreadyExists {
-            VaultError::Occupied {
-                path: Some(path.to_owned()),
-            }
+            VaultError::Occupied { path: Some(path.to_owned()) }
         } else {
             io_error(path, &error)
         }
@@ -122,9 +114,7 @@ fn sync_folder(path: &Path) -> Result<(), VaultError> {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(|error| io_error(folder, &error))
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| io_error(folder, &error))
 }
 
 /// Elsewhere a folder can not be opened; the file's own flush has to do.
@@ -138,10 +128,7 @@ fn check_mode(path: &Path, file: &File) -> Result<(), VaultError> {
     let metadata = file.metadata().map_err(|error| io_error(path, &error))?;
     let mode = std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o777;
     if mode & 0o077 != 0 {
-        return Err(VaultError::Exposed {
-            path: path.to_owned(),
-            mode,
-        });
+        return Err(VaultError::Exposed { path: path.to_owned(), mode });
     }
     Ok(())
 }
@@ -153,8 +140,5 @@ fn check_mode(_: &Path, _: &File) -> Result<(), VaultError> {
 }
 
 fn io_error(path: &Path, error: &io::Error) -> VaultError {
-    VaultError::Io {
-        path: path.to_owned(),
-        kind: error.kind(),
-    }
+    VaultError::Io { path: path.to_owned(), kind: error.kind() }
 }

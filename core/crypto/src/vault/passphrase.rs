@@ -43,16 +43,8 @@ pub struct PassphraseVault {
 
 impl PassphraseVault {
     /// Names the file, which need not exist, and takes the passphrase.
-    pub fn new(
-        path: impl Into<PathBuf>,
-        passphrase: &str,
-        entropy: Box<dyn Entropy + Send>,
-    ) -> Self {
-        Self {
-            path: path.into(),
-            passphrase: Zeroizing::new(passphrase.to_owned()),
-            entropy: Mutex::new(entropy),
-        }
+    pub fn new(path: impl Into<PathBuf>, passphrase: &str, entropy: Box<dyn Entropy + Send>) -> Self {
+        Self { path: path.into(), passphrase: Zeroizing::new(passphrase.to_owned()), entropy: Mutex::new(entropy) }
     }
 
     /// A salt that differs for each key, even if the source of randomness is stuck: one passphrase
@@ -64,24 +56,16 @@ impl PassphraseVault {
     }
 
     fn open(&self, bytes: &[u8]) -> Result<Secret32, VaultError> {
-        let damaged = || VaultError::Damaged {
-            path: self.path.clone(),
-        };
+        let damaged = || VaultError::Damaged { path: self.path.clone() };
         let (cost, sealed) = Cost::read(bytes).map_err(|_| damaged())?;
         if cost.memory_kib < MEMORY_KIB || cost.passes < PASSES {
-            return Err(VaultError::KdfDowngrade {
-                memory_kib: cost.memory_kib,
-                passes: cost.passes,
-            });
+            return Err(VaultError::KdfDowngrade { memory_kib: cost.memory_kib, passes: cost.passes });
         }
         let within = cost.memory_kib <= MEMORY_KIB_MAX && cost.passes <= PASSES_MAX;
         if !within || !(1..=LANES_MAX).contains(&cost.lanes) {
             return Err(damaged());
         }
-        let key = cost
-            .key(&self.passphrase)?
-            .open(&cost.encode(), &sealed)
-            .map_err(|_| VaultError::WrongPassphrase)?;
+        let key = cost.key(&self.passphrase)?.open(&cost.encode(), &sealed).map_err(|_| VaultError::WrongPassphrase)?;
         let key = <[u8; 32]>::try_from(key.as_slice()).map_err(|_| damaged())?;
         Ok(Secret32::from_bytes(key))
     }
@@ -89,21 +73,14 @@ impl PassphraseVault {
 
 impl KeyVault for PassphraseVault {
     fn load(&self) -> Result<Option<Secret32>, VaultError> {
-        read_private(&self.path)?
-            .map(|bytes| self.open(&bytes))
-            .transpose()
+        read_private(&self.path)?.map(|bytes| self.open(&bytes)).transpose()
     }
 
     fn save(&self, key: &Secret32) -> Result<(), VaultError> {
         if self.load()?.is_some_and(|held| held == *key) {
             return Ok(());
         }
-        let cost = Cost {
-            memory_kib: MEMORY_KIB,
-            passes: PASSES,
-            lanes: LANES,
-            salt: self.hedged_salt(key),
-        };
+        let cost = Cost { memory_kib: MEMORY_KIB, passes: PASSES, lanes: LANES, salt: self.hedged_salt(key) };
         let mut out = cost.encode();
         let aad = out.clone();
         let plaintext = Zeroizing::new(key.as_bytes().to_vec());
@@ -141,12 +118,8 @@ impl Cost {
         if reader.array()? != MAGIC {
             return Err(DecodeError::Magic);
         }
-        let cost = Self {
-            memory_kib: reader.u32()?,
-            passes: reader.u32()?,
-            lanes: reader.u32()?,
-            salt: reader.array()?,
-        };
+        let cost =
+            Self { memory_kib: reader.u32()?, passes: reader.u32()?, lanes: reader.u32()?, salt: reader.array()? };
         let sealed = reader.array()?;
         reader.finish()?;
         Ok((cost, sealed))
@@ -154,8 +127,8 @@ impl Cost {
 
     fn key(&self, passphrase: &str) -> Result<KeyNonce, VaultError> {
         let mut bytes = Zeroizing::new([0; 44]);
-        let params = Params::new(self.memory_kib, self.passes, self.lanes, Some(bytes.len()))
-            .map_err(|_| VaultError::Kdf)?;
+        let params =
+            Params::new(self.memory_kib, self.passes, self.lanes, Some(bytes.len())).map_err(|_| VaultError::Kdf)?;
         Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
             .hash_password_into(passphrase.as_bytes(), &self.salt, bytes.as_mut_slice())
             .map_err(|_| VaultError::Kdf)?;

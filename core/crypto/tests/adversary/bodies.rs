@@ -24,25 +24,15 @@ fn compressed(declared: u64, unfolded: &[u8]) -> Vec<u8> {
 #[test]
 fn a_body_that_unfolds_to_more_or_less_than_it_claims_is_refused() {
     let bomb = vec![0; 64 << 20];
-    assert_eq!(
-        Body::decode(&compressed(100_000, &bomb)),
-        Err(BodyError::Compression)
-    );
-    assert_eq!(
-        Body::decode(&compressed(8 << 20, &[0; 1000])),
-        Err(BodyError::Compression)
-    );
+    assert_eq!(Body::decode(&compressed(100_000, &bomb)), Err(BodyError::Compression));
+    assert_eq!(Body::decode(&compressed(8 << 20, &[0; 1000])), Err(BodyError::Compression));
 }
 
 #[test]
 fn a_body_that_claims_more_than_the_limit_is_refused_before_anything_is_unfolded() {
     for claimed in [BODY_BYTES_MAX as u64 + 1, 1 << 60, u64::MAX] {
         let refused = Body::decode(&compressed(claimed, &[0; 1000]));
-        let expected = DecodeError::TooLarge {
-            field: "body",
-            claimed,
-            limit: BODY_BYTES_MAX as u64,
-        };
+        let expected = DecodeError::TooLarge { field: "body", claimed, limit: BODY_BYTES_MAX as u64 };
         assert_eq!(refused, Err(BodyError::Malformed(expected)));
     }
 }
@@ -54,14 +44,8 @@ fn a_body_that_claims_too_many_dependencies_is_refused_before_they_are_read() {
         put_varint(&mut bytes, count);
         Body::decode(&bytes)
     };
-    assert!(matches!(
-        refused(DEPS_MAX as u64 + 1),
-        Err(BodyError::Malformed(DecodeError::TooLarge { .. }))
-    ));
-    assert_eq!(
-        refused(DEPS_MAX as u64),
-        Err(BodyError::Malformed(DecodeError::Truncated))
-    );
+    assert!(matches!(refused(DEPS_MAX as u64 + 1), Err(BodyError::Malformed(DecodeError::TooLarge { .. }))));
+    assert_eq!(refused(DEPS_MAX as u64), Err(BodyError::Malformed(DecodeError::Truncated)));
 }
 
 #[test]

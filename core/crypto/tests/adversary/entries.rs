@@ -30,9 +30,7 @@ fn re_signed(entry: &Entry, signer: &DeviceSecrets, alter: impl FnOnce(&mut Head
 #[test]
 fn no_bit_of_an_entry_can_be_flipped() {
     let (keys, device, mut entropy) = epoch();
-    let honest = keys
-        .seal_entry(draft(&device), b"five!", &device, &mut entropy)
-        .unwrap();
+    let honest = keys.seal_entry(draft(&device), b"five!", &device, &mut entropy).unwrap();
     let bytes = honest.encode();
     let unsigned = bytes.len() - SIGNATURE_BYTES;
     let mut reached_the_cipher = 0;
@@ -54,9 +52,7 @@ fn no_bit_of_an_entry_can_be_flipped() {
 #[test]
 fn another_member_can_not_sign_foreign_ciphertext_as_their_own() {
     let (keys, device, mut entropy) = epoch();
-    let honest = keys
-        .seal_entry(draft(&device), b"hers", &device, &mut entropy)
-        .unwrap();
+    let honest = keys.seal_entry(draft(&device), b"hers", &device, &mut entropy).unwrap();
     let thief = DeviceSecrets::generate(&mut entropy);
     let stolen = re_signed(&honest, &thief, |header| header.chain.device = thief.id());
     assert_eq!(stolen.verify(&thief.public().sign), Ok(()));
@@ -66,9 +62,7 @@ fn another_member_can_not_sign_foreign_ciphertext_as_their_own() {
 #[test]
 fn an_entry_opens_in_its_own_document_stream_and_workspace_only() {
     let (keys, device, mut entropy) = epoch();
-    let honest = keys
-        .seal_entry(draft(&device), b"here", &device, &mut entropy)
-        .unwrap();
+    let honest = keys.seal_entry(draft(&device), b"here", &device, &mut entropy).unwrap();
     let elsewhere = WorkspaceId::from_bytes([0x99; 32]);
     let moves: [fn(&mut Header); 4] = [
         |header| header.chain.document = DocumentTag::from_bytes([0x77; 16]),
@@ -92,9 +86,7 @@ fn stuck_randomness_gives_no_two_entries_one_salt() {
     let mut salts = BTreeSet::new();
     for body in 0..100_000_u32 {
         let body = body.to_be_bytes();
-        let entry = keys
-            .seal_entry(draft(&device), &body, &device, &mut Stuck)
-            .unwrap();
+        let entry = keys.seal_entry(draft(&device), &body, &device, &mut Stuck).unwrap();
         assert!(salts.insert(entry.header().salt));
     }
     let mut next = draft(&device);
@@ -107,11 +99,7 @@ fn stuck_randomness_gives_no_two_entries_one_salt() {
 fn a_copied_machine_shares_no_salt_with_its_original_device() {
     let (keys, device, _) = epoch();
     let other = DeviceSecrets::generate(&mut Counter::default());
-    assert_eq!(
-        other.id(),
-        device.id(),
-        "the support's device is drawn first"
-    );
+    assert_eq!(other.id(), device.id(), "the support's device is drawn first");
     let third = DeviceSecrets::generate(&mut Stuck);
     let salts = [&device, &third].map(|author| {
         let entry = keys.seal_entry(draft(author), b"same", author, &mut Stuck);
@@ -131,13 +119,7 @@ fn an_entry_over_the_limit_is_refused_before_it_is_sealed() {
     // The largest padded plaintext that fits: PADME keeps five bits below 2^20.
     let largest = (1 << 20) - (1 << 14) - 4;
     assert!(sealable(largest).unwrap().encode().len() <= ENTRY_BYTES_MAX);
-    assert!(matches!(
-        sealable(largest + 1),
-        Err(SealError::TooLarge {
-            limit: ENTRY_BYTES_MAX,
-            ..
-        })
-    ));
+    assert!(matches!(sealable(largest + 1), Err(SealError::TooLarge { limit: ENTRY_BYTES_MAX, .. })));
 }
 
 #[test]

@@ -14,9 +14,8 @@ const LOW_ORDER: [[u8; 32]; 3] = {
         [0; 32],
         one,
         [
-            0xe0, 0xeb, 0x7a, 0x7c, 0x3b, 0x41, 0xb8, 0xae, 0x16, 0x56, 0xe3, 0xfa, 0xf1, 0x9f,
-            0xc4, 0x6a, 0xda, 0x09, 0x8d, 0xeb, 0x9c, 0x32, 0xb1, 0xfd, 0x86, 0x62, 0x05, 0x16,
-            0x5f, 0x49, 0xb8, 0x00,
+            0xe0, 0xeb, 0x7a, 0x7c, 0x3b, 0x41, 0xb8, 0xae, 0x16, 0x56, 0xe3, 0xfa, 0xf1, 0x9f, 0xc4, 0x6a, 0xda, 0x09,
+            0x8d, 0xeb, 0x9c, 0x32, 0xb1, 0xfd, 0x86, 0x62, 0x05, 0x16, 0x5f, 0x49, 0xb8, 0x00,
         ],
     ]
 };
@@ -24,21 +23,10 @@ const LOW_ORDER: [[u8; 32]; 3] = {
 #[test]
 fn a_wrap_opens_for_its_recipient_epoch_and_workspace_only() {
     let (_, device, mut entropy) = epoch();
-    let (secret, blinding) = (
-        EpochSecret::generate(&mut entropy),
-        BlindingKey::generate(&mut entropy),
-    );
+    let (secret, blinding) = (EpochSecret::generate(&mut entropy), BlindingKey::generate(&mut entropy));
     let id = EpochKeys::derive(&workspace(), &secret).epoch();
     let public = device.public().box_public;
-    let wrap = wrap_epoch(
-        &workspace(),
-        *device.id().as_bytes(),
-        &public,
-        &secret,
-        &blinding,
-        &mut entropy,
-    )
-    .unwrap();
+    let wrap = wrap_epoch(&workspace(), *device.id().as_bytes(), &public, &secret, &blinding, &mut entropy).unwrap();
     let open = |workspace: &WorkspaceId, epoch: &EpochId, wrap: &EpochWrap, key: &Secret32| {
         unwrap_epoch(workspace, epoch, wrap, key).map(|_| ())
     };
@@ -47,14 +35,8 @@ fn a_wrap_opens_for_its_recipient_epoch_and_workspace_only() {
     let refused = Err(OpenError::Decrypt);
     let elsewhere = WorkspaceId::from_bytes([9; 32]);
     assert_eq!(open(&elsewhere, &id, &wrap, own), refused);
-    assert_eq!(
-        open(&here, &EpochId::from_bytes([9; 32]), &wrap, own),
-        refused
-    );
-    assert_eq!(
-        open(&here, &id, &wrap, &Secret32::from_bytes([9; 32])),
-        refused
-    );
+    assert_eq!(open(&here, &EpochId::from_bytes([9; 32]), &wrap, own), refused);
+    assert_eq!(open(&here, &id, &wrap, &Secret32::from_bytes([9; 32])), refused);
     let mut handed_on = wrap.clone();
     handed_on.recipient[0] ^= 1;
     assert_eq!(open(&here, &id, &handed_on, own), refused);
@@ -77,22 +59,9 @@ fn nothing_is_wrapped_to_a_key_of_small_order() {
     let secret = EpochSecret::generate(&mut entropy);
     for point in LOW_ORDER {
         let refused = WrapError::WeakKey { recipient: [7; 32] };
-        let wrapped = wrap_epoch(
-            &workspace(),
-            [7; 32],
-            &point,
-            &secret,
-            &blinding,
-            &mut entropy,
-        );
+        let wrapped = wrap_epoch(&workspace(), [7; 32], &point, &secret, &blinding, &mut entropy);
         assert_eq!(wrapped, Err(refused));
-        let rotated = rotate(
-            &workspace(),
-            &[([7; 32], point)],
-            &[],
-            &blinding,
-            &mut entropy,
-        );
+        let rotated = rotate(&workspace(), &[([7; 32], point)], &[], &blinding, &mut entropy);
         assert_eq!(rotated, Err(refused));
     }
 }
@@ -103,10 +72,7 @@ fn an_earlier_secret_is_taken_only_if_it_fits_the_id_it_came_with() {
     let secret = EpochSecret::generate(&mut entropy);
     let id = EpochKeys::derive(&workspace(), &secret).epoch();
     let honest = keys.seal_previous(id, &secret);
-    assert_eq!(
-        keys.open_previous(&honest, &workspace()),
-        Ok(secret.duplicate())
-    );
+    assert_eq!(keys.open_previous(&honest, &workspace()), Ok(secret.duplicate()));
     let lie = keys.seal_previous(EpochId::from_bytes([9; 32]), &secret);
     let refused = keys.open_previous(&lie, &workspace());
     assert_eq!(refused, Err(OpenError::WrongEpoch));
@@ -127,10 +93,7 @@ fn a_section_opens_under_its_label_context_and_epoch_only() {
     let other = EpochKeys::derive(&workspace(), &EpochSecret::generate(&mut entropy));
     assert_eq!(other.open_section("name", b"record", &sealed), refused);
     for length in 0..sealed.len() {
-        assert_eq!(
-            keys.open_section("name", b"record", &sealed[..length]),
-            refused
-        );
+        assert_eq!(keys.open_section("name", b"record", &sealed[..length]), refused);
     }
     for bit in 0..sealed.len() * 8 {
         let mut altered = sealed.clone();
@@ -142,13 +105,7 @@ fn a_section_opens_under_its_label_context_and_epoch_only() {
 #[test]
 fn a_stored_value_opens_in_its_own_row_column_and_table_only() {
     let cipher = StoreCipher::new(Secret32::from_bytes([1; 32]));
-    let sealed = cipher.seal(
-        "pending",
-        "change",
-        b"row",
-        b"value",
-        &mut Counter::default(),
-    );
+    let sealed = cipher.seal("pending", "change", b"row", b"value", &mut Counter::default());
     let refused = Err(OpenError::Decrypt);
     for (table, column, key) in [
         ("entries", "change", b"row".as_slice()),

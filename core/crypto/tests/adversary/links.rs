@@ -17,11 +17,7 @@ fn a_mistyped_or_cut_link_says_so() {
         typed[at] = if typed[at] == b'A' { b'B' } else { b'A' };
         let typed = String::from_utf8(typed).unwrap();
         assert_eq!(parse(&typed), Err(InviteLinkError::Checksum), "at {at}");
-        assert_eq!(
-            parse(&text[..at]),
-            Err(InviteLinkError::Checksum),
-            "cut {at}"
-        );
+        assert_eq!(parse(&text[..at]), Err(InviteLinkError::Checksum), "cut {at}");
     }
     assert_eq!(parse(&format!(" {text}\n")), parse(&text));
     assert_eq!(parse(&format!("{text}!")), Err(InviteLinkError::Checksum));

@@ -32,13 +32,7 @@ fn a_key_file_is_for_its_owner_alone() {
     for mode in [0o640, 0o604, 0o620, 0o601, 0o666] {
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         let error = vault.load().unwrap_err();
-        assert_eq!(
-            error,
-            VaultError::Exposed {
-                path: path.clone(),
-                mode
-            }
-        );
+        assert_eq!(error, VaultError::Exposed { path: path.clone(), mode });
         assert!(error.to_string().contains("chmod 600"));
     }
 }
@@ -47,10 +41,7 @@ fn a_key_file_is_for_its_owner_alone() {
 fn a_cut_or_altered_key_file_is_damaged_at_every_length() {
     let folder = tempfile::tempdir().unwrap();
     let (plain, words) = (folder.path().join("plain"), folder.path().join("words"));
-    let vaults: [Box<dyn KeyVault>; 2] = [
-        Box::new(FileVault::new(&plain)),
-        Box::new(sealed(&words, "right words")),
-    ];
+    let vaults: [Box<dyn KeyVault>; 2] = [Box::new(FileVault::new(&plain)), Box::new(sealed(&words, "right words"))];
     for (vault, path) in vaults.iter().zip([&plain, &words]) {
         vault.save(&Secret32::from_bytes(KEY)).unwrap();
         let whole = fs::read(path).unwrap();

@@ -12,13 +12,9 @@ fn an_entry_opens_to_the_body_it_was_sealed_from() {
     for length in [0, 1, 200, 5000] {
         let body = vec![9; length];
         let draft = support::draft(&device);
-        let entry = keys
-            .seal_entry(draft, &body, &device, &mut entropy)
-            .unwrap();
+        let entry = keys.seal_entry(draft, &body, &device, &mut entropy).unwrap();
         let entry = Entry::decode(&entry.encode()).unwrap();
-        entry
-            .verify(&VerifyKey::parse(&device.sign_key().public()).unwrap())
-            .unwrap();
+        entry.verify(&VerifyKey::parse(&device.sign_key().public()).unwrap()).unwrap();
         assert_eq!(keys.open_entry(&entry).unwrap().to_vec(), body);
     }
 }
@@ -27,19 +23,11 @@ fn an_entry_opens_to_the_body_it_was_sealed_from() {
 fn a_body_comes_back_raw_and_compressed() {
     for size in [1, 100, 127, 128, 4000] {
         let body = Body {
-            creation: Some(Creation {
-                incarnation: Incarnation(7),
-                random: [3; 16],
-                app_type: "notes".to_owned(),
-            }),
+            creation: Some(Creation { incarnation: Incarnation(7), random: [3; 16], app_type: "notes".to_owned() }),
             crdt: 1,
             instance: Instance(u64::MAX),
             wall_ms: -5,
-            deps: vec![Dep {
-                chain: ChainId::from_bytes([1; 8]),
-                seq: 300,
-                hash_prefix: [2; 8],
-            }],
+            deps: vec![Dep { chain: ChainId::from_bytes([1; 8]), seq: 300, hash_prefix: [2; 8] }],
             changes: vec![vec![1; size], vec![2; 3]],
         };
         let bytes = body.encode().unwrap();
@@ -56,65 +44,34 @@ fn the_secrets_of_a_device_come_back() {
     assert_eq!(again.public(), device.public());
     assert_eq!(again.encode(), device.encode());
     let root = UserRoot::generate(&mut entropy);
-    assert_eq!(
-        UserRoot::from_seed(&root.seed()).sign_key().public(),
-        root.sign_key().public()
-    );
+    assert_eq!(UserRoot::from_seed(&root.seed()).sign_key().public(), root.sign_key().public());
 }
 
 #[test]
 fn a_rotation_gives_each_recipient_the_secret_and_the_history() {
     let mut entropy = Counter::default();
-    let (first, second) = (
-        DeviceSecrets::generate(&mut entropy),
-        DeviceSecrets::generate(&mut entropy),
-    );
+    let (first, second) = (DeviceSecrets::generate(&mut entropy), DeviceSecrets::generate(&mut entropy));
     let blinding = BlindingKey::generate(&mut entropy);
     let old = EpochSecret::generate(&mut entropy);
     let old_id = EpochKeys::derive(&workspace(), &old).epoch();
     let recipients = [&second, &first, &first].map(|d| (*d.id().as_bytes(), d.public().box_public));
-    let (secret, rotation) = rotate(
-        &workspace(),
-        &recipients,
-        &[(old_id, &old)],
-        &blinding,
-        &mut entropy,
-    )
-    .unwrap();
+    let (secret, rotation) = rotate(&workspace(), &recipients, &[(old_id, &old)], &blinding, &mut entropy).unwrap();
     assert_eq!(rotation.wraps.len(), 2);
-    assert!(
-        rotation
-            .wraps
-            .is_sorted_by(|a, b| a.recipient < b.recipient)
-    );
+    assert!(rotation.wraps.is_sorted_by(|a, b| a.recipient < b.recipient));
     for device in [&first, &second] {
-        let wrap = rotation
-            .wraps
-            .iter()
-            .find(|w| w.recipient == *device.id().as_bytes())
-            .unwrap();
-        let (got, blind) =
-            unwrap_epoch(&workspace(), &rotation.epoch, wrap, device.box_secret()).unwrap();
+        let wrap = rotation.wraps.iter().find(|w| w.recipient == *device.id().as_bytes()).unwrap();
+        let (got, blind) = unwrap_epoch(&workspace(), &rotation.epoch, wrap, device.box_secret()).unwrap();
         assert!(got == secret && blind == blinding);
     }
     let keys = EpochKeys::derive(&workspace(), &secret);
-    assert!(
-        keys.open_previous(&rotation.previous[0], &workspace())
-            .unwrap()
-            == old
-    );
+    assert!(keys.open_previous(&rotation.previous[0], &workspace()).unwrap() == old);
 }
 
 #[test]
 fn a_section_comes_back() {
     let (keys, _, mut entropy) = support::epoch();
     let sealed = keys.seal_section("status", b"row", b"hello", &mut entropy);
-    assert_eq!(
-        keys.open_section("status", b"row", &sealed)
-            .unwrap()
-            .to_vec(),
-        b"hello"
-    );
+    assert_eq!(keys.open_section("status", b"row", &sealed).unwrap().to_vec(), b"hello");
 }
 
 #[test]
@@ -128,15 +85,7 @@ fn an_invite_link_comes_back_from_its_text() {
     let secret = EpochSecret::generate(&mut entropy);
     let blinding = BlindingKey::generate(&mut entropy);
     let epoch = EpochKeys::derive(&workspace(), &secret).epoch();
-    let wrap = wrap_epoch(
-        &workspace(),
-        [0; 32],
-        &invite.box_public(),
-        &secret,
-        &blinding,
-        &mut entropy,
-    )
-    .unwrap();
+    let wrap = wrap_epoch(&workspace(), [0; 32], &invite.box_public(), &secret, &blinding, &mut entropy).unwrap();
     let (got, _) = unwrap_epoch(&workspace(), &epoch, &wrap, &invite.box_secret()).unwrap();
     assert!(got == secret);
 }
@@ -147,10 +96,7 @@ fn a_stored_value_comes_back() {
     let cipher = StoreCipher::new(Secret32::generate(&mut entropy));
     let sealed = cipher.seal("docs", "name", b"k", b"value", &mut entropy);
     assert_eq!(sealed.len(), 16 + 5 + 16);
-    assert_eq!(
-        cipher.open("docs", "name", b"k", &sealed).unwrap(),
-        b"value"
-    );
+    assert_eq!(cipher.open("docs", "name", b"k", &sealed).unwrap(), b"value");
 }
 
 #[test]
@@ -160,21 +106,14 @@ fn the_vaults_give_back_what_they_were_given() {
     let vaults: [Box<dyn KeyVault>; 3] = [
         Box::new(MemoryVault::default()),
         Box::new(FileVault::new(folder.path().join("key"))),
-        Box::new(PassphraseVault::new(
-            folder.path().join("sealed"),
-            "horse",
-            Box::new(Counter::default()),
-        )),
+        Box::new(PassphraseVault::new(folder.path().join("sealed"), "horse", Box::new(Counter::default()))),
     ];
     for vault in vaults {
         assert!(vault.load().unwrap().is_none());
         vault.save(&key).unwrap();
         vault.save(&key).unwrap();
         assert!(vault.load().unwrap().unwrap() == key);
-        assert!(matches!(
-            vault.save(&Secret32::from_bytes([6; 32])),
-            Err(VaultError::Occupied { .. })
-        ));
+        assert!(matches!(vault.save(&Secret32::from_bytes([6; 32])), Err(VaultError::Occupied { .. })));
         assert!(vault.load().unwrap().unwrap() == key);
     }
 }
@@ -183,16 +122,7 @@ fn the_vaults_give_back_what_they_were_given() {
 fn a_tag_follows_the_key_and_the_document() {
     let key = BlindingKey::from_bytes([1; 32]);
     let document = DocumentId::from_bytes([2; 16]);
-    assert_eq!(
-        key.document_tag(&document),
-        BlindingKey::from_bytes([1; 32]).document_tag(&document)
-    );
-    assert_ne!(
-        key.document_tag(&document),
-        BlindingKey::from_bytes([3; 32]).document_tag(&document)
-    );
-    assert_ne!(
-        key.commitment(),
-        BlindingKey::from_bytes([3; 32]).commitment()
-    );
+    assert_eq!(key.document_tag(&document), BlindingKey::from_bytes([1; 32]).document_tag(&document));
+    assert_ne!(key.document_tag(&document), BlindingKey::from_bytes([3; 32]).document_tag(&document));
+    assert_ne!(key.commitment(), BlindingKey::from_bytes([3; 32]).commitment());
 }

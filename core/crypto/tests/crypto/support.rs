@@ -1,12 +1,8 @@
 //! What the tests share: entropy that counts, and a workspace with one device.
 
-use tombolo_crypto::{
-    DeviceSecrets, Entropy, EntryDraft, EpochKeys, EpochSecret, InviteLink, InviteSecret, array,
-};
+use tombolo_crypto::{DeviceSecrets, Entropy, EntryDraft, EpochKeys, EpochSecret, InviteLink, InviteSecret, array};
 use tombolo_protocol::entry::{EntryFlags, EntryKind, Header};
-use tombolo_protocol::ids::{
-    ChainKey, DocumentTag, Incarnation, LogId, RecordId, RelayId, Stream, WorkspaceId,
-};
+use tombolo_protocol::ids::{ChainKey, DocumentTag, Incarnation, LogId, RecordId, RelayId, Stream, WorkspaceId};
 
 /// SHA-256 of a counter: fixed, and never the same twice.
 #[derive(Default)]

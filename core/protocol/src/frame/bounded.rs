@@ -7,46 +7,28 @@ use minicbor::bytes::ByteVec;
 use minicbor::decode::{Decode, Decoder, Error};
 
 use super::ChainSummary;
-use crate::limits::{
-    FEATURES_MAX, ITEMS_PER_FRAME_MAX, POSITION_MAX, RECONCILE_CHAINS_PER_FRAME_MAX,
-};
+use crate::limits::{FEATURES_MAX, ITEMS_PER_FRAME_MAX, POSITION_MAX, RECONCILE_CHAINS_PER_FRAME_MAX};
 
-pub(super) fn items<'b, C>(
-    decoder: &mut Decoder<'b>,
-    context: &mut C,
-) -> Result<Vec<ByteVec>, Error> {
+pub(super) fn items<'b, C>(decoder: &mut Decoder<'b>, context: &mut C) -> Result<Vec<ByteVec>, Error> {
     list(decoder, context, ITEMS_PER_FRAME_MAX)
 }
 
-pub(super) fn chains<'b, C>(
-    decoder: &mut Decoder<'b>,
-    context: &mut C,
-) -> Result<Vec<ChainSummary>, Error> {
+pub(super) fn chains<'b, C>(decoder: &mut Decoder<'b>, context: &mut C) -> Result<Vec<ChainSummary>, Error> {
     list(decoder, context, RECONCILE_CHAINS_PER_FRAME_MAX)
 }
 
-pub(super) fn features<'b, C>(
-    decoder: &mut Decoder<'b>,
-    context: &mut C,
-) -> Result<Vec<u16>, Error> {
+pub(super) fn features<'b, C>(decoder: &mut Decoder<'b>, context: &mut C) -> Result<Vec<u16>, Error> {
     list(decoder, context, FEATURES_MAX)
 }
 
 /// Runs of positions; their counts are bounded by what was sent, their ends by [`POSITION_MAX`].
-pub(super) fn runs<'b, C>(
-    decoder: &mut Decoder<'b>,
-    context: &mut C,
-) -> Result<Vec<(u64, u32)>, Error> {
+pub(super) fn runs<'b, C>(decoder: &mut Decoder<'b>, context: &mut C) -> Result<Vec<(u64, u32)>, Error> {
     let runs: Vec<(u64, u32)> = list(decoder, context, RUNS_PER_FRAME_MAX)?;
     let within = |(first, count): &(u64, u32)| {
         let end = first.checked_add(u64::from(*count));
         end.is_some_and(|end| end <= POSITION_MAX)
     };
-    if runs.iter().all(within) {
-        Ok(runs)
-    } else {
-        Err(Error::message("position over its limit"))
-    }
+    if runs.iter().all(within) { Ok(runs) } else { Err(Error::message("position over its limit")) }
 }
 
 pub(super) fn position<C>(decoder: &mut Decoder<'_>, _: &mut C) -> Result<u64, Error> {
@@ -56,11 +38,7 @@ pub(super) fn position<C>(decoder: &mut Decoder<'_>, _: &mut C) -> Result<u64, E
     }
 }
 
-fn list<'b, T: Decode<'b, C>, C>(
-    decoder: &mut Decoder<'b>,
-    context: &mut C,
-    limit: usize,
-) -> Result<Vec<T>, Error> {
+fn list<'b, T: Decode<'b, C>, C>(decoder: &mut Decoder<'b>, context: &mut C, limit: usize) -> Result<Vec<T>, Error> {
     let mut list = Vec::new();
     for element in decoder.array_iter_with(context)? {
         if list.len() == limit {

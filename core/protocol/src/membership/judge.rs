@@ -26,10 +26,7 @@ impl Membership {
     /// Judges a record whose parents are settled.
     pub(super) fn judge(&self, record: &Record) -> Judgement {
         let parents = record.parents();
-        if parents
-            .iter()
-            .any(|parent| !self.views.contains_key(parent))
-        {
+        if parents.iter().any(|parent| !self.views.contains_key(parent)) {
             return refuse(RecordRefusal::RefusedParent);
         }
         if record.generation() != self.generation_above(parents.iter()) {
@@ -38,9 +35,7 @@ impl Membership {
         let view = self.joined(parents.iter());
         match record.body() {
             RecordBody::Genesis(genesis) => found(record, genesis),
-            RecordBody::Devices(identity, rotation) => {
-                admit_devices(record, view, identity, rotation.as_ref())
-            }
+            RecordBody::Devices(identity, rotation) => admit_devices(record, view, identity, rotation.as_ref()),
             RecordBody::Rotate(rotation) => rotate(record, view, rotation),
             RecordBody::InviteCreate(invite) => offer(record, view, invite),
             RecordBody::Join(join) => self.accept(record, view, join),
@@ -73,17 +68,9 @@ impl Membership {
 
     /// Returns which use of its invite a Join is, on the word of a relay that counts them: the lowest
     /// number any of them gives within the invite's bounds.
-    fn attested_use(
-        &self,
-        join: RecordId,
-        view: &View,
-        invite: &InviteStanding,
-    ) -> Result<u32, Stop> {
-        let counting: Vec<_> = self
-            .attestations
-            .on(&join)
-            .filter(|statement| counts_for(view, invite.relay, statement.relay))
-            .collect();
+    fn attested_use(&self, join: RecordId, view: &View, invite: &InviteStanding) -> Result<u32, Stop> {
+        let counting: Vec<_> =
+            self.attestations.on(&join).filter(|statement| counts_for(view, invite.relay, statement.relay)).collect();
         let within = counting.iter().filter(|statement| {
             let within_time = invite.expires_ms == 0 || statement.time_ms <= invite.expires_ms;
             let within_uses = invite.uses == 0 || statement.nth <= invite.uses;
@@ -103,10 +90,7 @@ impl Membership {
             return None;
         };
         let parents = record.parents();
-        if parents
-            .iter()
-            .any(|parent| !self.views.contains_key(parent))
-        {
+        if parents.iter().any(|parent| !self.views.contains_key(parent)) {
             return None;
         }
         let view = self.joined(parents.iter());
@@ -133,9 +117,7 @@ fn counts_for(view: &View, named: RelayId, signer: RelayId) -> bool {
 /// Gives a user's devices effect, unless one is already another user's.
 fn certify_all(view: &mut View, identity: &Identity) -> Result<(), Stop> {
     for keys in identity.devices.values() {
-        let held_by_another = view
-            .device(&keys.id())
-            .is_some_and(|held| held.user != identity.user);
+        let held_by_another = view.device(&keys.id()).is_some_and(|held| held.user != identity.user);
         if held_by_another {
             return Err(refusal(RecordRefusal::RoleDenied));
         }
@@ -155,12 +137,7 @@ fn found(record: &Record, genesis: &Genesis) -> Judgement {
     Ok(view)
 }
 
-fn admit_devices(
-    record: &Record,
-    mut view: View,
-    log: &IdentityLog,
-    rotation: Option<&Rotation>,
-) -> Judgement {
+fn admit_devices(record: &Record, mut view: View, log: &IdentityLog, rotation: Option<&Rotation>) -> Judgement {
     let Some(standing) = view.device(&record.author()).copied() else {
         return refuse(RecordRefusal::UnknownAuthor);
     };
@@ -190,10 +167,7 @@ fn rotate(record: &Record, view: View, rotation: &Rotation) -> Judgement {
 fn begin_epoch(record: RecordId, mut view: View, rotation: &Rotation) -> Judgement {
     let follows = match view.epoch() {
         None => rotation.previous.is_empty(),
-        Some(epoch) => rotation
-            .previous
-            .iter()
-            .any(|previous| previous.epoch == epoch),
+        Some(epoch) => rotation.previous.iter().any(|previous| previous.epoch == epoch),
     };
     if !follows || view.knows_epoch(&rotation.epoch) {
         return refuse(RecordRefusal::EpochMismatch);
@@ -208,11 +182,7 @@ fn begin_epoch(record: RecordId, mut view: View, rotation: &Rotation) -> Judgeme
 }
 
 fn offer(record: &Record, mut view: View, invite: &InviteCreate) -> Judgement {
-    let needed = if invite.role >= Role::Admin {
-        Role::Owner
-    } else {
-        Role::Admin
-    };
+    let needed = if invite.role >= Role::Admin { Role::Owner } else { Role::Admin };
     author(record, &view, needed)?;
     if view.epoch() != Some(invite.epoch) {
         return refuse(RecordRefusal::EpochMismatch);

@@ -100,11 +100,7 @@ impl Membership {
         let Some(record) = self.records.get(id) else {
             return false;
         };
-        if !record
-            .parents()
-            .iter()
-            .all(|parent| self.is_settled(parent))
-        {
+        if !record.parents().iter().all(|parent| self.is_settled(parent)) {
             return false;
         }
         let (outcome, view) = match self.judge(record) {
@@ -146,10 +142,7 @@ impl Membership {
     }
 
     fn is_settled(&self, id: &RecordId) -> bool {
-        matches!(
-            self.outcomes.get(id),
-            Some(RecordOutcome::Admitted | RecordOutcome::Refused(_))
-        )
+        matches!(self.outcomes.get(id), Some(RecordOutcome::Admitted | RecordOutcome::Refused(_)))
     }
 
     /// Keeps heads and the account of unadmitted bytes in step with one change of outcome.
@@ -170,9 +163,7 @@ impl Membership {
             self.heads.remove(id);
             for parent in record.parents() {
                 let mut children = self.children.get(parent).into_iter().flatten();
-                if self.views.contains_key(parent)
-                    && !children.any(|child| self.views.contains_key(child))
-                {
+                if self.views.contains_key(parent) && !children.any(|child| self.views.contains_key(child)) {
                     self.heads.insert(*parent);
                 }
             }
@@ -185,12 +176,9 @@ impl Membership {
             return;
         };
         let signers: BTreeSet<RelayId> = self.attestations.on(id).map(|said| said.relay).collect();
-        let strange: BTreeSet<RelayId> = signers
-            .into_iter()
-            .filter(|relay| self.counts_join(record, *relay) == Some(false))
-            .collect();
-        self.attestations
-            .retain(id, |relay| !strange.contains(&relay));
+        let strange: BTreeSet<RelayId> =
+            signers.into_iter().filter(|relay| self.counts_join(record, *relay) == Some(false)).collect();
+        self.attestations.retain(id, |relay| !strange.contains(&relay));
     }
 }
 

@@ -75,10 +75,7 @@ impl View {
     /// Returns a certified device's role: its user's.
     #[must_use]
     pub fn role_of_device(&self, device: &DeviceId) -> Option<Role> {
-        self.devices
-            .get(device)
-            .filter(|standing| standing.certified)
-            .and_then(|standing| self.role(&standing.user))
+        self.devices.get(device).filter(|standing| standing.certified).and_then(|standing| self.role(&standing.user))
     }
 
     /// Returns a device.
@@ -132,56 +129,34 @@ impl View {
     pub fn successors(&self, relay: &RelayId) -> impl Iterator<Item = RelayId> {
         let first = (*relay, RelayId::from_bytes([0; 32]));
         let last = (*relay, RelayId::from_bytes([0xff; 32]));
-        self.successions
-            .range(first..=last)
-            .map(|((_, new), ())| *new)
+        self.successions.range(first..=last).map(|((_, new), ())| *new)
     }
 
     /// Returns everybody that a rotation must wrap to, with their X25519 keys: the devices of all who
     /// may read, and the open invites for one use by which one may. In the order of the recipients' ids.
     #[must_use]
     pub fn recipients(&self) -> Vec<([u8; 32], [u8; 32])> {
-        let readers = self.devices.iter().filter(|(_, standing)| {
-            standing.certified && self.role(&standing.user).is_some_and(Role::may_read)
-        });
-        let devices = readers.map(|(id, standing)| (*id.as_bytes(), standing.keys.box_public));
-        let single = self
-            .invites
+        let readers = self
+            .devices
             .iter()
-            .filter(|(_, invite)| invite.uses == 1 && invite.is_open() && invite.role.may_read());
+            .filter(|(_, standing)| standing.certified && self.role(&standing.user).is_some_and(Role::may_read));
+        let devices = readers.map(|(id, standing)| (*id.as_bytes(), standing.keys.box_public));
+        let single =
+            self.invites.iter().filter(|(_, invite)| invite.uses == 1 && invite.is_open() && invite.role.may_read());
         let invites = single.map(|(id, invite)| (*id.as_bytes(), invite.box_public));
         let mut recipients: Vec<_> = devices.chain(invites).collect();
         recipients.sort_unstable();
         recipients
     }
 
-    pub(super) fn found(
-        &mut self,
-        user: UserId,
-        device: DeviceKeys,
-        blinding_commitment: [u8; 32],
-    ) {
+    pub(super) fn found(&mut self, user: UserId, device: DeviceKeys, blinding_commitment: [u8; 32]) {
         self.members.insert_mut(user, Role::Owner);
-        self.devices.insert_mut(
-            device.id(),
-            DeviceStanding {
-                user,
-                keys: device,
-                certified: false,
-            },
-        );
+        self.devices.insert_mut(device.id(), DeviceStanding { user, keys: device, certified: false });
         self.blinding_commitment = Some(blinding_commitment);
     }
 
     pub(super) fn certify(&mut self, user: UserId, keys: DeviceKeys) {
-        self.devices.insert_mut(
-            keys.id(),
-            DeviceStanding {
-                user,
-                keys,
-                certified: true,
-            },
-        );
+        self.devices.insert_mut(keys.id(), DeviceStanding { user, keys, certified: true });
     }
 
     pub(super) fn grant(&mut self, user: UserId, role: Role) {
@@ -249,12 +224,7 @@ impl View {
         let superseded = |(record, epoch): &(&RecordId, &EpochId)| {
             !other.newest.contains_key(record) && other.rotations.contains_key(&(**epoch, **record))
         };
-        let stale: Vec<RecordId> = self
-            .newest
-            .iter()
-            .filter(superseded)
-            .map(|(id, _)| *id)
-            .collect();
+        let stale: Vec<RecordId> = self.newest.iter().filter(superseded).map(|(id, _)| *id).collect();
         for (record, epoch) in &other.newest {
             if !self.rotations.contains_key(&(*epoch, *record)) {
                 self.newest.insert_mut(*record, *epoch);

@@ -32,11 +32,7 @@ impl EpochWrap {
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Ok(Self {
-            recipient: reader.array()?,
-            encapsulated: reader.array()?,
-            sealed: reader.array()?,
-        })
+        Ok(Self { recipient: reader.array()?, encapsulated: reader.array()?, sealed: reader.array()? })
     }
 }
 
@@ -79,10 +75,7 @@ impl Rotation {
         let count = reader.count("previous epochs", PREVIOUS_EPOCHS_MAX, 80)?;
         let mut previous = Vec::with_capacity(count);
         for _ in 0..count {
-            previous.push(PreviousEpoch {
-                epoch: EpochId::read(reader)?,
-                sealed: reader.array()?,
-            });
+            previous.push(PreviousEpoch { epoch: EpochId::read(reader)?, sealed: reader.array()? });
         }
         let count = reader.count("wraps", WRAPS_MAX, EpochWrap::BYTES)?;
         let mut wraps = Vec::with_capacity(count);
@@ -90,18 +83,12 @@ impl Rotation {
             wraps.push(EpochWrap::read(reader)?);
         }
         if !previous.is_sorted_by(|a, b| a.epoch < b.epoch) {
-            return Err(DecodeError::Invalid {
-                field: "previous epochs",
-            });
+            return Err(DecodeError::Invalid { field: "previous epochs" });
         }
         if !wraps.is_sorted_by(|a, b| a.recipient < b.recipient) {
             return Err(DecodeError::Invalid { field: "wraps" });
         }
-        Ok(Self {
-            epoch,
-            previous,
-            wraps,
-        })
+        Ok(Self { epoch, previous, wraps })
     }
 }
 
@@ -157,11 +144,7 @@ impl Join {
     #[must_use]
     pub fn sign(invite: RecordId, identity: IdentityLog, invite_key: &SignKey) -> Self {
         let invite_signature = invite_key.sign(Self::CONTEXT, &Self::claim(&invite, &identity));
-        Self {
-            invite,
-            identity,
-            invite_signature,
-        }
+        Self { invite, identity, invite_signature }
     }
 
     /// Verifies the claim under the invite's key.
@@ -169,11 +152,7 @@ impl Join {
     /// # Errors
     /// [`crate::keys::KeyError::BadSignature`] if the invite's key did not sign it.
     pub fn verify(&self, invite_key: &VerifyKey) -> Result<(), crate::keys::KeyError> {
-        invite_key.verify(
-            Self::CONTEXT,
-            &Self::claim(&self.invite, &self.identity),
-            &self.invite_signature,
-        )
+        invite_key.verify(Self::CONTEXT, &Self::claim(&self.invite, &self.identity), &self.invite_signature)
     }
 
     fn claim(invite: &RecordId, identity: &IdentityLog) -> Vec<u8> {
@@ -253,9 +232,7 @@ impl RecordBody {
     /// Brings what is a set into its one order.
     pub(super) fn sort(&mut self) {
         if let Self::Rotate(rotation) | Self::Devices(_, Some(rotation)) = self {
-            rotation
-                .previous
-                .sort_unstable_by_key(|previous| previous.epoch);
+            rotation.previous.sort_unstable_by_key(|previous| previous.epoch);
             rotation.wraps.sort_unstable_by_key(|wrap| wrap.recipient);
         }
     }
@@ -324,16 +301,9 @@ impl RecordBody {
                 new: RelayId::read(&mut reader)?,
             }),
             0 => {
-                return Err(DecodeError::Unknown {
-                    field: "record type",
-                    value: 0,
-                }
-                .into());
+                return Err(DecodeError::Unknown { field: "record type", value: 0 }.into());
             }
-            _ => Self::Unsupported {
-                kind,
-                bytes: reader.take_rest().to_vec(),
-            },
+            _ => Self::Unsupported { kind, bytes: reader.take_rest().to_vec() },
         };
         reader.finish()?;
         Ok(body)

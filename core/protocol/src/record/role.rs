@@ -28,30 +28,16 @@ impl Role {
     /// # Errors
     /// [`DecodeError::Unknown`] for a number without a role.
     pub fn from_u8(value: u8) -> Result<Self, DecodeError> {
-        [
-            Self::Carrier,
-            Self::Reader,
-            Self::Commenter,
-            Self::Writer,
-            Self::Admin,
-            Self::Owner,
-        ]
-        .into_iter()
-        .find(|role| *role as u8 == value)
-        .ok_or(DecodeError::Unknown {
-            field: "role",
-            value: u64::from(value),
-        })
+        [Self::Carrier, Self::Reader, Self::Commenter, Self::Writer, Self::Admin, Self::Owner]
+            .into_iter()
+            .find(|role| *role as u8 == value)
+            .ok_or(DecodeError::Unknown { field: "role", value: u64::from(value) })
     }
 
     /// Tells whether this role may append to a stream.
     #[must_use]
     pub fn may_write(self, stream: Stream) -> bool {
-        if stream == Stream::COMMENTS {
-            self >= Self::Commenter
-        } else {
-            self >= Self::Writer
-        }
+        if stream == Stream::COMMENTS { self >= Self::Commenter } else { self >= Self::Writer }
     }
 
     /// Tells whether this role is given the keys.

@@ -27,12 +27,7 @@ pub struct Vector {
 }
 
 fn vector(kind: &'static str, name: &'static str, bytes: Vec<u8>, id: &[u8]) -> Vector {
-    Vector {
-        kind,
-        name,
-        bytes,
-        id: id.to_vec(),
-    }
+    Vector { kind, name, bytes, id: id.to_vec() }
 }
 
 pub fn vectors() -> Vec<Vector> {
@@ -58,15 +53,9 @@ pub fn parse(kind: &str, bytes: &[u8]) -> Result<Vec<u8>, ()> {
         }
         "entry" => Entry::decode(bytes).map(|v| v.encode()).map_err(drop),
         "item" => parse_item(bytes),
-        "receipt" => Signed::<Receipt>::decode(bytes)
-            .map(|v| v.encode())
-            .map_err(drop),
-        "reset" => Signed::<LogReset>::decode(bytes)
-            .map(|v| v.encode())
-            .map_err(drop),
-        "attestation" => Signed::<Attestation>::decode(bytes)
-            .map(|v| v.encode())
-            .map_err(drop),
+        "receipt" => Signed::<Receipt>::decode(bytes).map(|v| v.encode()).map_err(drop),
+        "reset" => Signed::<LogReset>::decode(bytes).map(|v| v.encode()).map_err(drop),
+        "attestation" => Signed::<Attestation>::decode(bytes).map(|v| v.encode()).map_err(drop),
         "status" => StatusRow::decode(bytes).map(|v| v.encode()).map_err(drop),
         "frontier" => Frontier::decode(bytes).map(|v| v.encode()).map_err(drop),
         "frame" => Frame::decode(bytes).map(|v| v.encode()).map_err(drop),
@@ -87,10 +76,7 @@ fn parse_item(bytes: &[u8]) -> Result<Vec<u8>, ()> {
         }
         LogItem::Elided(short) => {
             let entry = short.expand(&declared, entries[1].hash()).map_err(drop)?;
-            Ok(LogItem::encode_entry(
-                &entry,
-                Some((short.declared_at, &declared)),
-            ))
+            Ok(LogItem::encode_entry(&entry, Some((short.declared_at, &declared))))
         }
     }
 }
@@ -114,10 +100,7 @@ fn record_vectors() -> Vec<Vector> {
     world.add(anna.say(&world.members, &world.heads(), body));
     let body = RecordBody::Devices(anna.log_with_second_device(), None);
     world.add(anna.say(&world.members, &world.heads(), body));
-    let body = RecordBody::Unsupported {
-        kind: 8,
-        bytes: vec![1, 2, 3],
-    };
+    let body = RecordBody::Unsupported { kind: 8, bytes: vec![1, 2, 3] };
     world.add(anna.say(&world.members, &world.heads(), body));
     let names = [
         "genesis",
@@ -159,36 +142,11 @@ fn entry_vectors() -> Vec<Vector> {
     let genesis = anna.found();
     vec![
         vector("entry", "creation", first.encode(), first.hash().as_bytes()),
-        vector(
-            "entry",
-            "changes",
-            second.encode(),
-            second.hash().as_bytes(),
-        ),
-        vector(
-            "entry",
-            "snapshot",
-            snapshot.encode(),
-            snapshot.hash().as_bytes(),
-        ),
-        vector(
-            "item",
-            "record",
-            LogItem::encode_record(&genesis.encode()),
-            genesis.id().as_bytes(),
-        ),
-        vector(
-            "item",
-            "entry",
-            LogItem::encode_entry(second, None),
-            second.hash().as_bytes(),
-        ),
-        vector(
-            "item",
-            "elided entry",
-            LogItem::encode_entry(third, Some((300, &declared))),
-            third.hash().as_bytes(),
-        ),
+        vector("entry", "changes", second.encode(), second.hash().as_bytes()),
+        vector("entry", "snapshot", snapshot.encode(), snapshot.hash().as_bytes()),
+        vector("item", "record", LogItem::encode_record(&genesis.encode()), genesis.id().as_bytes()),
+        vector("item", "entry", LogItem::encode_entry(second, None), second.hash().as_bytes()),
+        vector("item", "elided entry", LogItem::encode_entry(third, Some((300, &declared))), third.hash().as_bytes()),
     ]
 }
 
@@ -221,12 +179,7 @@ fn reset() -> Signed<LogReset> {
 
 fn attestation() -> Signed<Attestation> {
     let world = World::founded_by(&Person::new(1));
-    world.attestation(
-        RELAY_SEED,
-        RecordId::from_bytes([0x30; 32]),
-        2,
-        1_700_000_000_003,
-    )
+    world.attestation(RELAY_SEED, RecordId::from_bytes([0x30; 32]), 2, 1_700_000_000_003)
 }
 
 fn status() -> StatusRow {
@@ -256,12 +209,7 @@ fn statement_vectors() -> Vec<Vector> {
     vec![
         vector("receipt", "receipt", receipt().encode(), &[]),
         vector("reset", "log reset", reset().encode(), &[]),
-        vector(
-            "attestation",
-            "attestation",
-            attestation().encode(),
-            &attestation().item_hash().to_leaf(),
-        ),
+        vector("attestation", "attestation", attestation().encode(), &attestation().item_hash().to_leaf()),
         vector("status", "status row", status().encode(), &[]),
         vector("signature", "a device's proof", device.to_vec(), &[]),
         vector("signature", "a relay's proof", relay.to_vec(), &[]),
@@ -270,34 +218,21 @@ fn statement_vectors() -> Vec<Vector> {
 }
 
 fn log_vectors() -> Vec<Vector> {
-    let origin = LogOrigin::new(
-        &world::relay(RELAY_SEED),
-        &LogId::from_bytes([0x10; 16]),
-        &Person::new(1).found().workspace(),
-    );
-    let names = [
-        "0 items", "1 item", "2 items", "3 items", "4 items", "5 items", "6 items", "7 items",
-    ];
+    let origin =
+        LogOrigin::new(&world::relay(RELAY_SEED), &LogId::from_bytes([0x10; 16]), &Person::new(1).found().workspace());
+    let names = ["0 items", "1 item", "2 items", "3 items", "4 items", "5 items", "6 items", "7 items"];
     let mut frontier = Frontier::new();
     let mut all = Vec::new();
     for (n, name) in names.into_iter().enumerate() {
-        all.push(vector(
-            "frontier",
-            name,
-            frontier.encode(),
-            &frontier.head(&origin),
-        ));
-        frontier.append(&ItemHash::Entry(EntryHash::from_bytes(sha256(&[&[
-            n as u8
-        ]]))));
+        all.push(vector("frontier", name, frontier.encode(), &frontier.head(&origin)));
+        frontier.append(&ItemHash::Entry(EntryHash::from_bytes(sha256(&[&[n as u8]]))));
     }
     all
 }
 
 fn frame_vectors() -> Vec<Vector> {
     let frames = [handshake_frames(), opening_frames(), log_frames()].concat();
-    let vector_of =
-        |frame: &Frame| vector("frame", frame.name(), frame.encode(), &[frame.number()]);
+    let vector_of = |frame: &Frame| vector("frame", frame.name(), frame.encode(), &[frame.number()]);
     frames.iter().map(vector_of).collect()
 }
 
@@ -319,17 +254,8 @@ fn handshake_frames() -> Vec<Frame> {
             features: vec![1],
         }),
         Frame::Auth(Auth { proof: [5; 64] }),
-        Frame::Welcome(Welcome {
-            proof: [6; 64],
-            credit_bytes: 1 << 20,
-            time_ms: 1_700_000_000_005,
-            ping_ms: 20_000,
-        }),
-        Frame::Close(Close {
-            code: 4001,
-            retry_after_ms: Some(1500),
-            version: None,
-        }),
+        Frame::Welcome(Welcome { proof: [6; 64], credit_bytes: 1 << 20, time_ms: 1_700_000_000_005, ping_ms: 20_000 }),
+        Frame::Close(Close { code: 4001, retry_after_ms: Some(1500), version: None }),
     ]
 }
 
@@ -361,17 +287,8 @@ fn opening_frames() -> Vec<Frame> {
             attestations: vec![attestation.clone()],
             more: true,
         }),
-        Frame::Enter(Enter {
-            workspace,
-            invite: RecordId::from_bytes([0x30; 32]),
-            proof: [7; 64],
-        }),
-        Frame::Ground(Ground {
-            workspace,
-            records: vec![record],
-            attestations: vec![attestation],
-            more: false,
-        }),
+        Frame::Enter(Enter { workspace, invite: RecordId::from_bytes([0x30; 32]), proof: [7; 64] }),
+        Frame::Ground(Ground { workspace, records: vec![record], attestations: vec![attestation], more: false }),
     ]
 }
 
@@ -380,20 +297,10 @@ fn log_frames() -> Vec<Frame> {
     let item = ByteVec::from(LogItem::encode_entry(&sample_chain()[1], None));
     let mut frontier = Frontier::new();
     frontier.append(&ItemHash::Attestation([9; 32]));
-    let summary = ChainSummary {
-        chain,
-        seq: 40,
-        hash: [1; 8],
-        declared_at: 900,
-        declared_seq: 30,
-    };
+    let summary = ChainSummary { chain, seq: 40, hash: [1; 8], declared_at: 900, declared_seq: 30 };
     let entry = ByteVec::from(sample_chain()[1].encode());
     vec![
-        Frame::Append(Append {
-            channel,
-            batch: 1,
-            items: vec![item.clone()],
-        }),
+        Frame::Append(Append { channel, batch: 1, items: vec![item.clone()] }),
         Frame::Received(Received {
             channel,
             first_batch: 1,
@@ -401,43 +308,13 @@ fn log_frames() -> Vec<Frame> {
             positions: vec![(7, 1), (1000, 300)],
             receipt: receipt().encode().into(),
         }),
-        Frame::Refused(Refused {
-            channel,
-            batch: 1,
-            item: 0,
-            reason: RefusalReason::Gap,
-            chain_seq: Some(41),
-        }),
-        Frame::Items(Items {
-            channel,
-            first_position: 7,
-            items: vec![item],
-        }),
-        Frame::Head(Head {
-            channel,
-            receipt: receipt().encode().into(),
-        }),
-        Frame::Fetch(Fetch {
-            channel,
-            chain,
-            from_seq: 2,
-            to_seq: 9,
-        }),
-        Frame::Fetched(Fetched {
-            channel,
-            chain,
-            entries: vec![entry],
-        }),
+        Frame::Refused(Refused { channel, batch: 1, item: 0, reason: RefusalReason::Gap, chain_seq: Some(41) }),
+        Frame::Items(Items { channel, first_position: 7, items: vec![item] }),
+        Frame::Head(Head { channel, receipt: receipt().encode().into() }),
+        Frame::Fetch(Fetch { channel, chain, from_seq: 2, to_seq: 9 }),
+        Frame::Fetched(Fetched { channel, chain, entries: vec![entry] }),
         Frame::Reconcile(Reconcile { channel, method: 0 }),
-        Frame::Summary(Summary {
-            channel,
-            frontier: frontier.encode().into(),
-            chains: vec![summary],
-            more: false,
-        }),
-        Frame::Status(Status {
-            channel,
-            row: status().encode().into(),
-        }),
+        Frame::Summary(Summary { channel, frontier: frontier.encode().into(), chains: vec![summary], more: false }),
+        Frame::Status(Status { channel, row: status().encode().into() }),
     ]
 }

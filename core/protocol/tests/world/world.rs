@@ -1,10 +1,6 @@
 //! People with fixed keys and the records they make: what the tests of this crate share.
 
-#![allow(
-    dead_code,
-    unreachable_pub,
-    reason = "each test binary uses its own part"
-)]
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
 
 use std::cell::Cell;
 
@@ -17,8 +13,7 @@ use tombolo_protocol::keys::{SignKey, VerifyKey};
 use tombolo_protocol::membership::{Membership, View};
 use tombolo_protocol::receipt::{Attestation, Signed};
 use tombolo_protocol::record::{
-    Draft, EpochWrap, Genesis, InviteCreate, Join, PreviousEpoch, Record, RecordBody,
-    RelaySuccession, Role, Rotation,
+    Draft, EpochWrap, Genesis, InviteCreate, Join, PreviousEpoch, Record, RecordBody, RelaySuccession, Role, Rotation,
 };
 
 pub const INVITE_SEED: u8 = 200;
@@ -52,12 +47,7 @@ impl Person {
             root: VerifyKey::parse(&root.public()).unwrap(),
             records: vec![IdentityRecord::first(&root, keys, 1, &device)],
         };
-        Self {
-            seed,
-            device,
-            keys,
-            log,
-        }
+        Self { seed, device, keys, log }
     }
 
     pub fn log_with_second_device(&self) -> IdentityLog {
@@ -65,16 +55,12 @@ impl Person {
         let mut log = self.log.clone();
         let (second, keys) = (key(self.seed + 100), device_keys(self.seed + 100));
         let signer = (self.keys.id(), &self.device);
-        log.records
-            .push(IdentityRecord::next(&identity, signer, keys, 2, &second));
+        log.records.push(IdentityRecord::next(&identity, signer, keys, 2, &second));
         log
     }
 
     pub fn say(&self, on: &Membership, parents: &[RecordId], body: RecordBody) -> Record {
-        let generation = parents
-            .iter()
-            .map(|id| on.record(id).unwrap().generation() + 1)
-            .max();
+        let generation = parents.iter().map(|id| on.record(id).unwrap().generation() + 1).max();
         let draft = Draft {
             workspace: on.workspace(),
             generation: generation.unwrap(),
@@ -88,12 +74,7 @@ impl Person {
     }
 
     pub fn found(&self) -> Record {
-        let genesis = Genesis {
-            nonce: [7; 16],
-            root: self.log.root,
-            device: self.keys,
-            blinding_commitment: [8; 32],
-        };
+        let genesis = Genesis { nonce: [7; 16], root: self.log.root, device: self.keys, blinding_commitment: [8; 32] };
         let draft = Draft {
             workspace: Record::NO_WORKSPACE,
             generation: 0,
@@ -168,13 +149,7 @@ impl World {
     pub fn rotation(&self, view: &View) -> Rotation {
         Rotation {
             epoch: self.fresh_epoch(),
-            previous: view
-                .newest_epochs()
-                .map(|epoch| PreviousEpoch {
-                    epoch,
-                    sealed: [3; 48],
-                })
-                .collect(),
+            previous: view.newest_epochs().map(|epoch| PreviousEpoch { epoch, sealed: [3; 48] }).collect(),
             wraps: view.recipients().iter().map(|(id, _)| wrap(id)).collect(),
         }
     }
@@ -197,13 +172,7 @@ impl World {
         who.say(&self.members, parents, RecordBody::Join(join))
     }
 
-    pub fn attestation(
-        &self,
-        relay_seed: u8,
-        subject: RecordId,
-        nth: u32,
-        time_ms: i64,
-    ) -> Signed<Attestation> {
+    pub fn attestation(&self, relay_seed: u8, subject: RecordId, nth: u32, time_ms: i64) -> Signed<Attestation> {
         let statement = Attestation {
             relay: relay(relay_seed),
             workspace: self.members.workspace(),
@@ -225,11 +194,7 @@ pub fn succession(old: u8, new: u8) -> RecordBody {
 }
 
 pub fn wrap(recipient: &[u8; 32]) -> EpochWrap {
-    EpochWrap {
-        recipient: *recipient,
-        encapsulated: [1; 32],
-        sealed: [2; 80],
-    }
+    EpochWrap { recipient: *recipient, encapsulated: [1; 32], sealed: [2; 80] }
 }
 
 pub fn header(workspace: &WorkspaceId, author: &Person, seq: u64, prev: EntryHash) -> Header {
