@@ -151,11 +151,12 @@ impl OpenDocument {
         })
     }
 
-    /// Rebuilds a document from its admitted changes, given in any order.
+    /// Rebuilds a document from its admitted changes, given in any order; those that name an actor
+    /// are checked for it.
     ///
     /// # Errors
     /// [`DocumentError`] names the change that could not be applied, if a single one is to blame.
-    pub fn load(crdt: Crdt, actor: Actor, changes: &[&[u8]]) -> Result<Self, DocumentError> {
+    pub fn load(crdt: Crdt, actor: Actor, changes: &[ForeignChange<'_>]) -> Result<Self, DocumentError> {
         Ok(Self(match crdt {
             Crdt::Automerge => Inner::Automerge(Box::new(AutomergeDocument::load(actor, changes)?)),
             Crdt::Yrs => Inner::Yrs(Box::new(YrsDocument::load(actor, changes)?)),
@@ -224,11 +225,7 @@ impl OpenDocument {
     /// # Errors
     /// [`ApplyError`]; if [`OpenDocument::is_reload_required`] then says so, nothing of the batch
     /// may be relied on before the document was loaded again.
-    pub fn apply(
-        &mut self,
-        changes: &[ForeignChange<'_>],
-        patches: PatchMode,
-    ) -> Result<Vec<Patch>, ApplyError> {
+    pub fn apply(&mut self, changes: &[ForeignChange<'_>], patches: PatchMode) -> Result<Vec<Patch>, ApplyError> {
         match &mut self.0 {
             Inner::Automerge(document) => document.apply(changes, patches),
             Inner::Yrs(document) => document.apply(changes, patches),
@@ -286,10 +283,7 @@ impl OpenDocument {
     ) -> Result<Edited<R>, EditError> {
         match &mut self.0 {
             Inner::Automerge(document) => document.native(wall_ms, patches, closure),
-            Inner::Yrs(_) => Err(EditError::Unsupported {
-                crdt: Crdt::Yrs,
-                operation: "with_automerge",
-            }),
+            Inner::Yrs(_) => Err(EditError::Unsupported { crdt: Crdt::Yrs, operation: "with_automerge" }),
         }
     }
 
@@ -305,10 +299,7 @@ impl OpenDocument {
     ) -> Result<Edited<R>, EditError> {
         match &mut self.0 {
             Inner::Yrs(document) => document.native(patches, closure),
-            Inner::Automerge(_) => Err(EditError::Unsupported {
-                crdt: Crdt::Automerge,
-                operation: "with_yrs",
-            }),
+            Inner::Automerge(_) => Err(EditError::Unsupported { crdt: Crdt::Automerge, operation: "with_yrs" }),
         }
     }
 }
@@ -325,7 +316,7 @@ pub const KEY_BYTES_MAX: usize = 4096;
 /// The largest change accepted: what can travel in the parts of entries.
 pub const CHANGE_BYTES_MAX: usize = 64 << 20;
 
-/// What one edit may write, counted as its bytes plus [`EDIT_OPERATION_COST`] for each operation;
+/// What one edit may write, counted as its bytes plus `EDIT_OPERATION_COST` for each operation;
 /// half of what a change may have, so that no encoding of it exceeds [`CHANGE_BYTES_MAX`].
 pub const EDIT_COST_MAX: usize = 32 << 20;
 

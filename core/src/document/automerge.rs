@@ -19,8 +19,8 @@ use super::poison::guarded;
 use super::text::may_hold_pairs;
 use super::view::{Inner as ViewInner, View};
 use super::{
-    Actor, ApplyError, ApplyReason, DocumentError, EditError, Edited, ForeignChange, LocalChange,
-    MapEdit, Patch, PatchMode, Version,
+    Actor, ApplyError, ApplyReason, DocumentError, EditError, Edited, ForeignChange, LocalChange, MapEdit, Patch,
+    PatchMode, Version,
 };
 
 pub(super) struct AutomergeDocument {
@@ -34,29 +34,15 @@ pub(super) struct AutomergeDocument {
 
 impl AutomergeDocument {
     pub(super) fn new(actor: Actor) -> Self {
-        let document =
-            Automerge::new_with_encoding(TextEncoding::Utf16CodeUnit).with_actor(actor_id(actor));
-        Self {
-            document,
-            actor,
-            damaged: false,
-            pairs: false,
-            applied_bytes: 0,
-        }
+        let document = Automerge::new_with_encoding(TextEncoding::Utf16CodeUnit).with_actor(actor_id(actor));
+        Self { document, actor, damaged: false, pairs: false, applied_bytes: 0 }
     }
 
-    pub(super) fn load(actor: Actor, changes: &[&[u8]]) -> Result<Self, DocumentError> {
+    pub(super) fn load(actor: Actor, changes: &[ForeignChange<'_>]) -> Result<Self, DocumentError> {
         let mut loaded = Self::new(actor);
-        let changes: Vec<_> = changes
-            .iter()
-            .map(|bytes| ForeignChange { bytes, actor: None })
-            .collect();
         loaded
-            .apply(&changes, PatchMode::Off)
-            .map_err(|error| DocumentError::Change {
-                index: error.index,
-                reason: error.reason,
-            })?;
+            .apply(changes, PatchMode::Off)
+            .map_err(|error| DocumentError::Change { index: error.index, reason: error.reason })?;
         Ok(loaded)
     }
 
@@ -78,22 +64,13 @@ impl AutomergeDocument {
     }
 
     pub(super) fn version(&self) -> Version {
-        let mut heads: Vec<_> = self
-            .document
-            .get_heads()
-            .iter()
-            .map(|head| head.0)
-            .collect();
+        let mut heads: Vec<_> = self.document.get_heads().iter().map(|head| head.0).collect();
         heads.sort_unstable();
         Version(heads.concat())
     }
 
     pub(super) fn read(&self) -> View<'_> {
-        View(if self.damaged {
-            ViewInner::Damaged
-        } else {
-            ViewInner::Automerge(AutomergeView::new(&self.document))
-        })
+        View(if self.damaged { ViewInner::Damaged } else { ViewInner::Automerge(AutomergeView::new(&self.document)) })
     }
 
     pub(super) fn edit<R>(
@@ -138,10 +115,7 @@ impl AutomergeDocument {
             return Err(EditError::ReloadRequired);
         }
         let log = PatchLog::new(patches == PatchMode::On);
-        let mut transaction = self
-            .document
-            .transaction_log_patches(log)
-            .map_err(|_| EditError::Library)?;
+        let mut transaction = self.document.transaction_log_patches(log).map_err(|_| EditError::Library)?;
         let outcome = guarded(|| closure(&mut transaction)).unwrap_or(Err(EditError::Panicked));
         let result = match outcome {
             Ok(result) => result,
@@ -156,22 +130,13 @@ impl AutomergeDocument {
             return Err(EditError::ReloadRequired);
         };
         if hash.is_none() {
-            return Ok(Edited {
-                result,
-                change: None,
-                patches: Vec::new(),
-            });
+            return Ok(Edited { result, change: None, patches: Vec::new() });
         }
         self.committed(result, patches, log)
     }
 
     /// Takes the bytes and patches of the change that was just committed.
-    fn committed<R>(
-        &mut self,
-        result: R,
-        mode: PatchMode,
-        mut log: PatchLog,
-    ) -> Result<Edited<R>, EditError> {
+    fn committed<R>(&mut self, result: R, mode: PatchMode, mut log: PatchLog) -> Result<Edited<R>, EditError> {
         let Some(change) = self.document.get_last_local_change() else {
             self.damaged = true;
             return Err(EditError::ReloadRequired);
@@ -182,30 +147,16 @@ impl AutomergeDocument {
             PatchMode::On => patches::from_log(&self.document, &mut log),
             PatchMode::Off => Vec::new(),
         };
-        Ok(Edited {
-            result,
-            change: Some(LocalChange { bytes }),
-            patches,
-        })
+        Ok(Edited { result, change: Some(LocalChange { bytes }), patches })
     }
 
-    pub(super) fn apply(
-        &mut self,
-        changes: &[ForeignChange<'_>],
-        mode: PatchMode,
-    ) -> Result<Vec<Patch>, ApplyError> {
+    pub(super) fn apply(&mut self, changes: &[ForeignChange<'_>], mode: PatchMode) -> Result<Vec<Patch>, ApplyError> {
         if self.damaged {
-            return Err(ApplyError {
-                index: None,
-                reason: ApplyReason::ReloadRequired,
-            });
+            return Err(ApplyError { index: None, reason: ApplyReason::ReloadRequired });
         }
         let mut decoded = Vec::with_capacity(changes.len());
         for (index, change) in changes.iter().enumerate() {
-            let at = |reason| ApplyError {
-                index: Some(index),
-                reason,
-            };
+            let at = |reason| ApplyError { index: Some(index), reason };
             decoded.push(decode(change).map_err(at)?);
         }
         let patches = self.integrate(decoded, mode).map_err(|reason| {
@@ -220,17 +171,11 @@ impl AutomergeDocument {
         Ok(patches)
     }
 
-    fn integrate(
-        &mut self,
-        changes: Vec<Change>,
-        mode: PatchMode,
-    ) -> Result<Vec<Patch>, ApplyReason> {
+    fn integrate(&mut self, changes: Vec<Change>, mode: PatchMode) -> Result<Vec<Patch>, ApplyReason> {
         let mut log = PatchLog::new(mode == PatchMode::On);
         let document = &mut self.document;
         guarded(|| {
-            document
-                .apply_changes_log_patches(changes, &mut log)
-                .map_err(|_| ApplyReason::Refused)?;
+            document.apply_changes_log_patches(changes, &mut log).map_err(|_| ApplyReason::Refused)?;
             Ok(match mode {
                 PatchMode::On => patches::from_log(document, &mut log),
                 PatchMode::Off => Vec::new(),
@@ -241,9 +186,7 @@ impl AutomergeDocument {
     pub(super) fn verify(&self) -> Result<(), ApplyReason> {
         guarded(|| {
             let bytes = self.document.save();
-            Automerge::load(&bytes)
-                .map(drop)
-                .map_err(|_| ApplyReason::Refused)
+            Automerge::load(&bytes).map(drop).map_err(|_| ApplyReason::Refused)
         })?
     }
 }
@@ -251,8 +194,7 @@ impl AutomergeDocument {
 /// Scans, decodes and checks one foreign change.
 fn decode(change: &ForeignChange<'_>) -> Result<Change, ApplyReason> {
     scan::check(change.bytes)?;
-    let decoded =
-        guarded(|| Change::try_from(change.bytes))?.map_err(|_| ApplyReason::Malformed)?;
+    let decoded = guarded(|| Change::try_from(change.bytes))?.map_err(|_| ApplyReason::Malformed)?;
     // The library computes the hash but does not compare it with the checksum.
     if change.bytes.get(4..8) != decoded.hash().0.get(..4) {
         return Err(ApplyReason::Malformed);

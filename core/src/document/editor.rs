@@ -12,9 +12,7 @@ pub use self::leaf::{CounterEdit, TextEdit};
 pub use self::list::ListEdit;
 pub use self::map::MapEdit;
 
-use super::{
-    Crdt, DEPTH_MAX, EDIT_COST_MAX, EDIT_OPERATION_COST, EditError, KEY_BYTES_MAX, Kind, Value,
-};
+use super::{Crdt, DEPTH_MAX, EDIT_COST_MAX, EDIT_OPERATION_COST, EditError, KEY_BYTES_MAX, Kind, Value};
 
 /// A container met in this edit: its place in the session's table.
 pub(super) type NodeId = usize;
@@ -75,13 +73,7 @@ pub(super) trait Session {
     /// Returns the string of a text.
     fn text(&self, node: NodeId) -> Result<String, EditError>;
     /// Changes a text.
-    fn splice(
-        &mut self,
-        node: NodeId,
-        index: usize,
-        removed: usize,
-        inserted: &str,
-    ) -> Result<(), EditError>;
+    fn splice(&mut self, node: NodeId, index: usize, removed: usize, inserted: &str) -> Result<(), EditError>;
     /// Returns the sum of a counter.
     fn sum(&self, node: NodeId) -> Result<i64, EditError>;
     /// Adds to a counter; the sum stays within 64 bits.
@@ -101,19 +93,12 @@ pub(super) const BUDGET: usize = EDIT_COST_MAX;
 
 fn check_key(key: &str) -> Result<(), EditError> {
     if key.is_empty() || key.len() > KEY_BYTES_MAX {
-        return Err(EditError::BadKey {
-            key_bytes: key.len(),
-        });
+        return Err(EditError::BadKey { key_bytes: key.len() });
     }
     Ok(())
 }
 
-fn create(
-    session: &mut dyn Session,
-    node: NodeId,
-    place: Place<'_>,
-    kind: Kind,
-) -> Result<NodeId, EditError> {
+fn create(session: &mut dyn Session, node: NodeId, place: Place<'_>, kind: Kind) -> Result<NodeId, EditError> {
     if session.depth(node) + 1 >= DEPTH_MAX {
         return Err(EditError::TooDeep);
     }
@@ -122,12 +107,7 @@ fn create(
 }
 
 /// Writes any value, containers with all they contain.
-fn write(
-    session: &mut dyn Session,
-    node: NodeId,
-    place: Place<'_>,
-    value: &Value,
-) -> Result<(), EditError> {
+fn write(session: &mut dyn Session, node: NodeId, place: Place<'_>, value: &Value) -> Result<(), EditError> {
     match value {
         Value::Map(entries) => {
             let map = create(session, node, place, Kind::Map)?;
@@ -163,32 +143,15 @@ fn write(
 }
 
 /// Returns the container at a place, making it if nothing is there and the place is a key.
-fn container(
-    session: &mut dyn Session,
-    node: NodeId,
-    step: Step<'_>,
-    kind: Kind,
-) -> Result<NodeId, EditError> {
+fn container(session: &mut dyn Session, node: NodeId, step: Step<'_>, kind: Kind) -> Result<NodeId, EditError> {
     match (session.child(node, step)?, step) {
-        (
-            Some(Child {
-                kind: found,
-                node: Some(child),
-            }),
-            _,
-        ) if found == kind => Ok(child),
-        (Some(Child { kind: found, .. }), _) => Err(EditError::WrongKind {
-            expected: kind,
-            found,
-        }),
+        (Some(Child { kind: found, node: Some(child) }), _) if found == kind => Ok(child),
+        (Some(Child { kind: found, .. }), _) => Err(EditError::WrongKind { expected: kind, found }),
         (None, Step::Key(key)) => {
             check_key(key)?;
             spend(session, key.len())?;
             create(session, node, Place::Key(key), kind)
         }
-        (None, Step::Index(index)) => Err(EditError::OutOfRange {
-            index,
-            len: session.len(node),
-        }),
+        (None, Step::Index(index)) => Err(EditError::OutOfRange { index, len: session.len(node) }),
     }
 }

@@ -79,11 +79,9 @@ impl Patch {
     /// [`ReplayError`] if the copy is not at the state before the patch.
     pub fn replay(&self, root: &mut Value) -> Result<(), ReplayError> {
         match &self.action {
-            PatchAction::SpliceText {
-                index,
-                removed,
-                inserted,
-            } => splice(at(root, &self.path)?, *index, *removed, inserted),
+            PatchAction::SpliceText { index, removed, inserted } => {
+                splice(at(root, &self.path)?, *index, *removed, inserted)
+            }
             PatchAction::Increment { by } => match at(root, &self.path)? {
                 Value::Counter(sum) => {
                     *sum = sum.wrapping_add(*by);
@@ -130,9 +128,7 @@ fn change(parent: &mut Value, last: &PathStep, action: &PatchAction) -> Result<(
             elements.splice(index..index, values.iter().cloned());
         }
         (Value::List(elements), PathStep::Index(index), PatchAction::Remove { count }) => {
-            let end = index
-                .checked_add(*count)
-                .filter(|end| *end <= elements.len());
+            let end = index.checked_add(*count).filter(|end| *end <= elements.len());
             elements.drain(*index..end.ok_or(ReplayError)?);
         }
         _ => return Err(ReplayError),

@@ -28,9 +28,7 @@ impl std::error::Error for Poison {}
 pub fn trial(crdt: Crdt, bytes: &[u8], actor: Option<Actor>) -> Result<(), Poison> {
     let own = Actor::from_bytes([0; 16]);
     let mut document = OpenDocument::new(crdt, own);
-    document
-        .apply(&[ForeignChange { bytes, actor }], PatchMode::Off)
-        .map_err(|error| Poison(error.reason))?;
+    document.apply(&[ForeignChange { bytes, actor }], PatchMode::Off).map_err(|error| Poison(error.reason))?;
     document.verify().map_err(Poison)
 }
 

@@ -34,19 +34,11 @@ struct Writer {
 impl Writer {
     fn new(crdt: Crdt, n: u8) -> Self {
         let document = OpenDocument::new(crdt, actor(n));
-        Self {
-            document,
-            actor: actor(n),
-            changes: Vec::new(),
-            observed: Value::Map(Default::default()),
-        }
+        Self { document, actor: actor(n), changes: Vec::new(), observed: Value::Map(Default::default()) }
     }
 
     fn edit<R>(&mut self, closure: impl FnOnce(&mut MapEdit<'_>) -> Result<R, EditError>) -> R {
-        let edited = self
-            .document
-            .edit(1_700_000_000_123, PatchMode::On, closure)
-            .unwrap();
+        let edited = self.document.edit(1_700_000_000_123, PatchMode::On, closure).unwrap();
         self.observe(&edited.patches);
         if let Some(change) = edited.change {
             trial(self.document.crdt(), &change.bytes, Some(self.actor)).unwrap();
@@ -56,13 +48,8 @@ impl Writer {
     }
 
     fn receive(&mut self, changes: &[(Actor, Vec<u8>)]) {
-        let foreign: Vec<_> = changes
-            .iter()
-            .map(|(actor, bytes)| ForeignChange {
-                bytes,
-                actor: Some(*actor),
-            })
-            .collect();
+        let foreign: Vec<_> =
+            changes.iter().map(|(actor, bytes)| ForeignChange { bytes, actor: Some(*actor) }).collect();
         let patches = self.document.apply(&foreign, PatchMode::On).unwrap();
         self.observe(&patches);
         for change in changes {
@@ -74,9 +61,7 @@ impl Writer {
 
     fn observe(&mut self, patches: &[Patch]) {
         for patch in patches {
-            patch
-                .replay(&mut self.observed)
-                .unwrap_or_else(|_| panic!("{patch:?} on {:?}", self.observed));
+            patch.replay(&mut self.observed).unwrap_or_else(|_| panic!("{patch:?} on {:?}", self.observed));
         }
         assert_eq!(self.observed, self.value(), "after {patches:?}");
     }
@@ -104,10 +89,7 @@ struct Random(u64);
 
 impl Random {
     fn below(&mut self, n: usize) -> usize {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as usize % n.max(1)
     }
 }

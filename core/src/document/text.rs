@@ -27,10 +27,7 @@ pub(super) fn splice_bounds(text: &str, index: usize, removed: usize) -> Result<
             return Err(EditError::SplitsCharacter { index: wanted });
         }
         if at < wanted {
-            return Err(EditError::OutOfRange {
-                index: wanted,
-                len: at,
-            });
+            return Err(EditError::OutOfRange { index: wanted, len: at });
         }
     }
     Ok(())

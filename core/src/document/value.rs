@@ -127,10 +127,7 @@ impl Value {
             Self::F64(number) => (*number).into(),
             Self::String(string) | Self::Text(string) => string.as_str().into(),
             Self::Bytes(bytes) => data_encoding::BASE64.encode(bytes).into(),
-            Self::Map(entries) => entries
-                .iter()
-                .map(|(key, value)| (key.clone(), value.to_json()))
-                .collect(),
+            Self::Map(entries) => entries.iter().map(|(key, value)| (key.clone(), value.to_json())).collect(),
             Self::List(elements) => elements.iter().map(Self::to_json).collect(),
         }
     }

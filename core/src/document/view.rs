@@ -65,9 +65,7 @@ impl View<'_> {
     /// # Errors
     /// [`ReadError`].
     pub fn to_value(&self) -> Result<Value, ReadError> {
-        Ok(self
-            .at(&[])?
-            .unwrap_or_else(|| Value::Map(Default::default())))
+        Ok(self.at(&[])?.unwrap_or_else(|| Value::Map(Default::default())))
     }
 }
 

@@ -16,19 +16,14 @@ mod waiting;
 use std::sync::Arc;
 
 pub use ::yrs::TransactionMut;
-use ::yrs::{
-    ClientID, DeepObservable, Doc, MapRef, OffsetKind, Options, ReadTxn, StateVector, Transact,
-};
+use ::yrs::{ClientID, DeepObservable, Doc, MapRef, OffsetKind, Options, ReadTxn, StateVector, Transact};
 
 use self::session::YrsSession;
 pub(super) use self::value::YrsView;
 use self::waiting::Waiting;
 use super::poison::guarded;
 use super::view::{Inner as ViewInner, View};
-use super::{
-    Actor, DocumentError, EditError, Edited, ForeignChange, LocalChange, MapEdit, PatchMode,
-    Version,
-};
+use super::{Actor, DocumentError, EditError, Edited, ForeignChange, LocalChange, MapEdit, PatchMode, Version};
 
 pub(super) struct YrsDocument {
     document: Doc,
@@ -66,19 +61,13 @@ impl YrsDocument {
         }
     }
 
-    pub(super) fn load(actor: Actor, changes: &[&[u8]]) -> Result<Self, DocumentError> {
+    pub(super) fn load(actor: Actor, changes: &[ForeignChange<'_>]) -> Result<Self, DocumentError> {
         let mut loaded = Self::new(actor);
         for (batch, changes) in changes.chunks(LOAD_BATCH).enumerate() {
-            let changes: Vec<_> = changes
-                .iter()
-                .map(|bytes| ForeignChange { bytes, actor: None })
-                .collect();
-            loaded
-                .apply(&changes, PatchMode::Off)
-                .map_err(|error| DocumentError::Change {
-                    index: error.index.map(|index| batch * LOAD_BATCH + index),
-                    reason: error.reason,
-                })?;
+            loaded.apply(changes, PatchMode::Off).map_err(|error| DocumentError::Change {
+                index: error.index.map(|index| batch * LOAD_BATCH + index),
+                reason: error.reason,
+            })?;
         }
         Ok(loaded)
     }
@@ -91,10 +80,7 @@ impl YrsDocument {
         if self.damaged {
             return Err(EditError::ReloadRequired);
         }
-        let bytes = self
-            .document
-            .transact()
-            .encode_state_as_update_v1(&StateVector::default());
+        let bytes = self.document.transact().encode_state_as_update_v1(&StateVector::default());
         self.rebuild(actor, &bytes)
     }
 
@@ -116,11 +102,7 @@ impl YrsDocument {
         let mut deleted: Vec<_> = snapshot
             .delete_set
             .iter()
-            .flat_map(|(client, ranges)| {
-                ranges
-                    .iter()
-                    .map(|range| (client.get(), range.start, range.end))
-            })
+            .flat_map(|(client, ranges)| ranges.iter().map(|range| (client.get(), range.start, range.end)))
             .collect();
         deleted.sort_unstable();
         let mut bytes = (clocks.len() as u32).to_be_bytes().to_vec();
@@ -176,10 +158,7 @@ impl YrsDocument {
         let mut transaction = document.transact_mut();
         let outcome = guarded(|| closure(&mut transaction)).unwrap_or(Err(EditError::Panicked));
         let own = ClientID::new(self.actor.client_id());
-        let foreign = transaction
-            .insert_set()
-            .iter()
-            .any(|(client, _)| *client != own);
+        let foreign = transaction.insert_set().iter().any(|(client, _)| *client != own);
         let result = match outcome {
             Ok(result) if !foreign => result,
             outcome => {
@@ -191,20 +170,11 @@ impl YrsDocument {
         };
         let change = self.commit(transaction)?;
         self.unobserve(mode);
-        Ok(Edited {
-            result,
-            change,
-            patches: patches::take(&collected),
-        })
+        Ok(Edited { result, change, patches: patches::take(&collected) })
     }
 
-    fn commit(
-        &mut self,
-        transaction: TransactionMut<'_>,
-    ) -> Result<Option<LocalChange>, EditError> {
-        let bytes = transaction
-            .has_changes()
-            .then(|| transaction.encode_update_v1());
+    fn commit(&mut self, transaction: TransactionMut<'_>) -> Result<Option<LocalChange>, EditError> {
+        let bytes = transaction.has_changes().then(|| transaction.encode_update_v1());
         let clock = transaction.store().get_local_state();
         self.waiting.own(self.actor.client_id(), clock);
         if guarded(|| drop(transaction)).is_err() {
@@ -220,10 +190,7 @@ impl YrsDocument {
         let collected = patches::Collected::default();
         if mode == PatchMode::On {
             let sink = collected.clone();
-            self.root
-                .observe_deep(OBSERVER, move |transaction, events| {
-                    patches::collect(&sink, transaction, events)
-                });
+            self.root.observe_deep(OBSERVER, move |transaction, events| patches::collect(&sink, transaction, events));
         }
         collected
     }
@@ -238,9 +205,7 @@ impl YrsDocument {
 /// The clocks of a state vector in order, without the clients that have done nothing.
 fn clocks(state: &StateVector) -> Vec<(u64, u32)> {
     let known = state.iter().filter(|(_, clock)| **clock > 0);
-    let mut clocks: Vec<_> = known
-        .map(|(client, clock)| (client.get(), *clock))
-        .collect();
+    let mut clocks: Vec<_> = known.map(|(client, clock)| (client.get(), *clock)).collect();
     clocks.sort_unstable();
     clocks
 }

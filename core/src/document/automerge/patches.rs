@@ -4,19 +4,15 @@
 //! flags are no part of the model.
 
 use ::automerge::{
-    Automerge, ObjId, ObjType, Patch as NativePatch, PatchAction as Native, PatchLog, Prop,
-    ReadDoc, Value as NativeValue,
+    Automerge, ObjId, ObjType, Patch as NativePatch, PatchAction as Native, PatchLog, Prop, ReadDoc,
+    Value as NativeValue,
 };
 
 use super::read::scalar;
 use crate::document::{Patch, PatchAction, PathStep, Value};
 
 pub(super) fn from_log(document: &Automerge, log: &mut PatchLog) -> Vec<Patch> {
-    document
-        .make_patches(log)
-        .into_iter()
-        .filter_map(|patch| from_native(document, patch))
-        .collect()
+    document.make_patches(log).into_iter().filter_map(|patch| from_native(document, patch)).collect()
 }
 
 fn from_native(document: &Automerge, patch: NativePatch) -> Option<Patch> {
@@ -27,32 +23,18 @@ fn from_native(document: &Automerge, patch: NativePatch) -> Option<Patch> {
         Native::DeleteMap { key } => (PathStep::Key(key), PatchAction::Delete),
         Native::Increment { prop, value } => (step(prop), PatchAction::Increment { by: value }),
         Native::Insert { index, values } => {
-            let values = values
-                .iter()
-                .map(|(value, ..)| empty(value.clone()))
-                .collect();
+            let values = values.iter().map(|(value, ..)| empty(value.clone())).collect();
             (PathStep::Index(index), PatchAction::Insert { values })
         }
         Native::SpliceText { index, value, .. } => {
-            let action = PatchAction::SpliceText {
-                index,
-                removed: 0,
-                inserted: value.make_string(),
-            };
+            let action = PatchAction::SpliceText { index, removed: 0, inserted: value.make_string() };
             return Some(Patch { path, action });
         }
         Native::DeleteSeq { index, length } if is_text(document, &patch.obj) => {
-            let action = PatchAction::SpliceText {
-                index,
-                removed: length,
-                inserted: String::new(),
-            };
+            let action = PatchAction::SpliceText { index, removed: length, inserted: String::new() };
             return Some(Patch { path, action });
         }
-        Native::DeleteSeq { index, length } => (
-            PathStep::Index(index),
-            PatchAction::Remove { count: length },
-        ),
+        Native::DeleteSeq { index, length } => (PathStep::Index(index), PatchAction::Remove { count: length }),
         Native::Mark { .. } | Native::Conflict { .. } => return None,
     };
     path.push(last);
@@ -72,9 +54,7 @@ fn step(prop: Prop) -> PathStep {
 }
 
 fn put(value: NativeValue<'static>) -> PatchAction {
-    PatchAction::Put {
-        value: empty(value),
-    }
+    PatchAction::Put { value: empty(value) }
 }
 
 /// A value as a patch carries it: containers without content.

@@ -22,9 +22,7 @@ impl<'d> AutomergeView<'d> {
                 (NativeValue::Object(ObjType::Map | ObjType::Table), PathStep::Key(key)) => {
                     self.0.get(&found.1, key.as_str())
                 }
-                (NativeValue::Object(ObjType::List), PathStep::Index(index)) => {
-                    self.0.get(&found.1, *index)
-                }
+                (NativeValue::Object(ObjType::List), PathStep::Index(index)) => self.0.get(&found.1, *index),
                 _ => return Ok(None),
             };
             let Ok(Some(next)) = next else {
@@ -48,9 +46,7 @@ pub(super) fn value<R: ReadDoc>(
     }
     Ok(match native {
         NativeValue::Scalar(scalar) => self::scalar(scalar),
-        NativeValue::Object(ObjType::Text) => {
-            Value::Text(document.text(object).unwrap_or_default())
-        }
+        NativeValue::Object(ObjType::Text) => Value::Text(document.text(object).unwrap_or_default()),
         NativeValue::Object(ObjType::Map | ObjType::Table) => {
             let entries = document.map_range(object, ..).map(|item| {
                 let child = value(document, &item.value.clone().into(), &item.id(), depth + 1)?;
@@ -74,14 +70,10 @@ pub(super) fn scalar(scalar: &ScalarValue) -> Value {
         ScalarValue::Null => Value::Null,
         ScalarValue::Boolean(truth) => Value::Bool(*truth),
         ScalarValue::Int(number) => Value::I64(*number),
-        ScalarValue::Uint(number) => {
-            i64::try_from(*number).map_or(Value::F64(*number as f64), Value::I64)
-        }
+        ScalarValue::Uint(number) => i64::try_from(*number).map_or(Value::F64(*number as f64), Value::I64),
         ScalarValue::F64(number) => Value::F64(*number),
         ScalarValue::Str(string) => Value::String(string.to_string()),
-        ScalarValue::Bytes(bytes) | ScalarValue::Unknown { bytes, .. } => {
-            Value::Bytes(bytes.clone())
-        }
+        ScalarValue::Bytes(bytes) | ScalarValue::Unknown { bytes, .. } => Value::Bytes(bytes.clone()),
         ScalarValue::Counter(counter) => Value::Counter(i64::from(counter)),
         ScalarValue::Timestamp(ms) => Value::Timestamp(*ms),
     }

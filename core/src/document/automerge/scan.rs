@@ -55,9 +55,7 @@ fn columns(reader: &mut Reader<'_>, items_max: u64) -> Result<(), ApplyReason> {
         specs.push((spec, len));
     }
     for (spec, len) in specs {
-        let column = Reader {
-            bytes: reader.take(len)?,
-        };
+        let column = Reader { bytes: reader.take(len)? };
         if spec & COLUMN_DEFLATED != 0 {
             return Err(ApplyReason::Malformed);
         }
@@ -89,31 +87,16 @@ enum Item {
 fn runs(mut column: Reader<'_>, items_max: u64, item: Item) -> Result<(), ApplyReason> {
     let mut items = 0_u64;
     let mut counted = 0_u64;
-    let counted_max = if item == Item::Metadata {
-        items_max.saturating_mul(METADATA_FACTOR)
-    } else {
-        items_max
-    };
+    let counted_max = if item == Item::Metadata { items_max.saturating_mul(METADATA_FACTOR) } else { items_max };
     while !column.bytes.is_empty() {
         let run = column.signed()?;
-        let length = if run == 0 {
-            column.unsigned()?
-        } else {
-            run.unsigned_abs()
-        };
-        items = items
-            .checked_add(length)
-            .filter(|items| *items <= items_max)
-            .ok_or(ApplyReason::TooLarge)?;
+        let length = if run == 0 { column.unsigned()? } else { run.unsigned_abs() };
+        items = items.checked_add(length).filter(|items| *items <= items_max).ok_or(ApplyReason::TooLarge)?;
         let literals = if run < 0 { length } else { u64::from(run > 0) };
         for _ in 0..literals {
             let value = column.item(item)?;
             if matches!(item, Item::Count | Item::Metadata) {
-                let repeated = if run > 0 {
-                    value.checked_mul(length)
-                } else {
-                    Some(value)
-                };
+                let repeated = if run > 0 { value.checked_mul(length) } else { Some(value) };
                 counted = repeated
                     .and_then(|repeated| counted.checked_add(repeated))
                     .filter(|counted| *counted <= counted_max)
@@ -128,10 +111,7 @@ fn booleans(mut column: Reader<'_>, items_max: u64) -> Result<(), ApplyReason> {
     let mut items = 0_u64;
     while !column.bytes.is_empty() {
         let run = column.unsigned()?;
-        items = items
-            .checked_add(run)
-            .filter(|items| *items <= items_max)
-            .ok_or(ApplyReason::TooLarge)?;
+        items = items.checked_add(run).filter(|items| *items <= items_max).ok_or(ApplyReason::TooLarge)?;
     }
     Ok(())
 }
@@ -142,10 +122,7 @@ struct Reader<'b> {
 
 impl<'b> Reader<'b> {
     fn take(&mut self, len: usize) -> Result<&'b [u8], ApplyReason> {
-        let (taken, rest) = self
-            .bytes
-            .split_at_checked(len)
-            .ok_or(ApplyReason::Malformed)?;
+        let (taken, rest) = self.bytes.split_at_checked(len).ok_or(ApplyReason::Malformed)?;
         self.bytes = rest;
         Ok(taken)
     }
@@ -179,11 +156,7 @@ impl<'b> Reader<'b> {
             if byte & 0x80 == 0 {
                 let used = shift + 7;
                 let negative = byte & 0x40 != 0 && used < 64;
-                return Ok(if negative {
-                    value | (-1_i64).wrapping_shl(used)
-                } else {
-                    value
-                });
+                return Ok(if negative { value | (-1_i64).wrapping_shl(used) } else { value });
             }
         }
         Err(ApplyReason::Malformed)
@@ -191,11 +164,7 @@ impl<'b> Reader<'b> {
 
     fn count(&mut self, max: usize) -> Result<usize, ApplyReason> {
         let count = usize::try_from(self.unsigned()?).map_err(|_| ApplyReason::TooLarge)?;
-        if count > max {
-            Err(ApplyReason::TooLarge)
-        } else {
-            Ok(count)
-        }
+        if count > max { Err(ApplyReason::TooLarge) } else { Ok(count) }
     }
 
     fn actor(&mut self) -> Result<(), ApplyReason> {

@@ -1,9 +1,7 @@
 //! One edit on an automerge transaction.
 
 use ::automerge::transaction::{Transactable, Transaction};
-use ::automerge::{
-    ObjId, ObjType, Prop, ROOT as ROOT_OBJECT, ReadDoc, ScalarValue, Value as Native,
-};
+use ::automerge::{ObjId, ObjType, Prop, ROOT as ROOT_OBJECT, ReadDoc, ScalarValue, Value as Native};
 
 use super::read;
 use crate::document::editor::{BUDGET, Child, NodeId, Place, Session, Step};
@@ -26,17 +24,8 @@ struct Node {
 
 impl<'t, 'd> AutomergeSession<'t, 'd> {
     pub(super) fn new(transaction: &'t mut Transaction<'d>, pairs: bool) -> Self {
-        let root = Node {
-            object: ROOT_OBJECT,
-            counter: None,
-            depth: 0,
-        };
-        Self {
-            transaction,
-            nodes: vec![root],
-            budget: BUDGET,
-            pairs,
-        }
+        let root = Node { object: ROOT_OBJECT, counter: None, depth: 0 };
+        Self { transaction, nodes: vec![root], budget: BUDGET, pairs }
     }
 
     pub(super) fn holds_pairs(&self) -> bool {
@@ -50,11 +39,7 @@ impl<'t, 'd> AutomergeSession<'t, 'd> {
 
     fn add(&mut self, parent: NodeId, object: ObjId, counter: Option<Prop>) -> NodeId {
         let depth = self.node(parent).depth + 1;
-        self.nodes.push(Node {
-            object,
-            counter,
-            depth,
-        });
+        self.nodes.push(Node { object, counter, depth });
         self.nodes.len() - 1
     }
 }
@@ -89,9 +74,7 @@ impl Session for AutomergeSession<'_, '_> {
             Native::Object(ObjType::Map | ObjType::Table) => (Kind::Map, Some((child, None))),
             Native::Object(ObjType::List) => (Kind::List, Some((child, None))),
             Native::Object(ObjType::Text) => (Kind::Text, Some((child, None))),
-            Native::Scalar(scalar) if scalar.is_counter() => {
-                (Kind::Counter, Some((object, Some(prop(step)))))
-            }
+            Native::Scalar(scalar) if scalar.is_counter() => (Kind::Counter, Some((object, Some(prop(step))))),
             Native::Scalar(_) => (Kind::Scalar, None),
         };
         let node = child.map(|(object, counter)| self.add(node, object, counter));
@@ -103,9 +86,7 @@ impl Session for AutomergeSession<'_, '_> {
         let Some((value, child)) = self.transaction.get(&node.object, prop(step))? else {
             return Ok(None);
         };
-        read::value(&*self.transaction, &value, &child, node.depth + 1)
-            .map(Some)
-            .map_err(|_| EditError::TooDeep)
+        read::value(&*self.transaction, &value, &child, node.depth + 1).map(Some).map_err(|_| EditError::TooDeep)
     }
 
     fn write(&mut self, node: NodeId, place: Place<'_>, scalar: &Value) -> Result<(), EditError> {
@@ -125,9 +106,7 @@ impl Session for AutomergeSession<'_, '_> {
             (Kind::Map, _) => (ObjType::Map, None),
             (Kind::List, _) => (ObjType::List, None),
             (Kind::Text, _) => (ObjType::Text, None),
-            (Kind::Counter | Kind::Scalar, Place::Key(key)) => {
-                (ObjType::Map, Some(Prop::from(key)))
-            }
+            (Kind::Counter | Kind::Scalar, Place::Key(key)) => (ObjType::Map, Some(Prop::from(key))),
             (Kind::Counter | Kind::Scalar, Place::Insert(index) | Place::Put(index)) => {
                 (ObjType::Map, Some(Prop::from(index)))
             }
@@ -138,9 +117,7 @@ impl Session for AutomergeSession<'_, '_> {
         }
         let child = match place {
             Place::Key(key) => self.transaction.put_object(&object, key, object_type)?,
-            Place::Insert(index) => self
-                .transaction
-                .insert_object(&object, index, object_type)?,
+            Place::Insert(index) => self.transaction.insert_object(&object, index, object_type)?,
             Place::Put(index) => self.transaction.put_object(&object, index, object_type)?,
         };
         Ok(self.add(node, child, None))
@@ -155,13 +132,7 @@ impl Session for AutomergeSession<'_, '_> {
         Ok(self.transaction.text(&self.node(node).object)?)
     }
 
-    fn splice(
-        &mut self,
-        node: NodeId,
-        index: usize,
-        removed: usize,
-        inserted: &str,
-    ) -> Result<(), EditError> {
+    fn splice(&mut self, node: NodeId, index: usize, removed: usize, inserted: &str) -> Result<(), EditError> {
         if self.pairs {
             splice_bounds(&self.text(node)?, index, removed)?;
         } else {
@@ -173,9 +144,7 @@ impl Session for AutomergeSession<'_, '_> {
         }
         let count = isize::try_from(removed).map_err(|_| EditError::ChangeTooLarge)?;
         let object = self.node(node).object.clone();
-        Ok(self
-            .transaction
-            .splice_text(&object, index, count, inserted)?)
+        Ok(self.transaction.splice_text(&object, index, count, inserted)?)
     }
 
     fn sum(&self, node: NodeId) -> Result<i64, EditError> {
@@ -189,10 +158,7 @@ impl Session for AutomergeSession<'_, '_> {
 
     fn increment(&mut self, node: NodeId, by: i64) -> Result<(), EditError> {
         let node = self.node(node);
-        let (object, prop) = (
-            node.object.clone(),
-            node.counter.clone().ok_or(EditError::Library)?,
-        );
+        let (object, prop) = (node.object.clone(), node.counter.clone().ok_or(EditError::Library)?);
         Ok(self.transaction.increment(&object, prop, by)?)
     }
 }

@@ -20,20 +20,10 @@ impl TextEdit<'_> {
     ///
     /// # Errors
     /// [`EditError::OutOfRange`], or [`EditError::SplitsCharacter`] inside a surrogate pair.
-    pub fn splice(
-        &mut self,
-        index: usize,
-        removed: usize,
-        inserted: &str,
-    ) -> Result<(), EditError> {
-        let cost = removed
-            .saturating_mul(EDIT_OPERATION_COST)
-            .saturating_add(inserted.len());
+    pub fn splice(&mut self, index: usize, removed: usize, inserted: &str) -> Result<(), EditError> {
+        let cost = removed.saturating_mul(EDIT_OPERATION_COST).saturating_add(inserted.len());
         if removed > self.len_utf16() {
-            return Err(EditError::OutOfRange {
-                index: index.saturating_add(removed),
-                len: self.len_utf16(),
-            });
+            return Err(EditError::OutOfRange { index: index.saturating_add(removed), len: self.len_utf16() });
         }
         spend(self.session, cost)?;
         self.session.splice(self.node, index, removed, inserted)
@@ -67,9 +57,7 @@ impl CounterEdit<'_> {
     /// # Errors
     /// [`EditError::CounterOverflow`] beyond 64 bits.
     pub fn increment(&mut self, by: i64) -> Result<(), EditError> {
-        self.value()?
-            .checked_add(by)
-            .ok_or(EditError::CounterOverflow)?;
+        self.value()?.checked_add(by).ok_or(EditError::CounterOverflow)?;
         spend(self.session, 0)?;
         self.session.increment(self.node, by)
     }

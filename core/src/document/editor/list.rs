@@ -1,8 +1,6 @@
 //! Editing a list.
 
-use super::{
-    CounterEdit, MapEdit, NodeId, Place, Session, Step, TextEdit, container, create, spend, write,
-};
+use super::{CounterEdit, MapEdit, NodeId, Place, Session, Step, TextEdit, container, create, spend, write};
 use crate::document::{Crdt, EditError, Kind, Value};
 
 /// Edits a list.
@@ -53,10 +51,7 @@ impl ListEdit<'_> {
     /// [`EditError::OutOfRange`] beyond the end, [`EditError::Unsupported`] on yrs.
     pub fn put(&mut self, index: usize, value: impl Into<Value>) -> Result<(), EditError> {
         if self.session.crdt() == Crdt::Yrs {
-            return Err(EditError::Unsupported {
-                crdt: Crdt::Yrs,
-                operation: "list put",
-            });
+            return Err(EditError::Unsupported { crdt: Crdt::Yrs, operation: "list put" });
         }
         self.check_element(index)?;
         write(self.session, self.node, Place::Put(index), &value.into())
@@ -78,10 +73,7 @@ impl ListEdit<'_> {
     /// [`EditError::OutOfRange`] beyond the end, [`EditError::TooDeep`].
     pub fn insert_text(&mut self, index: usize) -> Result<TextEdit<'_>, EditError> {
         let node = self.insert_container(index, Kind::Text)?;
-        Ok(TextEdit {
-            session: self.session,
-            node,
-        })
+        Ok(TextEdit { session: self.session, node })
     }
 
     /// Inserts an empty list before an index.
@@ -90,10 +82,7 @@ impl ListEdit<'_> {
     /// [`EditError::OutOfRange`] beyond the end, [`EditError::TooDeep`].
     pub fn insert_list(&mut self, index: usize) -> Result<ListEdit<'_>, EditError> {
         let node = self.insert_container(index, Kind::List)?;
-        Ok(ListEdit {
-            session: self.session,
-            node,
-        })
+        Ok(ListEdit { session: self.session, node })
     }
 
     /// Inserts an empty map before an index.
@@ -102,10 +91,7 @@ impl ListEdit<'_> {
     /// [`EditError::OutOfRange`] beyond the end, [`EditError::TooDeep`].
     pub fn insert_map(&mut self, index: usize) -> Result<MapEdit<'_>, EditError> {
         let node = self.insert_container(index, Kind::Map)?;
-        Ok(MapEdit {
-            session: self.session,
-            node,
-        })
+        Ok(MapEdit { session: self.session, node })
     }
 
     /// Returns the text at an index.
@@ -114,10 +100,7 @@ impl ListEdit<'_> {
     /// [`EditError::OutOfRange`] or [`EditError::WrongKind`].
     pub fn text(&mut self, index: usize) -> Result<TextEdit<'_>, EditError> {
         let node = container(self.session, self.node, Step::Index(index), Kind::Text)?;
-        Ok(TextEdit {
-            session: self.session,
-            node,
-        })
+        Ok(TextEdit { session: self.session, node })
     }
 
     /// Returns the list at an index.
@@ -126,10 +109,7 @@ impl ListEdit<'_> {
     /// [`EditError::OutOfRange`] or [`EditError::WrongKind`].
     pub fn list(&mut self, index: usize) -> Result<ListEdit<'_>, EditError> {
         let node = container(self.session, self.node, Step::Index(index), Kind::List)?;
-        Ok(ListEdit {
-            session: self.session,
-            node,
-        })
+        Ok(ListEdit { session: self.session, node })
     }
 
     /// Returns the map at an index.
@@ -138,10 +118,7 @@ impl ListEdit<'_> {
     /// [`EditError::OutOfRange`] or [`EditError::WrongKind`].
     pub fn map(&mut self, index: usize) -> Result<MapEdit<'_>, EditError> {
         let node = container(self.session, self.node, Step::Index(index), Kind::Map)?;
-        Ok(MapEdit {
-            session: self.session,
-            node,
-        })
+        Ok(MapEdit { session: self.session, node })
     }
 
     /// Returns the counter at an index.
@@ -150,10 +127,7 @@ impl ListEdit<'_> {
     /// [`EditError::OutOfRange`] or [`EditError::WrongKind`].
     pub fn counter(&mut self, index: usize) -> Result<CounterEdit<'_>, EditError> {
         let node = container(self.session, self.node, Step::Index(index), Kind::Counter)?;
-        Ok(CounterEdit {
-            session: self.session,
-            node,
-        })
+        Ok(CounterEdit { session: self.session, node })
     }
 
     fn insert_container(&mut self, index: usize, kind: Kind) -> Result<NodeId, EditError> {
@@ -164,19 +138,12 @@ impl ListEdit<'_> {
     fn check_element(&self, index: usize) -> Result<(), EditError> {
         let len = self.len();
         self.check(index, len.saturating_sub(1))?;
-        if len == 0 {
-            Err(EditError::OutOfRange { index, len })
-        } else {
-            Ok(())
-        }
+        if len == 0 { Err(EditError::OutOfRange { index, len }) } else { Ok(()) }
     }
 
     fn check(&self, index: usize, last: usize) -> Result<(), EditError> {
         if index > last {
-            return Err(EditError::OutOfRange {
-                index,
-                len: self.len(),
-            });
+            return Err(EditError::OutOfRange { index, len: self.len() });
         }
         Ok(())
     }

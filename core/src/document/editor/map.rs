@@ -1,9 +1,6 @@
 //! Editing a map.
 
-use super::{
-    CounterEdit, ListEdit, NodeId, Place, ROOT, Session, Step, TextEdit, check_key, container,
-    spend, write,
-};
+use super::{CounterEdit, ListEdit, NodeId, Place, ROOT, Session, Step, TextEdit, check_key, container, spend, write};
 use crate::document::{EditError, Kind, Value};
 
 /// Edits a map.
@@ -14,10 +11,7 @@ pub struct MapEdit<'s> {
 
 impl<'s> MapEdit<'s> {
     pub(in crate::document) fn root(session: &'s mut dyn Session) -> Self {
-        Self {
-            session,
-            node: ROOT,
-        }
+        Self { session, node: ROOT }
     }
 
     /// Puts a value, of any kind, under a key and replaces what was there.
@@ -72,10 +66,7 @@ impl<'s> MapEdit<'s> {
     /// [`EditError::WrongKind`] if something else is there.
     pub fn text(&mut self, key: &str) -> Result<TextEdit<'_>, EditError> {
         let node = container(self.session, self.node, Step::Key(key), Kind::Text)?;
-        Ok(TextEdit {
-            session: self.session,
-            node,
-        })
+        Ok(TextEdit { session: self.session, node })
     }
 
     /// Returns the list under a key, which is made if nothing is there.
@@ -84,10 +75,7 @@ impl<'s> MapEdit<'s> {
     /// [`EditError::WrongKind`] if something else is there.
     pub fn list(&mut self, key: &str) -> Result<ListEdit<'_>, EditError> {
         let node = container(self.session, self.node, Step::Key(key), Kind::List)?;
-        Ok(ListEdit {
-            session: self.session,
-            node,
-        })
+        Ok(ListEdit { session: self.session, node })
     }
 
     /// Returns the map under a key, which is made if nothing is there.
@@ -96,10 +84,7 @@ impl<'s> MapEdit<'s> {
     /// [`EditError::WrongKind`] if something else is there.
     pub fn map(&mut self, key: &str) -> Result<MapEdit<'_>, EditError> {
         let node = container(self.session, self.node, Step::Key(key), Kind::Map)?;
-        Ok(MapEdit {
-            session: self.session,
-            node,
-        })
+        Ok(MapEdit { session: self.session, node })
     }
 
     /// Returns the counter under a key, which is made if nothing is there.
@@ -108,9 +93,6 @@ impl<'s> MapEdit<'s> {
     /// [`EditError::WrongKind`] if something else is there.
     pub fn counter(&mut self, key: &str) -> Result<CounterEdit<'_>, EditError> {
         let node = container(self.session, self.node, Step::Key(key), Kind::Counter)?;
-        Ok(CounterEdit {
-            session: self.session,
-            node,
-        })
+        Ok(CounterEdit { session: self.session, node })
     }
 }

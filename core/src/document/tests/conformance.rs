@@ -59,44 +59,19 @@ fn every_scalar_comes_back_as_it_was_put(crdt: Crdt) {
         });
     }
     for (n, scalar) in scalars.iter().enumerate() {
-        assert_eq!(
-            writer
-                .document
-                .read()
-                .get(&format!("k{n}"))
-                .unwrap()
-                .as_ref(),
-            Some(scalar)
-        );
+        assert_eq!(writer.document.read().get(&format!("k{n}")).unwrap().as_ref(), Some(scalar));
     }
     let mut reader = Writer::new(crdt, 2);
     reader.receive(&writer.changes);
     assert_eq!(reader.value(), writer.value());
-    let nan = writer
-        .document
-        .edit(0, PatchMode::Off, |root| root.put("nan", f64::NAN))
-        .unwrap();
+    let nan = writer.document.edit(0, PatchMode::Off, |root| root.put("nan", f64::NAN)).unwrap();
     assert!(nan.change.is_some());
-    assert!(
-        writer
-            .document
-            .read()
-            .get("nan")
-            .unwrap()
-            .unwrap()
-            .as_f64()
-            .unwrap()
-            .is_nan()
-    );
+    assert!(writer.document.read().get("nan").unwrap().unwrap().as_f64().unwrap().is_nan());
 }
 
 fn reload(writer: &Writer) -> OpenDocument {
-    let changes: Vec<&[u8]> = writer
-        .changes
-        .iter()
-        .rev()
-        .map(|(_, bytes)| bytes.as_slice())
-        .collect();
+    let changes: Vec<ForeignChange<'_>> =
+        writer.changes.iter().rev().map(|(_, bytes)| ForeignChange { bytes, actor: None }).collect();
     OpenDocument::load(writer.document.crdt(), actor(99), &changes).unwrap()
 }
 
@@ -120,10 +95,7 @@ fn a_nested_document_is_edited_read_and_reloaded(crdt: Crdt) {
         assert_eq!(list.text(2)?.read()?, "t!");
         Ok(())
     });
-    assert_eq!(
-        writer.json(),
-        r#"{"a":{"b":[{"title":"reefs"},["x",7],"t!"]}}"#
-    );
+    assert_eq!(writer.json(), r#"{"a":{"b":[{"title":"reefs"},["x",7],"t!"]}}"#);
     let view = writer.document.read();
     let path = ["a".into(), "b".into(), 0.into(), "title".into()];
     assert_eq!(view.at(&path).unwrap(), Some(Value::Text("reefs".into())));
@@ -143,17 +115,11 @@ fn text_positions_are_utf16_code_units(crdt: Crdt) {
     assert_eq!(len, string.encode_utf16().count());
     writer.edit(|root| root.text("t")?.splice(3, 1, "B\u{1F420}"));
     writer.edit(|root| root.text("t")?.splice(1, 2, "-"));
-    assert_eq!(
-        writer.document.read().text("t").unwrap().unwrap(),
-        "a-B\u{1F420}\u{1F468}\u{200D}\u{1F469}e\u{301}c"
-    );
+    assert_eq!(writer.document.read().text("t").unwrap().unwrap(), "a-B\u{1F420}\u{1F468}\u{200D}\u{1F469}e\u{301}c");
     let mut other = Writer::new(crdt, 2);
     other.receive(&writer.changes);
     other.edit(|root| root.text("t")?.splice(3, 2, ""));
-    assert_eq!(
-        other.document.read().text("t").unwrap().unwrap(),
-        "a-B\u{1F468}\u{200D}\u{1F469}e\u{301}c"
-    );
+    assert_eq!(other.document.read().text("t").unwrap().unwrap(), "a-B\u{1F468}\u{200D}\u{1F469}e\u{301}c");
 }
 
 fn refused<R: std::fmt::Debug>(
@@ -173,46 +139,22 @@ fn positions_out_of_range_or_inside_a_pair_are_refused(crdt: Crdt) {
     writer.edit(|root| root.text("pairs")?.push_str("a\u{1F9A5}b"));
     for (index, removed, wrong) in [(2, 0, 2), (0, 2, 2), (2, 1, 2), (1, 1, 2)] {
         assert_eq!(
-            refused(&mut writer, |root| root
-                .text("pairs")?
-                .splice(index, removed, "x")),
+            refused(&mut writer, |root| root.text("pairs")?.splice(index, removed, "x")),
             EditError::SplitsCharacter { index: wrong }
         );
     }
     assert_eq!(
-        refused(&mut writer, |root| root.text("pairs")?.splice(
-            usize::MAX,
-            0,
-            "x"
-        )),
-        EditError::OutOfRange {
-            index: usize::MAX,
-            len: 4
-        }
+        refused(&mut writer, |root| root.text("pairs")?.splice(usize::MAX, 0, "x")),
+        EditError::OutOfRange { index: usize::MAX, len: 4 }
     );
     writer.edit(|root| root.list("list")?.push(1));
     for index in [1, 2, usize::MAX] {
         let error = EditError::OutOfRange { index, len: 1 };
-        assert_eq!(
-            refused(&mut writer, |root| root.list("list")?.delete(index)),
-            error
-        );
-        assert_eq!(
-            refused(&mut writer, |root| root
-                .list("list")?
-                .map(index)
-                .map(|_| ())),
-            error
-        );
+        assert_eq!(refused(&mut writer, |root| root.list("list")?.delete(index)), error);
+        assert_eq!(refused(&mut writer, |root| root.list("list")?.map(index).map(|_| ())), error);
     }
-    assert!(
-        refused(&mut writer, |root| root.list("list")?.insert(2, 1))
-            == EditError::OutOfRange { index: 2, len: 1 }
-    );
-    assert_eq!(
-        writer.json(),
-        r#"{"list":[1],"pairs":"a🦥b","plain":"abc"}"#
-    );
+    assert!(refused(&mut writer, |root| root.list("list")?.insert(2, 1)) == EditError::OutOfRange { index: 2, len: 1 });
+    assert_eq!(writer.json(), r#"{"list":[1],"pairs":"a🦥b","plain":"abc"}"#);
 }
 
 fn lists_insert_delete_and_nest(crdt: Crdt) {
@@ -234,19 +176,11 @@ fn lists_insert_delete_and_nest(crdt: Crdt) {
         Ok(())
     });
     assert_eq!(writer.json(), r#"{"l":["first",1,"two",2,3]}"#);
-    let put = writer
-        .document
-        .edit(0, PatchMode::Off, |root| root.list("l")?.put(0, 9));
+    let put = writer.document.edit(0, PatchMode::Off, |root| root.list("l")?.put(0, 9));
     match crdt {
         Crdt::Automerge => assert_eq!(writer.json(), r#"{"l":[9,1,"two",2,3]}"#),
         Crdt::Yrs => {
-            assert_eq!(
-                put.unwrap_err(),
-                EditError::Unsupported {
-                    crdt,
-                    operation: "list put"
-                }
-            );
+            assert_eq!(put.unwrap_err(), EditError::Unsupported { crdt, operation: "list put" });
         }
     }
 }
@@ -267,14 +201,8 @@ fn a_counter_adds_up_concurrent_increments(crdt: Crdt) {
     exchange(&mut a, &mut b);
     assert_eq!(a.json(), r#"{"l":[6],"n":-584}"#);
     a.edit(|root| root.put("n", Value::Counter(i64::MAX)));
-    assert_eq!(
-        refused(&mut a, |root| root.counter("n")?.increment(1)),
-        EditError::CounterOverflow
-    );
-    assert_eq!(
-        a.document.read().get("n").unwrap(),
-        Some(Value::Counter(i64::MAX))
-    );
+    assert_eq!(refused(&mut a, |root| root.counter("n")?.increment(1)), EditError::CounterOverflow);
+    assert_eq!(a.document.read().get("n").unwrap(), Some(Value::Counter(i64::MAX)));
 }
 
 fn concurrent_edits_converge(crdt: Crdt) {
@@ -294,16 +222,7 @@ fn concurrent_edits_converge(crdt: Crdt) {
     b.edit(|root| root.list("l")?.push("b"));
     exchange(&mut a, &mut b);
     assert_eq!(a.document.read().text("t").unwrap().unwrap(), "a blue reef");
-    assert_eq!(
-        a.document
-            .read()
-            .get("l")
-            .unwrap()
-            .unwrap()
-            .to_json()
-            .to_string(),
-        r#"["a",1,"b"]"#
-    );
+    assert_eq!(a.document.read().get("l").unwrap().unwrap().to_json().to_string(), r#"["a",1,"b"]"#);
     assert!(["from a", "from b"].contains(&a.document.read().text("k").unwrap().unwrap().as_str()));
 }
 
@@ -344,10 +263,7 @@ fn a_failed_edit_leaves_no_trace(crdt: Crdt) {
     });
     assert_eq!(error, EditError::Abandoned);
     assert!(!writer.document.is_reload_required());
-    assert_eq!(
-        (writer.value(), writer.document.version()),
-        (before, version)
-    );
+    assert_eq!((writer.value(), writer.document.version()), (before, version));
     goes_on(&mut writer);
 }
 
@@ -372,10 +288,7 @@ fn a_panicking_edit_leaves_no_trace(crdt: Crdt) {
     });
     assert_eq!(error, EditError::Panicked);
     assert!(!writer.document.is_reload_required());
-    assert_eq!(
-        (writer.value(), writer.document.version()),
-        (before, version)
-    );
+    assert_eq!((writer.value(), writer.document.version()), (before, version));
     goes_on(&mut writer);
 }
 
@@ -387,45 +300,22 @@ fn an_edit_that_does_nothing_makes_no_change(crdt: Crdt) {
     writer.edit(|root| root.delete("absent"));
     writer.edit(|root| root.text("t")?.splice(1, 0, ""));
     writer.edit(|root| root.text("t")?.read());
-    assert_eq!(
-        (writer.changes.len(), writer.document.version()),
-        (made, version)
-    );
+    assert_eq!((writer.changes.len(), writer.document.version()), (made, version));
 }
 
 fn keys_and_kinds_are_checked(crdt: Crdt) {
     let mut writer = Writer::new(crdt, 1);
     writer.edit(|root| root.put("s", "scalar"));
-    assert_eq!(
-        refused(&mut writer, |root| root.put("", 1)),
-        EditError::BadKey { key_bytes: 0 }
-    );
+    assert_eq!(refused(&mut writer, |root| root.put("", 1)), EditError::BadKey { key_bytes: 0 });
     let long = "k".repeat(KEY_BYTES_MAX + 1);
-    let bad = EditError::BadKey {
-        key_bytes: KEY_BYTES_MAX + 1,
-    };
-    assert_eq!(
-        refused(&mut writer, |root| root.text(&long).map(|_| ())),
-        bad
-    );
+    let bad = EditError::BadKey { key_bytes: KEY_BYTES_MAX + 1 };
+    assert_eq!(refused(&mut writer, |root| root.text(&long).map(|_| ())), bad);
     writer.edit(|root| root.put(&long[1..], 1));
-    let wrong = EditError::WrongKind {
-        expected: Kind::Text,
-        found: Kind::Scalar,
-    };
-    assert_eq!(
-        refused(&mut writer, |root| root.text("s").map(|_| ())),
-        wrong
-    );
+    let wrong = EditError::WrongKind { expected: Kind::Text, found: Kind::Scalar };
+    assert_eq!(refused(&mut writer, |root| root.text("s").map(|_| ())), wrong);
     writer.edit(|root| root.put("c", Value::Counter(1)));
-    let wrong = EditError::WrongKind {
-        expected: Kind::Map,
-        found: Kind::Counter,
-    };
-    assert_eq!(
-        refused(&mut writer, |root| root.map("c").map(|_| ())),
-        wrong
-    );
+    let wrong = EditError::WrongKind { expected: Kind::Map, found: Kind::Counter };
+    assert_eq!(refused(&mut writer, |root| root.map("c").map(|_| ())), wrong);
 }
 
 fn nested(levels: usize) -> Value {
@@ -435,14 +325,8 @@ fn nested(levels: usize) -> Value {
 fn nesting_is_bounded(crdt: Crdt) {
     let mut writer = Writer::new(crdt, 1);
     writer.edit(|root| root.put("deep", nested(DEPTH_MAX - 1)));
-    assert_eq!(
-        refused(&mut writer, |root| root.put("deeper", nested(DEPTH_MAX))),
-        EditError::TooDeep
-    );
-    assert_eq!(
-        refused(&mut writer, |root| root.put("deepest", nested(5_000))),
-        EditError::TooDeep
-    );
+    assert_eq!(refused(&mut writer, |root| root.put("deeper", nested(DEPTH_MAX))), EditError::TooDeep);
+    assert_eq!(refused(&mut writer, |root| root.put("deepest", nested(5_000))), EditError::TooDeep);
     assert!(!writer.document.is_reload_required());
     writer.document.verify().unwrap();
 }
@@ -450,14 +334,8 @@ fn nesting_is_bounded(crdt: Crdt) {
 fn a_change_has_a_largest_size(crdt: Crdt) {
     let mut writer = Writer::new(crdt, 1);
     let large = "x".repeat(EDIT_COST_MAX);
-    assert_eq!(
-        refused(&mut writer, |root| root.put("large", large.as_str())),
-        EditError::ChangeTooLarge
-    );
-    assert_eq!(
-        refused(&mut writer, |root| root.text("large")?.push_str(&large)),
-        EditError::ChangeTooLarge
-    );
+    assert_eq!(refused(&mut writer, |root| root.put("large", large.as_str())), EditError::ChangeTooLarge);
+    assert_eq!(refused(&mut writer, |root| root.text("large")?.push_str(&large)), EditError::ChangeTooLarge);
     assert_eq!(writer.json(), "{}");
 }
 
@@ -466,19 +344,11 @@ fn a_foreign_actor_is_refused(crdt: Crdt) {
     writer.edit(|root| root.put("k", 1));
     let mut reader = OpenDocument::new(crdt, actor(2));
     let bytes = &writer.changes[0].1;
-    let lie = ForeignChange {
-        bytes,
-        actor: Some(actor(3)),
-    };
-    let error = ApplyError {
-        index: Some(0),
-        reason: ApplyReason::ActorMismatch,
-    };
+    let lie = ForeignChange { bytes, actor: Some(actor(3)) };
+    let error = ApplyError { index: Some(0), reason: ApplyReason::ActorMismatch };
     assert_eq!(reader.apply(&[lie], PatchMode::Off), Err(error));
     assert!(!reader.is_reload_required());
-    reader
-        .apply(&[ForeignChange { bytes, actor: None }], PatchMode::Off)
-        .unwrap();
+    reader.apply(&[ForeignChange { bytes, actor: None }], PatchMode::Off).unwrap();
     assert_eq!(reader.read().get("k").unwrap(), Some(1.into()));
 }
 
@@ -491,31 +361,18 @@ fn a_new_instance_writes_under_its_own_actor(crdt: Crdt) {
     writer.edit(|root| root.text("t")?.push_str(" two"));
     let mut reader = Writer::new(crdt, 2);
     reader.receive(&writer.changes);
-    assert_eq!(
-        reader.document.read().text("t").unwrap().unwrap(),
-        "one two"
-    );
+    assert_eq!(reader.document.read().text("t").unwrap().unwrap(), "one two");
 }
 
 fn deep_values_are_written_in_one_go(crdt: Crdt) {
     let map = BTreeMap::from([
         ("text".to_owned(), Value::Text("t".into())),
-        (
-            "list".to_owned(),
-            Value::List(vec![
-                1.into(),
-                Value::Map(Default::default()),
-                Value::Counter(4),
-            ]),
-        ),
+        ("list".to_owned(), Value::List(vec![1.into(), Value::Map(Default::default()), Value::Counter(4)])),
     ]);
     let mut writer = Writer::new(crdt, 1);
     writer.edit(|root| root.put("m", map.clone()));
     assert_eq!(writer.changes.len(), 1);
-    assert_eq!(
-        writer.document.read().get("m").unwrap(),
-        Some(Value::Map(map))
-    );
+    assert_eq!(writer.document.read().get("m").unwrap(), Some(Value::Map(map)));
     writer.edit(|root| root.put("m", Value::Null));
     assert_eq!(writer.json(), r#"{"m":null}"#);
 }
@@ -537,13 +394,7 @@ fn keys_that_look_like_tags_are_ordinary_keys(crdt: Crdt) {
 }
 
 fn random_edit(random: &mut Random, root: &mut MapEdit<'_>) -> Result<(), EditError> {
-    let strings = [
-        "a",
-        "bc",
-        "e\u{301}",
-        "\u{1F9A5}",
-        "\u{1F468}\u{200D}\u{1F469}",
-    ];
+    let strings = ["a", "bc", "e\u{301}", "\u{1F9A5}", "\u{1F468}\u{200D}\u{1F469}"];
     match random.below(10) {
         0..3 => {
             let mut text = root.text("text")?;
@@ -561,42 +412,26 @@ fn random_edit(random: &mut Random, root: &mut MapEdit<'_>) -> Result<(), EditEr
             let index = random.below(list.len() + 1);
             let mut map = list.insert_map(index)?;
             map.put("n", random.below(9) as i64)?;
-            map.text("t")?
-                .push_str(strings[random.below(strings.len())])
+            map.text("t")?.push_str(strings[random.below(strings.len())])
         }
         7 => {
             let mut list = root.list("list")?;
             let index = random.below(list.len());
-            if list.is_empty() {
-                Ok(())
-            } else {
-                list.delete(index)
-            }
+            if list.is_empty() { Ok(()) } else { list.delete(index) }
         }
         8 => {
             let mut list = root.list("list")?;
             let index = random.below(list.len());
-            if list.is_empty() {
-                Ok(())
-            } else {
-                list.map(index)?.text("t")?.splice(0, 0, "z")
-            }
+            if list.is_empty() { Ok(()) } else { list.map(index)?.text("t")?.splice(0, 0, "z") }
         }
-        _ => root
-            .map("map")?
-            .map("in")?
-            .put("x", Value::List(vec![1.into(), "y".into()])),
+        _ => root.map("map")?.map("in")?.put("x", Value::List(vec![1.into(), "y".into()])),
     }
 }
 
 fn random_edits_converge_and_observers_follow(crdt: Crdt) {
     for seed in 0..20 {
         let mut random = Random(seed);
-        let mut writers = [
-            Writer::new(crdt, 1),
-            Writer::new(crdt, 2),
-            Writer::new(crdt, 3),
-        ];
+        let mut writers = [Writer::new(crdt, 1), Writer::new(crdt, 2), Writer::new(crdt, 3)];
         writers[0].edit(|root| {
             root.text("text")?;
             root.list("list")?;
@@ -615,25 +450,14 @@ fn random_edits_converge_and_observers_follow(crdt: Crdt) {
                 writers[index].edit(|root| random_edit(&mut random, root));
             }
         }
-        let all: Vec<_> = writers
-            .iter()
-            .flat_map(|writer| writer.changes.clone())
-            .collect();
+        let all: Vec<_> = writers.iter().flat_map(|writer| writer.changes.clone()).collect();
         for writer in &mut writers {
             writer.receive(&all);
         }
         assert_eq!(writers[0].value(), writers[1].value(), "seed {seed}");
         assert_eq!(writers[1].value(), writers[2].value(), "seed {seed}");
-        assert_eq!(
-            writers[0].document.version(),
-            writers[2].document.version(),
-            "seed {seed}"
-        );
+        assert_eq!(writers[0].document.version(), writers[2].document.version(), "seed {seed}");
         let reloaded = reload(&writers[0]);
-        assert_eq!(
-            reloaded.read().to_value().unwrap(),
-            writers[0].value(),
-            "seed {seed}"
-        );
+        assert_eq!(reloaded.read().to_value().unwrap(), writers[0].value(), "seed {seed}");
     }
 }

@@ -4,8 +4,8 @@ use super::*;
 
 /// Decodes and applies, then every later encode of the document panics in yrs 0.28.1.
 const YRS_ENCODE: [u8; 20] = [
-    0x01, 0x02, 0x01, 0x00, 0xf2, 0x47, 0x01, 0x02, 0x01, 0x00, 0x00, 0x04, 0x00, 0x00, 0x00, 0x00,
-    0x00, 0x18, 0x01, 0x01,
+    0x01, 0x02, 0x01, 0x00, 0xf2, 0x47, 0x01, 0x02, 0x01, 0x00, 0x00, 0x04, 0x00, 0x00, 0x00, 0x00, 0x00, 0x18, 0x01,
+    0x01,
 ];
 
 /// Reads out of bounds in yrs 0.28.1.
@@ -27,8 +27,7 @@ fn sample(crdt: Crdt) -> Writer {
     let mut writer = Writer::new(crdt, 1);
     writer.edit(|root| {
         root.text("t")?.push_str("low tide \u{1F9A5} at six")?;
-        root.list("l")?
-            .push(Value::List(vec![1.into(), "two".into()]))?;
+        root.list("l")?.push(Value::List(vec![1.into(), "two".into()]))?;
         root.map("m")?.put("k", Value::Timestamp(5))?;
         root.put("n", Value::Counter(3))
     });
@@ -43,25 +42,10 @@ fn refuses(crdt: Crdt, bytes: &[u8], reason: ApplyReason) {
     assert_eq!(trial(crdt, bytes, None), Err(Poison(reason)));
     let mut writer = sample(crdt);
     let (value, version) = (writer.value(), writer.document.version());
-    let error = writer
-        .document
-        .apply(&[ForeignChange { bytes, actor: None }], PatchMode::On)
-        .unwrap_err();
-    assert_eq!(
-        error,
-        ApplyError {
-            index: Some(0),
-            reason
-        }
-    );
-    assert!(
-        !writer.document.is_reload_required(),
-        "the scan refuses before the library sees it"
-    );
-    assert_eq!(
-        (writer.value(), writer.document.version()),
-        (value, version)
-    );
+    let error = writer.document.apply(&[ForeignChange { bytes, actor: None }], PatchMode::On).unwrap_err();
+    assert_eq!(error, ApplyError { index: Some(0), reason });
+    assert!(!writer.document.is_reload_required(), "the scan refuses before the library sees it");
+    assert_eq!((writer.value(), writer.document.version()), (value, version));
     writer.edit(|root| root.text("t")?.push_str("!"));
     writer.document.verify().unwrap();
 }
@@ -76,25 +60,11 @@ fn the_known_poison_is_refused_before_it_is_decoded() {
 #[test]
 fn announced_sizes_are_checked_against_what_is_there() {
     // One client, 2^27 blocks: the library would reserve gigabytes.
-    refuses(
-        Crdt::Yrs,
-        &[0x01, 0xff, 0xff, 0xff, 0x3f],
-        ApplyReason::TooLarge,
-    );
-    refuses(
-        Crdt::Yrs,
-        &[0xff, 0xff, 0xff, 0xff, 0x0f],
-        ApplyReason::TooLarge,
-    );
-    refuses(
-        Crdt::Yrs,
-        &[0x00, 0xff, 0xff, 0xff, 0xff, 0x0f],
-        ApplyReason::TooLarge,
-    );
+    refuses(Crdt::Yrs, &[0x01, 0xff, 0xff, 0xff, 0x3f], ApplyReason::TooLarge);
+    refuses(Crdt::Yrs, &[0xff, 0xff, 0xff, 0xff, 0x0f], ApplyReason::TooLarge);
+    refuses(Crdt::Yrs, &[0x00, 0xff, 0xff, 0xff, 0xff, 0x0f], ApplyReason::TooLarge);
     // A value of `Any` that announces 2^27 elements.
-    let array = [
-        1, 1, 5, 0, 0x28, 1, 4, b'r', b'o', b'o', b't', 1, b'k', 1, 117, 0xff, 0xff, 0xff, 0x3f,
-    ];
+    let array = [1, 1, 5, 0, 0x28, 1, 4, b'r', b'o', b'o', b't', 1, b'k', 1, 117, 0xff, 0xff, 0xff, 0x3f];
     refuses(Crdt::Yrs, &array, ApplyReason::TooLarge);
     for bytes in [&[][..], &[0], &[0, 0, 0], &[1], &[0x80; 9]] {
         assert!(trial(Crdt::Yrs, bytes, None).is_err());
@@ -132,26 +102,16 @@ fn nested_lists(client: u64, first: u32, levels: u32) -> Vec<u8> {
 
 #[test]
 fn a_hundred_thousand_nested_containers_are_refused_at_once_or_bit_by_bit() {
-    refuses(
-        Crdt::Yrs,
-        &nested_lists(7, 0, 100_000),
-        ApplyReason::TooDeep,
-    );
+    refuses(Crdt::Yrs, &nested_lists(7, 0, 100_000), ApplyReason::TooDeep);
     assert_eq!(trial(Crdt::Yrs, &nested_lists(7, 0, 50), None), Ok(()));
     let mut document = OpenDocument::new(Crdt::Yrs, actor(1));
     let updates: Vec<_> = (0..2_000).map(|n| nested_lists(7, n * 50, 50)).collect();
-    let changes: Vec<_> = updates
-        .iter()
-        .map(|bytes| ForeignChange { bytes, actor: None })
-        .collect();
+    let changes: Vec<_> = updates.iter().map(|bytes| ForeignChange { bytes, actor: None }).collect();
     let error = document.apply(&changes, PatchMode::On).unwrap_err();
     assert_eq!(error.reason, ApplyReason::TooDeep);
     assert!(document.is_reload_required());
     assert_eq!(document.read().to_value(), Err(ReadError::ReloadRequired));
-    assert_eq!(
-        document.edit(0, PatchMode::Off, |_| Ok(())).unwrap_err(),
-        EditError::ReloadRequired
-    );
+    assert_eq!(document.edit(0, PatchMode::Off, |_| Ok(())).unwrap_err(), EditError::ReloadRequired);
     // Backwards, so that everything waits for the first.
     let mut document = OpenDocument::new(Crdt::Yrs, actor(1));
     let mut refused = None;
@@ -159,7 +119,7 @@ fn a_hundred_thousand_nested_containers_are_refused_at_once_or_bit_by_bit() {
         refused = refused.or(document.apply(&[*change], PatchMode::Off).err());
     }
     assert_eq!(refused.unwrap().reason, ApplyReason::TooDeep);
-    let loaded: Vec<&[u8]> = updates.iter().map(Vec::as_slice).collect();
+    let loaded: Vec<_> = updates.iter().map(|bytes| ForeignChange { bytes, actor: None }).collect();
     assert!(OpenDocument::load(Crdt::Yrs, actor(1), &loaded).is_err());
 }
 
@@ -176,17 +136,8 @@ fn a_string_with_a_surrogate_pair_in_a_list_is_refused_for_the_library_never_lea
     string.extend([0, 4, 0xF0, 0x9F, 0xA6, 0xA5, 0]);
     for order in [[&list, &string], [&string, &list]] {
         let mut document = OpenDocument::new(Crdt::Yrs, actor(1));
-        let refused = order.map(|bytes| {
-            document
-                .apply(
-                    &[ForeignChange {
-                        bytes,
-                        actor: Some(actor(7)),
-                    }],
-                    PatchMode::On,
-                )
-                .err()
-        });
+        let refused =
+            order.map(|bytes| document.apply(&[ForeignChange { bytes, actor: Some(actor(7)) }], PatchMode::On).err());
         let reasons = refused.map(|error| error.map(|error| error.reason));
         assert_eq!(reasons, [None, Some(ApplyReason::Malformed)]);
         assert!(document.is_reload_required());
@@ -238,9 +189,7 @@ fn mutated(random: &mut Random, bytes: &[u8], other: &[u8]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     for _ in 0..=random.below(3) {
         let at = random.below(bytes.len());
-        let interesting = [
-            0, 1, 2, 0x7F, 0x80, 0xFF, 0x28, 0x84, 0xC4, 0x07, 0x04, 0x08, 0x44, 0x01,
-        ];
+        let interesting = [0, 1, 2, 0x7F, 0x80, 0xFF, 0x28, 0x84, 0xC4, 0x07, 0x04, 0x08, 0x44, 0x01];
         match random.below(6) {
             0 => bytes[at] = random.below(256) as u8,
             1 => bytes[at] = interesting[random.below(interesting.len())],
@@ -274,19 +223,19 @@ struct Tally {
 /// Applies what passed its trial to a document, which must stay readable, and must come back from
 /// its changes: that is how a document is loaded.
 fn apply_mutated(crdt: Crdt, base: &[&[u8]], bytes: &[u8], tally: &mut Tally) {
-    let mut document = OpenDocument::load(crdt, actor(9), base).unwrap();
+    let base: Vec<_> = base.iter().map(|bytes| ForeignChange { bytes, actor: None }).collect();
+    let mut document = OpenDocument::load(crdt, actor(9), &base).unwrap();
     let change = ForeignChange { bytes, actor: None };
     match document.apply(&[change], PatchMode::On) {
         Ok(_) => {
             let value = document.read().to_value().unwrap();
-            let changes: Vec<&[u8]> = base.iter().copied().chain([bytes]).collect();
+            let changes: Vec<_> = base.iter().copied().chain([change]).collect();
             let Ok(reloaded) = OpenDocument::load(crdt, actor(8), &changes) else {
                 assert_eq!(crdt, Crdt::Automerge, "{bytes:02x?}");
                 tally.unfaithful += 1;
                 return;
             };
-            let faithful =
-                format!("{:?}", reloaded.read().to_value().unwrap()) == format!("{value:?}");
+            let faithful = format!("{:?}", reloaded.read().to_value().unwrap()) == format!("{value:?}");
             // Automerge applies operations that contradict the type of their object, and what they
             // do depends on the batch; every such call is guarded, and nothing here saves.
             assert!(faithful || crdt == Crdt::Automerge, "{bytes:02x?}");
@@ -301,10 +250,7 @@ fn apply_mutated(crdt: Crdt, base: &[&[u8]], bytes: &[u8], tally: &mut Tally) {
         }
         Err(error) => {
             assert!(document.is_reload_required());
-            assert!(
-                error.reason != ApplyReason::Panicked || crdt == Crdt::Automerge,
-                "{bytes:02x?}"
-            );
+            assert!(error.reason != ApplyReason::Panicked || crdt == Crdt::Automerge, "{bytes:02x?}");
             tally.refused_by_the_document += 1;
         }
     }
@@ -321,19 +267,12 @@ fn what_passes_its_trial_applies_and_reloads() {
                 root.counter("n")?.increment(1)
             });
         }
-        let base: Vec<&[u8]> = writer.changes[..4]
-            .iter()
-            .map(|(_, bytes)| bytes.as_slice())
-            .collect();
+        let base: Vec<&[u8]> = writer.changes[..4].iter().map(|(_, bytes)| bytes.as_slice()).collect();
         let (mut random, mut tally) = (Random(42), Tally::default());
         for round in 0..25_000 {
             let (change, other) = (&writer.changes[round % 8].1, &writer.changes[round % 7].1);
             let bytes = mutated(&mut random, change, other);
-            let bytes = if crdt == Crdt::Automerge {
-                resealed(bytes)
-            } else {
-                bytes
-            };
+            let bytes = if crdt == Crdt::Automerge { resealed(bytes) } else { bytes };
             match trial(crdt, &bytes, None) {
                 Err(Poison(ApplyReason::Panicked)) => tally.panicked_in_trial += 1,
                 Err(_) => tally.refused += 1,

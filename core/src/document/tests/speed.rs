@@ -21,9 +21,7 @@ fn common(crdt: Crdt, mode: PatchMode) -> Duration {
     let mut document = OpenDocument::new(crdt, actor(1));
     timed(|| {
         for at in 0..EDITS {
-            let edited = document
-                .edit(0, mode, |root| root.text("t")?.splice(at, 0, "x"))
-                .unwrap();
+            let edited = document.edit(0, mode, |root| root.text("t")?.splice(at, 0, "x")).unwrap();
             assert!(edited.change.is_some());
         }
     })
@@ -33,21 +31,13 @@ fn bare_automerge() -> Duration {
     let mut document = Automerge::new_with_encoding(TextEncoding::Utf16CodeUnit);
     timed(|| {
         let mut transaction = document.transaction();
-        let text = transaction
-            .put_object(ROOT, "t", ::automerge::ObjType::Text)
-            .unwrap();
+        let text = transaction.put_object(ROOT, "t", ::automerge::ObjType::Text).unwrap();
         transaction.commit();
         for at in 0..EDITS {
             let mut transaction = document.transaction();
             transaction.splice_text(&text, at, 0, "x").unwrap();
             transaction.commit();
-            assert!(
-                !document
-                    .get_last_local_change()
-                    .unwrap()
-                    .raw_bytes()
-                    .is_empty()
-            );
+            assert!(!document.get_last_local_change().unwrap().raw_bytes().is_empty());
         }
     })
 }
@@ -69,15 +59,8 @@ fn bare_yrs() -> Duration {
 
 #[test]
 fn typing_costs_little_more_than_the_bare_library() {
-    for (crdt, bare) in [
-        (Crdt::Automerge, bare_automerge as fn() -> Duration),
-        (Crdt::Yrs, bare_yrs),
-    ] {
-        let (bare, off, on) = (
-            bare(),
-            common(crdt, PatchMode::Off),
-            common(crdt, PatchMode::On),
-        );
+    for (crdt, bare) in [(Crdt::Automerge, bare_automerge as fn() -> Duration), (Crdt::Yrs, bare_yrs)] {
+        let (bare, off, on) = (bare(), common(crdt, PatchMode::Off), common(crdt, PatchMode::On));
         let ratio = off.as_secs_f64() / bare.as_secs_f64();
         println!("{crdt:?}: bare {bare:?}, edit {off:?} ({ratio:.2}x), with patches {on:?}");
     }
@@ -89,15 +72,11 @@ fn a_long_history_loads_in_one_go() {
         let mut document = OpenDocument::new(crdt, actor(1));
         let mut changes = Vec::new();
         for at in 0..EDITS {
-            let edited = document
-                .edit(0, PatchMode::Off, |root| {
-                    root.text("t")?.splice(at / 2, 0, "x")
-                })
-                .unwrap();
+            let edited = document.edit(0, PatchMode::Off, |root| root.text("t")?.splice(at / 2, 0, "x")).unwrap();
             changes.push(edited.change.unwrap().bytes);
         }
-        let forward: Vec<&[u8]> = changes.iter().map(Vec::as_slice).collect();
-        let backward: Vec<&[u8]> = forward.iter().rev().copied().collect();
+        let forward: Vec<_> = changes.iter().map(|bytes| ForeignChange { bytes, actor: None }).collect();
+        let backward: Vec<_> = forward.iter().rev().copied().collect();
         for (order, changes) in [("forward", forward), ("backward", backward)] {
             let elapsed = timed(|| {
                 let loaded = OpenDocument::load(crdt, actor(2), &changes).unwrap();

@@ -11,9 +11,7 @@ use ::yrs::{Assoc, ClientID, ID, ReadTxn, StickyIndex, Transact, TransactionMut,
 use super::{YrsDocument, patches, scan, value};
 use crate::document::poison::guarded;
 use crate::document::text::may_hold_pairs;
-use crate::document::{
-    ApplyError, ApplyReason, Crdt, DEPTH_MAX, EditError, Edited, ForeignChange, Patch, PatchMode,
-};
+use crate::document::{ApplyError, ApplyReason, Crdt, DEPTH_MAX, EditError, Edited, ForeignChange, Patch, PatchMode};
 
 /// A foreign change that was scanned and decoded.
 pub(super) struct Sound {
@@ -30,25 +28,16 @@ impl YrsDocument {
         mode: PatchMode,
     ) -> Result<Vec<Patch>, ApplyError> {
         if self.damaged {
-            return Err(ApplyError {
-                index: None,
-                reason: ApplyReason::ReloadRequired,
-            });
+            return Err(ApplyError { index: None, reason: ApplyReason::ReloadRequired });
         }
         let mut sound = Vec::with_capacity(changes.len());
         for (index, change) in changes.iter().enumerate() {
-            sound.push(decode(change).map_err(|reason| ApplyError {
-                index: Some(index),
-                reason,
-            })?);
+            sound.push(decode(change).map_err(|reason| ApplyError { index: Some(index), reason })?);
         }
         let alone = changes.len() == 1;
         let ready = self.waiting.order(sound).map_err(|reason| {
             self.damaged = true;
-            ApplyError {
-                index: alone.then_some(0),
-                reason,
-            }
+            ApplyError { index: alone.then_some(0), reason }
         })?;
         let index = (alone && ready.len() == 1).then_some(0);
         let collected = self.observe(mode);
@@ -80,11 +69,7 @@ impl YrsDocument {
     }
 
     /// Integrates updates in one transaction, which is only committed if all of them are sound.
-    pub(super) fn integrate(
-        &mut self,
-        updates: Vec<Update>,
-        strings: &[(u64, u32)],
-    ) -> Result<(), ApplyReason> {
+    pub(super) fn integrate(&mut self, updates: Vec<Update>, strings: &[(u64, u32)]) -> Result<(), ApplyReason> {
         let document = self.document.clone();
         let mut transaction = document.transact_mut();
         let applied = guarded(|| {
@@ -113,11 +98,7 @@ impl YrsDocument {
             return Ok(());
         }
         self.depth_bound = self.deepest();
-        if self.depth_bound > DEPTH_MAX {
-            Err(ApplyReason::TooDeep)
-        } else {
-            Ok(())
-        }
+        if self.depth_bound > DEPTH_MAX { Err(ApplyReason::TooDeep) } else { Ok(()) }
     }
 
     fn deepest(&self) -> usize {
@@ -148,20 +129,12 @@ impl YrsDocument {
 }
 
 /// Refuses strings that lie in something else than a text, and changes the library holds back.
-fn check_integrated(
-    transaction: &TransactionMut<'_>,
-    strings: &[(u64, u32)],
-) -> Result<(), ApplyReason> {
+fn check_integrated(transaction: &TransactionMut<'_>, strings: &[(u64, u32)]) -> Result<(), ApplyReason> {
     let misplaced = strings.iter().any(|(client, clock)| {
         let id = ID::new(ClientID::new(*client), *clock);
-        StickyIndex::from_id(id, Assoc::After)
-            .get_offset(transaction)
-            .is_some_and(|offset| {
-                !matches!(
-                    offset.branch.type_ref(),
-                    TypeRef::Text | TypeRef::XmlText | TypeRef::Undefined
-                )
-            })
+        StickyIndex::from_id(id, Assoc::After).get_offset(transaction).is_some_and(|offset| {
+            !matches!(offset.branch.type_ref(), TypeRef::Text | TypeRef::XmlText | TypeRef::Undefined)
+        })
     });
     if misplaced || transaction.has_missing_updates() {
         return Err(ApplyReason::Malformed);
@@ -173,28 +146,17 @@ fn check_integrated(
 fn decode(change: &ForeignChange<'_>) -> Result<Sound, ApplyReason> {
     let shape = scan::check(change.bytes)?;
     if let Some(actor) = change.actor
-        && shape
-            .sections
-            .keys()
-            .any(|client| *client != actor.client_id())
+        && shape.sections.keys().any(|client| *client != actor.client_id())
     {
         return Err(ApplyReason::ActorMismatch);
     }
-    let update =
-        guarded(|| Update::decode_v1(change.bytes))?.map_err(|_| ApplyReason::Malformed)?;
-    Ok(Sound {
-        update,
-        shape,
-        bytes: change.bytes.len(),
-        pairs: may_hold_pairs(change.bytes),
-    })
+    let update = guarded(|| Update::decode_v1(change.bytes))?.map_err(|_| ApplyReason::Malformed)?;
+    Ok(Sound { update, shape, bytes: change.bytes.len(), pairs: may_hold_pairs(change.bytes) })
 }
 
 /// How deep containers may nest before the depth is measured; the library recurses this deep when
 /// it deletes, at well under 1 KiB of stack a level.
 const DEPTH_BOUND_MAX: usize = 1000;
 
-const UNSUPPORTED: EditError = EditError::Unsupported {
-    crdt: Crdt::Yrs,
-    operation: "content that other devices refuse",
-};
+const UNSUPPORTED: EditError =
+    EditError::Unsupported { crdt: Crdt::Yrs, operation: "content that other devices refuse" };

@@ -18,11 +18,7 @@ pub(super) fn take(collected: &Collected) -> Vec<Patch> {
     std::mem::take(&mut *collected.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-pub(super) fn collect(
-    collected: &Collected,
-    transaction: &TransactionMut<'_>,
-    events: &Events<'_>,
-) {
+pub(super) fn collect(collected: &Collected, transaction: &TransactionMut<'_>, events: &Events<'_>) {
     let mut patches = Vec::new();
     for event in events.iter() {
         let path: Vec<PathStep> = event.path().into_iter().map(step).collect();
@@ -31,18 +27,13 @@ pub(super) fn collect(
             Event::Array(event) => list(&mut patches, transaction, &path, event.delta(transaction)),
             Event::Map(event) if value::is_counter(transaction, event.target()) => {
                 let value = Value::Counter(value::sum(transaction, event.target()));
-                patches.push(Patch {
-                    path,
-                    action: PatchAction::Put { value },
-                });
+                patches.push(Patch { path, action: PatchAction::Put { value } });
             }
             Event::Map(event) => {
                 for (key, change) in event.keys(transaction) {
                     let action = match change {
                         EntryChange::Inserted(out) | EntryChange::Updated(_, out) => {
-                            PatchAction::Put {
-                                value: copy(transaction, out),
-                            }
+                            PatchAction::Put { value: copy(transaction, out) }
                         }
                         EntryChange::Removed(_) => PatchAction::Delete,
                     };
@@ -52,10 +43,7 @@ pub(super) fn collect(
             _ => {}
         }
     }
-    collected
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .extend(patches);
+    collected.lock().unwrap_or_else(PoisonError::into_inner).extend(patches);
 }
 
 fn text(patches: &mut Vec<Patch>, path: &[PathStep], delta: &[Delta]) {
@@ -63,61 +51,34 @@ fn text(patches: &mut Vec<Patch>, path: &[PathStep], delta: &[Delta]) {
     for change in delta {
         match change {
             Delta::Inserted(Out::Any(Any::String(inserted)), _) => {
-                let action = PatchAction::SpliceText {
-                    index,
-                    removed: 0,
-                    inserted: inserted.to_string(),
-                };
-                patches.push(Patch {
-                    path: path.to_vec(),
-                    action,
-                });
+                let action = PatchAction::SpliceText { index, removed: 0, inserted: inserted.to_string() };
+                patches.push(Patch { path: path.to_vec(), action });
                 index += inserted.encode_utf16().count();
             }
             Delta::Inserted(..) => {}
             Delta::Deleted(removed) => {
                 let removed = *removed as usize;
-                let action = PatchAction::SpliceText {
-                    index,
-                    removed,
-                    inserted: String::new(),
-                };
-                patches.push(Patch {
-                    path: path.to_vec(),
-                    action,
-                });
+                let action = PatchAction::SpliceText { index, removed, inserted: String::new() };
+                patches.push(Patch { path: path.to_vec(), action });
             }
             Delta::Retain(retained, _) => index += *retained as usize,
         }
     }
 }
 
-fn list(
-    patches: &mut Vec<Patch>,
-    transaction: &TransactionMut<'_>,
-    path: &[PathStep],
-    delta: &[Change],
-) {
+fn list(patches: &mut Vec<Patch>, transaction: &TransactionMut<'_>, path: &[PathStep], delta: &[Change]) {
     let mut index = 0;
     for change in delta {
         match change {
             Change::Added(elements) => {
                 let values: Vec<_> = elements.iter().map(|out| copy(transaction, out)).collect();
                 let added = values.len();
-                patches.push(at(
-                    path,
-                    PathStep::Index(index),
-                    PatchAction::Insert { values },
-                ));
+                patches.push(at(path, PathStep::Index(index), PatchAction::Insert { values }));
                 index += added;
             }
             Change::Removed(count) => {
                 let count = *count as usize;
-                patches.push(at(
-                    path,
-                    PathStep::Index(index),
-                    PatchAction::Remove { count },
-                ));
+                patches.push(at(path, PathStep::Index(index), PatchAction::Remove { count }));
             }
             Change::Retain(retained) => index += *retained as usize,
         }

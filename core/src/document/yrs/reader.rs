@@ -39,20 +39,12 @@ impl<'b> Reader<'b> {
     /// Reads how many items follow, each of which takes at least a byte.
     pub(super) fn count(&mut self) -> Result<usize, ApplyReason> {
         let count = self.number()? as usize;
-        if count > self.bytes.len() {
-            Err(ApplyReason::TooLarge)
-        } else {
-            Ok(count)
-        }
+        if count > self.bytes.len() { Err(ApplyReason::TooLarge) } else { Ok(count) }
     }
 
     pub(super) fn client(&mut self) -> Result<u64, ApplyReason> {
         let client = self.unsigned()?;
-        if client >> CLIENT_BITS == 0 {
-            Ok(client)
-        } else {
-            Err(ApplyReason::Malformed)
-        }
+        if client >> CLIENT_BITS == 0 { Ok(client) } else { Err(ApplyReason::Malformed) }
     }
 
     pub(super) fn number(&mut self) -> Result<u32, ApplyReason> {
@@ -72,12 +64,8 @@ impl<'b> Reader<'b> {
                 holds_pairs: false,
             });
         }
-        let origin = (info & HAS_ORIGIN != 0)
-            .then(|| self.id(client, clock))
-            .transpose()?;
-        let right_origin = (info & HAS_RIGHT_ORIGIN != 0)
-            .then(|| self.id(client, clock))
-            .transpose()?;
+        let origin = (info & HAS_ORIGIN != 0).then(|| self.id(client, clock)).transpose()?;
+        let right_origin = (info & HAS_RIGHT_ORIGIN != 0).then(|| self.id(client, clock)).transpose()?;
         let neighbour = origin.or(right_origin);
         let near = match neighbour {
             Some(_) => neighbour,
@@ -86,9 +74,7 @@ impl<'b> Reader<'b> {
         let content = info & CONTENT;
         let start = self.bytes;
         let len = self.content(content)?;
-        let read = start
-            .get(..start.len() - self.bytes.len())
-            .unwrap_or_default();
+        let read = start.get(..start.len() - self.bytes.len()).unwrap_or_default();
         Ok(Block {
             len,
             is_container: content == TYPE,
@@ -100,12 +86,7 @@ impl<'b> Reader<'b> {
     }
 
     /// Reads what a block without neighbours lies in; a root type is no block.
-    fn parent(
-        &mut self,
-        info: u8,
-        client: u64,
-        clock: u32,
-    ) -> Result<Option<(u64, u32)>, ApplyReason> {
+    fn parent(&mut self, info: u8, client: u64, clock: u32) -> Result<Option<(u64, u32)>, ApplyReason> {
         let parent = match self.number()? {
             0 => Some(self.id(client, clock)?),
             1 => self.string().map(|()| None)?,
@@ -120,11 +101,7 @@ impl<'b> Reader<'b> {
     /// Reads a reference, which only points at what was there before.
     fn id(&mut self, client: u64, clock: u32) -> Result<(u64, u32), ApplyReason> {
         let id = (self.client()?, self.number()?);
-        if id.0 == client && id.1 >= clock {
-            Err(ApplyReason::Malformed)
-        } else {
-            Ok(id)
-        }
+        if id.0 == client && id.1 >= clock { Err(ApplyReason::Malformed) } else { Ok(id) }
     }
 
     fn content(&mut self, content: u8) -> Result<u32, ApplyReason> {
@@ -133,10 +110,7 @@ impl<'b> Reader<'b> {
             BINARY => drop(self.take_counted()?),
             STRING => {
                 let units = self.str()?.encode_utf16().count();
-                return u32::try_from(units)
-                    .ok()
-                    .filter(|len| *len > 0)
-                    .ok_or(ApplyReason::Malformed);
+                return u32::try_from(units).ok().filter(|len| *len > 0).ok_or(ApplyReason::Malformed);
             }
             EMBED => self.json()?,
             FORMAT => {
@@ -199,11 +173,7 @@ impl<'b> Reader<'b> {
 
     fn nonzero(&mut self) -> Result<u32, ApplyReason> {
         let number = self.number()?;
-        if number == 0 {
-            Err(ApplyReason::Malformed)
-        } else {
-            Ok(number)
-        }
+        if number == 0 { Err(ApplyReason::Malformed) } else { Ok(number) }
     }
 
     fn string(&mut self) -> Result<(), ApplyReason> {
@@ -220,10 +190,7 @@ impl<'b> Reader<'b> {
     }
 
     fn take(&mut self, len: usize) -> Result<&'b [u8], ApplyReason> {
-        let (taken, rest) = self
-            .bytes
-            .split_at_checked(len)
-            .ok_or(ApplyReason::Malformed)?;
+        let (taken, rest) = self.bytes.split_at_checked(len).ok_or(ApplyReason::Malformed)?;
         self.bytes = rest;
         Ok(taken)
     }

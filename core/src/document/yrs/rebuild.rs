@@ -14,10 +14,7 @@ impl YrsDocument {
             return Err(ApplyReason::ReloadRequired);
         }
         guarded(|| {
-            let bytes = self
-                .document
-                .transact()
-                .encode_state_as_update_v1(&StateVector::default());
+            let bytes = self.document.transact().encode_state_as_update_v1(&StateVector::default());
             let mut reloaded = Self::new(self.actor);
             let update = Update::decode_v1(&bytes).map_err(|_| ApplyReason::Refused)?;
             reloaded.integrate(vec![update], &[])
@@ -43,8 +40,7 @@ impl YrsDocument {
         match (kept, closed) {
             (Ok(Ok(bytes)), Ok(())) if !waiting => {
                 let rebuilt = self.rebuild(self.actor, &bytes);
-                self.damaged = rebuilt.is_err()
-                    || clocks(&self.document.transact().state_vector()) != clocks(&before);
+                self.damaged = rebuilt.is_err() || clocks(&self.document.transact().state_vector()) != clocks(&before);
             }
             _ => self.damaged = true,
         }

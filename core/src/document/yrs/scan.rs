@@ -28,12 +28,7 @@ pub(super) fn check(bytes: &[u8]) -> Result<Shape, ApplyReason> {
         return Err(ApplyReason::TooLarge);
     }
     let mut reader = Reader::new(bytes);
-    let mut shape = Shape {
-        sections: BTreeMap::new(),
-        needs: BTreeMap::new(),
-        nesting: 0,
-        strings: Vec::new(),
-    };
+    let mut shape = Shape { sections: BTreeMap::new(), needs: BTreeMap::new(), nesting: 0, strings: Vec::new() };
     let mut nesting = Nesting::default();
     for _ in 0..reader.count()? {
         section(&mut reader, &mut shape, &mut nesting)?;
@@ -47,11 +42,7 @@ pub(super) fn check(bytes: &[u8]) -> Result<Shape, ApplyReason> {
     Ok(shape)
 }
 
-fn section(
-    reader: &mut Reader<'_>,
-    shape: &mut Shape,
-    nesting: &mut Nesting,
-) -> Result<(), ApplyReason> {
+fn section(reader: &mut Reader<'_>, shape: &mut Shape, nesting: &mut Nesting) -> Result<(), ApplyReason> {
     let blocks = reader.count()?;
     let client = reader.client()?;
     if blocks == 0 {
@@ -82,9 +73,7 @@ fn deletions(reader: &mut Reader<'_>, shape: &mut Shape) -> Result<(), ApplyReas
         let client = reader.client()?;
         for _ in 0..reader.count()? {
             let (clock, len) = (reader.number()?, reader.number()?);
-            let end = clock
-                .checked_add(len)
-                .filter(|end| len > 0 && *end <= CLOCK_MAX);
+            let end = clock.checked_add(len).filter(|end| len > 0 && *end <= CLOCK_MAX);
             shape.need(client, end.ok_or(ApplyReason::Malformed)?);
         }
     }
@@ -111,11 +100,7 @@ impl Shape {
 
 /// Rewrites the blocks of an update without those from `limit` of their client on, and with other
 /// deletions. The update is the library's own, so that a block begins at each limit.
-pub(super) fn truncated(
-    bytes: &[u8],
-    limit: impl Fn(u64) -> u32,
-    deletions: &[u8],
-) -> Result<Vec<u8>, ApplyReason> {
+pub(super) fn truncated(bytes: &[u8], limit: impl Fn(u64) -> u32, deletions: &[u8]) -> Result<Vec<u8>, ApplyReason> {
     let mut reader = Reader::new(bytes);
     let mut kept = Vec::new();
     for _ in 0..reader.count()? {
@@ -132,12 +117,7 @@ pub(super) fn truncated(
             }
         }
         if count > 0 {
-            kept.push((
-                count,
-                client,
-                first,
-                start.get(..kept_bytes).unwrap_or_default(),
-            ));
+            kept.push((count, client, first, start.get(..kept_bytes).unwrap_or_default()));
         }
     }
     let mut rewritten = Vec::with_capacity(bytes.len());
@@ -176,14 +156,7 @@ impl Nesting {
         if self.0.len() >= BLOCKS_MAX {
             return Err(ApplyReason::TooLarge);
         }
-        self.0.insert(
-            (client, clock),
-            Placed {
-                block,
-                around: None,
-                visited: false,
-            },
-        );
+        self.0.insert((client, clock), Placed { block, around: None, visited: false });
         Ok(())
     }
 
@@ -203,17 +176,9 @@ impl Nesting {
                 }
             }
         }
-        let depths = self
-            .0
-            .values()
-            .filter(|placed| placed.block.is_container)
-            .filter_map(|placed| placed.around);
+        let depths = self.0.values().filter(|placed| placed.block.is_container).filter_map(|placed| placed.around);
         let deepest = depths.max().map_or(0, |around| around + 1);
-        if deepest > DEPTH_MAX {
-            Err(ApplyReason::TooDeep)
-        } else {
-            Ok(deepest)
-        }
+        if deepest > DEPTH_MAX { Err(ApplyReason::TooDeep) } else { Ok(deepest) }
     }
 
     /// Places a block, or returns the block that must be placed before it.
@@ -227,13 +192,7 @@ impl Nesting {
         let near = placed.block.near.and_then(|near| self.containing(near));
         let around = match near.and_then(|near| Some((near, self.0.get(&near)?))) {
             None => 0,
-            Some((
-                _,
-                Placed {
-                    around: Some(around),
-                    ..
-                },
-            )) => around + usize::from(placed.block.near_is_parent),
+            Some((_, Placed { around: Some(around), .. })) => around + usize::from(placed.block.near_is_parent),
             // Whoever waits for a block that waits for it stands in a circle.
             Some((_, Placed { visited: true, .. })) => return Err(ApplyReason::Malformed),
             Some((near, _)) => {
@@ -241,9 +200,7 @@ impl Nesting {
                 return Ok(Some(near));
             }
         };
-        self.0
-            .entry(key)
-            .and_modify(|placed| placed.around = Some(around));
+        self.0.entry(key).and_modify(|placed| placed.around = Some(around));
         Ok(None)
     }
 

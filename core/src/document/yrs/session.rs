@@ -1,8 +1,8 @@
 //! One edit on a yrs transaction.
 
 use ::yrs::{
-    Any, Array, ArrayPrelim, ArrayRef, GetString, Map, MapPrelim, MapRef, Out, Text, TextPrelim,
-    TextRef, TransactionMut,
+    Any, Array, ArrayPrelim, ArrayRef, GetString, Map, MapPrelim, MapRef, Out, Text, TextPrelim, TextRef,
+    TransactionMut,
 };
 
 use super::value::{self, COUNTER, escaped};
@@ -27,29 +27,13 @@ enum Node {
 }
 
 impl<'t, 'd> YrsSession<'t, 'd> {
-    pub(super) fn new(
-        transaction: &'t mut TransactionMut<'d>,
-        root: MapRef,
-        actor: Actor,
-        pairs: bool,
-    ) -> Self {
-        Self {
-            transaction,
-            nodes: vec![(Node::Map(root), 0)],
-            actor,
-            budget: BUDGET,
-            pairs,
-        }
+    pub(super) fn new(transaction: &'t mut TransactionMut<'d>, root: MapRef, actor: Actor, pairs: bool) -> Self {
+        Self { transaction, nodes: vec![(Node::Map(root), 0)], actor, budget: BUDGET, pairs }
     }
 
     /// Says whether a text may hold surrogate pairs, and how deep the edit went.
     pub(super) fn finish(&self) -> (bool, usize) {
-        let deepest = self
-            .nodes
-            .iter()
-            .map(|(_, depth)| *depth)
-            .max()
-            .unwrap_or(0);
+        let deepest = self.nodes.iter().map(|(_, depth)| *depth).max().unwrap_or(0);
         (self.pairs, deepest)
     }
 
@@ -97,9 +81,7 @@ impl<'t, 'd> YrsSession<'t, 'd> {
             Step::Key(key) => self.map(node)?.get(&*self.transaction, &escaped(key)),
             Step::Index(at) => {
                 let list = self.list(node)?;
-                u32::try_from(at)
-                    .ok()
-                    .and_then(|at| list.get(&*self.transaction, at))
+                u32::try_from(at).ok().and_then(|at| list.get(&*self.transaction, at))
             }
         })
     }
@@ -129,9 +111,7 @@ impl Session for YrsSession<'_, '_> {
     }
 
     fn keys(&self, node: NodeId) -> Vec<String> {
-        self.map(node)
-            .map(|map| value::keys(&*self.transaction, &map))
-            .unwrap_or_default()
+        self.map(node).map(|map| value::keys(&*self.transaction, &map)).unwrap_or_default()
     }
 
     fn child(&mut self, node: NodeId, step: Step<'_>) -> Result<Option<Child>, EditError> {
@@ -139,17 +119,12 @@ impl Session for YrsSession<'_, '_> {
             return Ok(None);
         };
         let (kind, child) = match out {
-            Out::YMap(map) if value::is_counter(&*self.transaction, &map) => {
-                (Kind::Counter, Node::Counter(map))
-            }
+            Out::YMap(map) if value::is_counter(&*self.transaction, &map) => (Kind::Counter, Node::Counter(map)),
             Out::YMap(map) => (Kind::Map, Node::Map(map)),
             Out::YArray(list) => (Kind::List, Node::List(list)),
             Out::YText(text) => (Kind::Text, Node::Text(text)),
             _ => {
-                return Ok(Some(Child {
-                    kind: Kind::Scalar,
-                    node: None,
-                }));
+                return Ok(Some(Child { kind: Kind::Scalar, node: None }));
             }
         };
         let node = Some(self.add(node, child));
@@ -160,9 +135,7 @@ impl Session for YrsSession<'_, '_> {
         let Some(out) = self.out(node, step)? else {
             return Ok(None);
         };
-        value::value(&*self.transaction, &out, self.depth(node) + 1)
-            .map(Some)
-            .map_err(|_| EditError::TooDeep)
+        value::value(&*self.transaction, &out, self.depth(node) + 1).map(Some).map_err(|_| EditError::TooDeep)
     }
 
     fn write(&mut self, node: NodeId, place: Place<'_>, scalar: &Value) -> Result<(), EditError> {
@@ -181,12 +154,8 @@ impl Session for YrsSession<'_, '_> {
 
     fn create(&mut self, node: NodeId, place: Place<'_>, kind: Kind) -> Result<NodeId, EditError> {
         let child = match place {
-            Place::Key(key) => {
-                create_in_map(&self.map(node)?, self.transaction, &escaped(key), kind)
-            }
-            Place::Insert(at) => {
-                create_in_list(&self.list(node)?, self.transaction, index(at)?, kind)
-            }
+            Place::Key(key) => create_in_map(&self.map(node)?, self.transaction, &escaped(key), kind),
+            Place::Insert(at) => create_in_list(&self.list(node)?, self.transaction, index(at)?, kind),
             Place::Put(_) => return Err(PUT),
         };
         Ok(self.add(node, child))
@@ -206,13 +175,7 @@ impl Session for YrsSession<'_, '_> {
         Ok(self.text_ref(node)?.get_string(&*self.transaction))
     }
 
-    fn splice(
-        &mut self,
-        node: NodeId,
-        at: usize,
-        removed: usize,
-        inserted: &str,
-    ) -> Result<(), EditError> {
+    fn splice(&mut self, node: NodeId, at: usize, removed: usize, inserted: &str) -> Result<(), EditError> {
         let text = self.text_ref(node)?;
         if self.pairs {
             splice_bounds(&self.text(node)?, at, removed)?;
@@ -236,24 +199,13 @@ impl Session for YrsSession<'_, '_> {
     fn increment(&mut self, node: NodeId, by: i64) -> Result<(), EditError> {
         let counter = self.counter(node)?;
         let own = data_encoding::HEXLOWER.encode(self.actor.as_bytes());
-        let sum = counter
-            .get(&*self.transaction, &own)
-            .map_or(0, |out| value::number(&out));
-        counter.insert(
-            self.transaction,
-            own,
-            value::number_any(sum.wrapping_add(by)),
-        );
+        let sum = counter.get(&*self.transaction, &own).map_or(0, |out| value::number(&out));
+        counter.insert(self.transaction, own, value::number_any(sum.wrapping_add(by)));
         Ok(())
     }
 }
 
-fn create_in_map(
-    map: &MapRef,
-    transaction: &mut TransactionMut<'_>,
-    key: &str,
-    kind: Kind,
-) -> Node {
+fn create_in_map(map: &MapRef, transaction: &mut TransactionMut<'_>, key: &str, kind: Kind) -> Node {
     match kind {
         Kind::Map => Node::Map(map.insert(transaction, key, MapPrelim::default())),
         Kind::List => Node::List(map.insert(transaction, key, ArrayPrelim::default())),
@@ -262,12 +214,7 @@ fn create_in_map(
     }
 }
 
-fn create_in_list(
-    list: &ArrayRef,
-    transaction: &mut TransactionMut<'_>,
-    at: u32,
-    kind: Kind,
-) -> Node {
+fn create_in_list(list: &ArrayRef, transaction: &mut TransactionMut<'_>, at: u32, kind: Kind) -> Node {
     match kind {
         Kind::Map => Node::Map(list.insert(transaction, at, MapPrelim::default())),
         Kind::List => Node::List(list.insert(transaction, at, ArrayPrelim::default())),
@@ -285,7 +232,4 @@ fn index(at: usize) -> Result<u32, EditError> {
     u32::try_from(at).map_err(|_| EditError::ChangeTooLarge)
 }
 
-const PUT: EditError = EditError::Unsupported {
-    crdt: Crdt::Yrs,
-    operation: "list put",
-};
+const PUT: EditError = EditError::Unsupported { crdt: Crdt::Yrs, operation: "list put" };

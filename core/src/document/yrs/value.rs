@@ -22,10 +22,7 @@ pub(in crate::document) struct YrsView<'d> {
 
 impl<'d> YrsView<'d> {
     pub(super) fn new(transaction: Transaction<'d>, root: &MapRef) -> Self {
-        Self {
-            transaction,
-            root: root.clone(),
-        }
+        Self { transaction, root: root.clone() }
     }
 
     pub(in crate::document) fn keys(&self) -> Vec<String> {
@@ -39,9 +36,9 @@ impl<'d> YrsView<'d> {
                 (Out::YMap(map), PathStep::Key(key)) if !is_counter(&self.transaction, map) => {
                     map.get(&self.transaction, &escaped(key))
                 }
-                (Out::YArray(list), PathStep::Index(index)) => u32::try_from(*index)
-                    .ok()
-                    .and_then(|index| list.get(&self.transaction, index)),
+                (Out::YArray(list), PathStep::Index(index)) => {
+                    u32::try_from(*index).ok().and_then(|index| list.get(&self.transaction, index))
+                }
                 _ => None,
             };
             let Some(next) = next else { return Ok(None) };
@@ -53,20 +50,13 @@ impl<'d> YrsView<'d> {
 
 /// The sorted keys of a map, as the app knows them.
 pub(super) fn keys<T: ReadTxn>(transaction: &T, map: &MapRef) -> Vec<String> {
-    let mut keys: Vec<String> = map
-        .keys(transaction)
-        .map(|key| unescaped(key).to_owned())
-        .collect();
+    let mut keys: Vec<String> = map.keys(transaction).map(|key| unescaped(key).to_owned()).collect();
     keys.sort_unstable();
     keys
 }
 
 /// Copies a value with all it contains.
-pub(super) fn value<T: ReadTxn>(
-    transaction: &T,
-    out: &Out,
-    depth: usize,
-) -> Result<Value, ReadError> {
+pub(super) fn value<T: ReadTxn>(transaction: &T, out: &Out, depth: usize) -> Result<Value, ReadError> {
     if depth > DEPTH_MAX {
         return Err(ReadError::TooDeep);
     }
@@ -75,18 +65,13 @@ pub(super) fn value<T: ReadTxn>(
         Out::YText(text) => Value::Text(text.get_string(transaction)),
         Out::YMap(map) if is_counter(transaction, map) => Value::Counter(sum(transaction, map)),
         Out::YMap(map) => {
-            let entries = map.iter(transaction).map(|(key, out)| {
-                Ok((
-                    unescaped(key).to_owned(),
-                    value(transaction, &out, depth + 1)?,
-                ))
-            });
+            let entries = map
+                .iter(transaction)
+                .map(|(key, out)| Ok((unescaped(key).to_owned(), value(transaction, &out, depth + 1)?)));
             Value::Map(entries.collect::<Result<_, _>>()?)
         }
         Out::YArray(list) => {
-            let elements = list
-                .iter(transaction)
-                .map(|out| value(transaction, &out, depth + 1));
+            let elements = list.iter(transaction).map(|out| value(transaction, &out, depth + 1));
             Value::List(elements.collect::<Result<_, _>>()?)
         }
         // Types only the native escape hatch writes are no part of the model.
@@ -106,18 +91,13 @@ fn scalar(any: &Any, depth: usize) -> Result<Value, ReadError> {
         Any::Number(Number::Float(number)) => Value::F64(*number),
         Any::String(string) => Value::String(string.to_string()),
         Any::Buffer(bytes) => Value::Bytes(bytes.to_vec()),
-        Any::Array(elements) => Value::List(
-            elements
-                .iter()
-                .map(|any| scalar(any, depth + 1))
-                .collect::<Result<_, _>>()?,
-        ),
+        Any::Array(elements) => {
+            Value::List(elements.iter().map(|any| scalar(any, depth + 1)).collect::<Result<_, _>>()?)
+        }
         Any::Map(entries) => match tagged(entries) {
             Some(value) => value,
             None => {
-                let entries = entries
-                    .iter()
-                    .map(|(key, any)| Ok((key.clone(), scalar(any, depth + 1)?)));
+                let entries = entries.iter().map(|(key, any)| Ok((key.clone(), scalar(any, depth + 1)?)));
                 Value::Map(entries.collect::<Result<_, _>>()?)
             }
         },
@@ -152,19 +132,12 @@ pub(super) fn any(scalar: &Value) -> Option<Any> {
 
 /// The encoding keeps a number of at most 31 bits a whole number.
 pub(super) fn number_any(number: i64) -> Any {
-    if number.unsigned_abs() <= PLAIN_MAX {
-        Any::Number(Number::Int(number))
-    } else {
-        tag(LARGE, number)
-    }
+    if number.unsigned_abs() <= PLAIN_MAX { Any::Number(Number::Int(number)) } else { tag(LARGE, number) }
 }
 
 fn tag(tag: &str, number: i64) -> Any {
     let bytes: Arc<[u8]> = Arc::from(number.to_be_bytes());
-    Any::Map(Arc::new(HashMap::from([(
-        tag.to_owned(),
-        Any::Buffer(bytes),
-    )])))
+    Any::Map(Arc::new(HashMap::from([(tag.to_owned(), Any::Buffer(bytes))])))
 }
 
 pub(super) fn is_counter<T: ReadTxn>(transaction: &T, map: &MapRef) -> bool {
@@ -180,20 +153,13 @@ pub(super) fn sum<T: ReadTxn>(transaction: &T, counter: &MapRef) -> i64 {
 /// The number of an actor's sum; whatever else is there counts nothing.
 pub(super) fn number(out: &Out) -> i64 {
     match out {
-        Out::Any(any) => scalar(any, 0)
-            .ok()
-            .and_then(|value| value.as_i64())
-            .unwrap_or(0),
+        Out::Any(any) => scalar(any, 0).ok().and_then(|value| value.as_i64()).unwrap_or(0),
         _ => 0,
     }
 }
 
 pub(super) fn escaped(key: &str) -> Cow<'_, str> {
-    if key.starts_with(ESCAPE) {
-        Cow::Owned(format!("{ESCAPE}{key}"))
-    } else {
-        Cow::Borrowed(key)
-    }
+    if key.starts_with(ESCAPE) { Cow::Owned(format!("{ESCAPE}{key}")) } else { Cow::Borrowed(key) }
 }
 
 pub(super) fn unescaped(key: &str) -> &str {
@@ -208,32 +174,21 @@ pub(super) fn unescaped(key: &str) -> &str {
 pub(super) fn deepest<T: ReadTxn>(transaction: &T) -> usize {
     let mut deepest = 0;
     let mut open: Vec<(BranchPtr, usize)> = Vec::new();
-    open.extend(
-        transaction
-            .root_refs()
-            .filter_map(|(_, out)| Some((branch(&out)?, 0))),
-    );
+    open.extend(transaction.root_refs().filter_map(|(_, out)| Some((branch(&out)?, 0))));
     while let Some((branch_ptr, depth)) = open.pop() {
         deepest = deepest.max(depth);
         let entries = MapRef::from(branch_ptr);
-        open.extend(
-            entries
-                .iter(transaction)
-                .filter_map(|(_, out)| Some((branch(&out)?, depth + 1))),
-        );
+        open.extend(entries.iter(transaction).filter_map(|(_, out)| Some((branch(&out)?, depth + 1))));
         // The list iterator does not end on a string with surrogate pairs; the text's does.
         let elements = TextRef::from(branch_ptr).diff(transaction, YChange::identity);
-        let containers = elements
-            .iter()
-            .filter_map(|element| branch(&element.insert));
+        let containers = elements.iter().filter_map(|element| branch(&element.insert));
         open.extend(containers.map(|container| (container, depth + 1)));
     }
     deepest
 }
 
 fn branch(out: &Out) -> Option<BranchPtr> {
-    out.try_branch()
-        .map(|branch: &Branch| BranchPtr::from(branch))
+    out.try_branch().map(|branch: &Branch| BranchPtr::from(branch))
 }
 
 /// The entry that makes a shared map a counter.

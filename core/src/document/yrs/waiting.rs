@@ -73,11 +73,7 @@ impl Waiting {
         let known = self.known.entry(client).or_default();
         *known = clock.max(*known);
         let up_to = *known;
-        let released: Vec<_> = self
-            .lacking
-            .range((client, 0)..=(client, up_to))
-            .map(|(key, _)| *key)
-            .collect();
+        let released: Vec<_> = self.lacking.range((client, 0)..=(client, up_to)).map(|(key, _)| *key).collect();
         for key in released {
             for change in self.lacking.remove(&key).unwrap_or_default() {
                 self.bytes = self.bytes.saturating_sub(change.bytes);
