@@ -1,0 +1,277 @@
+//! The engine of one replica: a synchronous state machine between store, documents and relays.
+//!
+//! Its law: *handle → commit → drain → wait*.
+//!
+//! ```text
+//! let tx = store.begin(on_platter)?;
+//! engine.handle(now, input, &tx)?;        // several inputs may share one transaction
+//! engine.settle(now, &tx)?;               // seal, send, apply, wake waiters
+//! tx.commit()?;                           // durable before it can be seen or sent
+//! while let Some(effect) = engine.poll_effect() { driver.perform(effect); }
+//! let wake_at = engine.poll_timeout();
+//! ```
+//!
+//! Invariant: time, randomness and the transaction are arguments; no effect is handed out before the
+//! commit of what caused it; after a [`StoreError`] the engine is dropped and loaded again from disk.
+
+mod edit;
+mod input;
+mod open;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+pub use edit::DocumentSummary;
+pub use input::{Connection, Effect, Event, Input, Now, Origin, RelayRef, RelayState};
+pub use open::DocumentStatistics;
+pub(crate) use open::OpenDocuments;
+use tombolo_crypto::{DeviceSecrets, Entropy, UserRoot, array};
+use tombolo_protocol::bytes::Reader;
+use tombolo_protocol::identity::{IdentityLog, IdentityRecord};
+use tombolo_protocol::ids::{DeviceId, Incarnation, UserId, WorkspaceId};
+use tombolo_protocol::keys::VerifyKey;
+
+use crate::store::{Store, StoreError, Tx};
+use crate::sync::debt::{Counters, Waiters};
+use crate::sync::{Fault, Relay};
+use crate::workspace::Workspace;
+
+/// How an engine is set up.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// Bytes of open documents to keep in memory; documents that are watched stay beyond it.
+    pub memory_bytes: usize,
+    /// The document type that new documents are marked with.
+    pub app_type: String,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self { memory_bytes: 64 << 20, app_type: String::new() }
+    }
+}
+
+/// The state machine of one replica.
+pub struct Engine {
+    pub(crate) device: DeviceSecrets,
+    pub(crate) identity: IdentityLog,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) entropy: Box<dyn Entropy>,
+    pub(crate) config: EngineConfig,
+    pub(crate) workspaces: BTreeMap<i64, Workspace>,
+    pub(crate) relays: BTreeMap<i64, Relay>,
+    pub(crate) documents: OpenDocuments,
+    pub(crate) waiters: Waiters,
+    pub(crate) counters: Counters,
+    /// Documents whose milestones may have moved since the last `settle`.
+    pub(crate) touched: BTreeSet<i64>,
+    pub(crate) paused: bool,
+    effects: VecDeque<Effect>,
+}
+
+const PLATFORM_UNKNOWN: u8 = 0;
+
+impl Engine {
+    /// Loads the engine's state; on the first open it makes the device's identity.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store can not be read, or holds what it should not.
+    pub fn load(store: &mut Store, mut entropy: Box<dyn Entropy>, config: EngineConfig) -> Result<Self, StoreError> {
+        let fresh = store.fresh_incarnation();
+        let tx = store.begin(true)?;
+        let device = load_device(&tx, entropy.as_mut())?;
+        let root = load_root(&tx, entropy.as_mut())?;
+        let identity = load_identity(&tx, &root, &device, entropy.as_mut())?;
+        let incarnation = load_incarnation(&tx, fresh, entropy.as_mut())?;
+        let mut engine = Self {
+            device,
+            identity,
+            incarnation,
+            entropy,
+            documents: OpenDocuments::new(config.memory_bytes),
+            config,
+            workspaces: BTreeMap::new(),
+            relays: BTreeMap::new(),
+            waiters: Waiters::default(),
+            counters: Counters::default(),
+            touched: BTreeSet::new(),
+            paused: false,
+            effects: VecDeque::new(),
+        };
+        for (row, workspace) in tx.workspaces()? {
+            let workspace = Workspace::load(&tx, row, workspace)?;
+            engine.workspaces.insert(row, workspace);
+        }
+        for relay in tx.relays()? {
+            engine.relays.insert(relay.row, Relay::new(relay));
+        }
+        tx.commit()?;
+        Ok(engine)
+    }
+
+    /// Takes in what happened.
+    ///
+    /// # Errors
+    /// [`StoreError`]: the transaction must be dropped and the engine loaded again.
+    pub fn handle(&mut self, now: Now, input: Input, tx: &Tx<'_>) -> Result<(), StoreError> {
+        match input {
+            Input::Connected { connection, host, binding, loopback } => {
+                self.connected(now, connection, host, (binding, loopback));
+                Ok(())
+            }
+            Input::Frame { connection, bytes } => self.frame(now, connection, &bytes, tx),
+            Input::Disconnected { connection, code } => {
+                self.disconnected(now, connection, code);
+                Ok(())
+            }
+            Input::Tick => self.tick(now, tx),
+            Input::NetworkChanged => {
+                self.redial_now(now);
+                Ok(())
+            }
+            Input::Pause => {
+                self.pause();
+                Ok(())
+            }
+            Input::Resume => {
+                self.resume(now);
+                Ok(())
+            }
+        }
+    }
+
+    fn frame(&mut self, now: Now, connection: Connection, bytes: &[u8], tx: &Tx<'_>) -> Result<(), StoreError> {
+        match self.receive(now, connection, bytes, tx) {
+            Ok(()) => Ok(()),
+            Err(Fault::Store(error)) => Err(error),
+            Err(Fault::Session(code, reason)) => {
+                self.counters.count(reason);
+                self.hang_up(now, connection, code);
+                Ok(())
+            }
+        }
+    }
+
+    /// Does what several inputs made due: applies, seals, sends, wakes. Call it once before the commit;
+    /// with `on_platter` false nothing is sealed, and [`Engine::wants_platter`] says that it should be.
+    ///
+    /// # Errors
+    /// [`StoreError`]: the transaction must be dropped and the engine loaded again.
+    pub fn settle(&mut self, now: Now, tx: &Tx<'_>, on_platter: bool) -> Result<(), StoreError> {
+        self.apply_due(now, tx)?;
+        self.open_wanted(tx)?;
+        if on_platter {
+            self.flush(now, tx)?;
+        }
+        self.wake_waiters(tx)?;
+        self.documents.evict();
+        Ok(())
+    }
+
+    /// Tells whether there is something to seal, which must reach the platter before it is sent.
+    #[must_use]
+    pub fn wants_platter(&self) -> bool {
+        !self.paused && self.relays.values().any(Relay::wants_flush)
+    }
+
+    /// Hands out what to do next, oldest first; to be called after a commit.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// Returns when the engine wants [`Input::Tick`], if nothing happens before.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        let relays = self.relays.values().filter_map(|relay| relay.wake_at(self.paused));
+        relays.chain(self.documents.next_apply()).min()
+    }
+
+    /// Returns the device.
+    #[must_use]
+    pub fn device_id(&self) -> DeviceId {
+        self.device.id()
+    }
+
+    /// Returns the user whose device it is.
+    #[must_use]
+    pub fn user_id(&self) -> UserId {
+        self.identity.user()
+    }
+
+    /// Returns how often each kind of bad input was met since the engine was loaded.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    pub(crate) fn push(&mut self, effect: Effect) {
+        self.effects.push_back(effect);
+    }
+
+    pub(crate) fn tell(&mut self, event: Event) {
+        self.effects.push_back(Effect::Event(event));
+    }
+
+    pub(crate) fn workspace_row(&self, id: &WorkspaceId) -> Option<i64> {
+        self.workspaces.iter().find(|(_, workspace)| workspace.id == *id).map(|(row, _)| *row)
+    }
+
+    /// Begins another life of this device's chains: the store was copied, restored or forked.
+    pub(crate) fn next_incarnation(&mut self, tx: &Tx<'_>) -> Result<(), StoreError> {
+        self.incarnation = fresh_incarnation(self.entropy.as_mut());
+        tx.set_meta("incarnation", &self.incarnation.0.to_be_bytes(), self.entropy.as_mut())
+    }
+}
+
+fn load_device(tx: &Tx<'_>, entropy: &mut dyn Entropy) -> Result<DeviceSecrets, StoreError> {
+    if let Some(bytes) = tx.meta("device")? {
+        return DeviceSecrets::decode(&bytes).map_err(|_| CORRUPT);
+    }
+    let device = DeviceSecrets::generate(entropy);
+    tx.set_meta("device", &device.encode(), entropy)?;
+    Ok(device)
+}
+
+fn load_root(tx: &Tx<'_>, entropy: &mut dyn Entropy) -> Result<UserRoot, StoreError> {
+    if let Some(bytes) = tx.meta("root")? {
+        return bytes.try_into().map(|seed| UserRoot::from_seed(&seed)).map_err(|_| CORRUPT);
+    }
+    let root = UserRoot::generate(entropy);
+    tx.set_meta("root", root.seed().as_slice(), entropy)?;
+    Ok(root)
+}
+
+fn load_identity(
+    tx: &Tx<'_>,
+    root: &UserRoot,
+    device: &DeviceSecrets,
+    entropy: &mut dyn Entropy,
+) -> Result<IdentityLog, StoreError> {
+    if let Some(bytes) = tx.meta("identity")? {
+        return IdentityLog::read(&mut Reader::new(&bytes)).map_err(|_| CORRUPT);
+    }
+    let record = IdentityRecord::first(root.sign_key(), device.public(), PLATFORM_UNKNOWN, device.sign_key());
+    let root = VerifyKey::parse(&root.sign_key().public()).map_err(|_| CORRUPT)?;
+    let identity = IdentityLog { root, records: vec![record] };
+    let mut bytes = Vec::new();
+    identity.write(&mut bytes);
+    tx.set_meta("identity", &bytes, entropy)?;
+    Ok(identity)
+}
+
+fn load_incarnation(tx: &Tx<'_>, fresh: bool, entropy: &mut dyn Entropy) -> Result<Incarnation, StoreError> {
+    match tx.meta("incarnation")? {
+        Some(bytes) if !fresh => bytes.try_into().map(u64::from_be_bytes).map(Incarnation).map_err(|_| CORRUPT),
+        _ => {
+            let incarnation = fresh_incarnation(entropy);
+            tx.set_meta("incarnation", &incarnation.0.to_be_bytes(), entropy)?;
+            Ok(incarnation)
+        }
+    }
+}
+
+fn fresh_incarnation(entropy: &mut dyn Entropy) -> Incarnation {
+    Incarnation(u64::from_be_bytes(array(entropy)))
+}
+
+const CORRUPT: StoreError = StoreError::Corrupt { table: "meta" };

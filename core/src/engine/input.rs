@@ -1,0 +1,220 @@
+//! What can happen to an engine, and what it wants done about it.
+//!
+//! Invariant: an [`Effect`] is handed out only after the commit of what caused it; inputs of a
+//! connection that the engine has given up are ignored by their connection number.
+
+use std::time::Duration;
+
+use tombolo_protocol::auth::Binding;
+use tombolo_protocol::close::CloseCode;
+use tombolo_protocol::ids::{DeviceId, DocumentId, RelayId, WorkspaceId};
+
+use crate::document::Patch;
+use crate::sync::debt::SetAside;
+
+/// The two clocks, as the driver read them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// Time since some moment in the past; never goes back.
+    pub mono: Duration,
+    /// Milliseconds since 1970 by the wall clock, which may be wrong and may jump.
+    pub wall_ms: i64,
+}
+
+/// Names a dialled relay inside one store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RelayRef(pub(crate) i64);
+
+/// Names one attempt to reach a relay; a later attempt has a greater number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Connection {
+    /// Which relay.
+    pub relay: RelayRef,
+    /// Which attempt.
+    pub attempt: u64,
+}
+
+/// What happened.
+#[derive(Debug)]
+pub enum Input {
+    /// A connection stands.
+    Connected {
+        /// Which.
+        connection: Connection,
+        /// The host as it was dialled, with its port if one was given.
+        host: String,
+        /// The TLS exporter, if there is TLS.
+        binding: Binding,
+        /// Whether the other end is this very machine.
+        loopback: bool,
+    },
+    /// A frame came.
+    Frame {
+        /// On which connection.
+        connection: Connection,
+        /// Its bytes.
+        bytes: Vec<u8>,
+    },
+    /// A connection ended, or never stood.
+    Disconnected {
+        /// Which.
+        connection: Connection,
+        /// The close code of the other end, if it gave one.
+        code: Option<CloseCode>,
+    },
+    /// The time that [`super::Engine::poll_timeout`] asked for has come.
+    Tick,
+    /// The network has changed: dial now instead of waiting.
+    NetworkChanged,
+    /// Close all sessions and dial nobody.
+    Pause,
+    /// Dial again.
+    Resume,
+}
+
+/// What the driver must do.
+#[derive(Debug)]
+pub enum Effect {
+    /// Reach a relay.
+    Dial {
+        /// Which attempt this is.
+        connection: Connection,
+        /// Where.
+        address: String,
+    },
+    /// Send a frame.
+    Send {
+        /// On which connection.
+        connection: Connection,
+        /// Its bytes.
+        bytes: Vec<u8>,
+    },
+    /// Close a connection.
+    HangUp {
+        /// Which.
+        connection: Connection,
+        /// Why.
+        code: CloseCode,
+    },
+    /// Tell the app.
+    Event(Event),
+}
+
+/// Where a change came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// This replica.
+    Local,
+    /// Another device.
+    Remote,
+}
+
+/// What an app may want to know.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// A document that somebody watches has changed.
+    Changed {
+        /// Which document.
+        document: DocumentId,
+        /// What changed, in order.
+        patches: Vec<Patch>,
+        /// Who wrote it, if it was one device.
+        author: Option<DeviceId>,
+        /// From here or from elsewhere.
+        origin: Origin,
+    },
+    /// A document that somebody watches was built anew: read it again.
+    Rebuilt {
+        /// Which document.
+        document: DocumentId,
+    },
+    /// A document became known.
+    DocumentAdded {
+        /// In which workspace.
+        workspace: WorkspaceId,
+        /// Which document.
+        document: DocumentId,
+    },
+    /// This device became a member of a workspace it had an invite to.
+    Joined {
+        /// Which workspace.
+        workspace: WorkspaceId,
+    },
+    /// An invite was not taken: used up, expired, or of a workspace that this relay does not have.
+    JoinRefused {
+        /// Which workspace.
+        workspace: WorkspaceId,
+    },
+    /// A session with a relay has changed.
+    Relay {
+        /// The relay's address.
+        address: String,
+        /// Its new state.
+        state: RelayState,
+    },
+    /// A workspace is in step with a relay: everything here is there, everything there is here.
+    InStep {
+        /// Which workspace.
+        workspace: WorkspaceId,
+        /// The relay's address.
+        address: String,
+    },
+    /// What a caller of `wait_for` waits for has come.
+    Reached(u64),
+    /// An entry by another device is kept and not applied.
+    SetAside {
+        /// In which workspace.
+        workspace: WorkspaceId,
+        /// Which, and why.
+        entry: SetAside,
+    },
+    /// The relay at a known address has another key: its old log is gone, and is being healed.
+    RelayReplaced {
+        /// The relay's address.
+        address: String,
+        /// The key it had.
+        old: RelayId,
+        /// The key it has.
+        new: RelayId,
+    },
+    /// The relay admits, signed, that it lost part of a workspace's log.
+    RelayRollback {
+        /// The relay's address.
+        address: String,
+        /// Which workspace.
+        workspace: WorkspaceId,
+    },
+    /// The relay showed a log that contradicts what it signed before.
+    RelayFork {
+        /// The relay's address.
+        address: String,
+        /// Which workspace.
+        workspace: WorkspaceId,
+    },
+    /// An entry of this very device came in that it never wrote: its store was copied or restored.
+    CloneSuspected {
+        /// In which workspace.
+        workspace: WorkspaceId,
+    },
+}
+
+/// How a session with a relay stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RelayState {
+    /// Nobody is there; the next attempt is at this wait from now.
+    Offline {
+        /// Time until the next attempt; `None` if there will be none before something changes.
+        retry_in: Option<Duration>,
+        /// Why the last session ended, if the other side said so.
+        reason: Option<CloseCode>,
+    },
+    /// A connection is being made.
+    Dialling,
+    /// Both sides have proven who they are.
+    Online {
+        /// The relay's key.
+        relay: RelayId,
+    },
+}

@@ -1,0 +1,482 @@
+//! Open documents: loading them from their entries, keeping a bounded number, applying what arrives.
+//!
+//! Invariant: a document is a pure function of its admitted entries and this device's pending changes,
+//! so it may be dropped at any moment and loaded again. Remote changes are applied in batches whose
+//! distance grows with what an apply costs, so that applying never takes more than about a fifth of a
+//! core. A loaded document with foreign work that was never looked into must also encode and reload
+//! before that work counts as proven.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tombolo_crypto::{Body, array};
+use tombolo_protocol::entry::{Entry, EntryFlags};
+use tombolo_protocol::hash::hash;
+use tombolo_protocol::ids::{ChainKey, DeviceId, DocumentId, Instance, Stream};
+
+use super::{Engine, Event, Now, Origin};
+use crate::document::{Actor, ApplyReason, Crdt, DocumentError, ForeignChange, OpenDocument, PatchMode, trial};
+use crate::error::Error;
+use crate::store::{About, DocumentRow, EntryState, StoreError, Tx};
+use crate::sync::debt::{SetAside, SetAsideReason};
+use crate::workspace::Workspace;
+
+/// How much of a document's time on a core applying may take: one part in this many.
+const APPLY_SHARE: u32 = 5;
+/// Longest wait before remote changes are applied.
+const APPLY_DELAY_MAX: Duration = Duration::from_millis(250);
+/// What one automerge apply call costs for each byte of history, measured (33 ms on 6 MiB of changes).
+const AUTOMERGE_APPLY_PER_BYTE: Duration = Duration::from_nanos(5);
+
+/// What an open document amounts to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DocumentStatistics {
+    /// A rough measure of its memory.
+    pub memory_bytes: usize,
+    /// Entries that wait to be applied.
+    pub queued: usize,
+}
+
+/// One document in memory.
+pub(crate) struct Opened {
+    pub(crate) row: DocumentRow,
+    pub(crate) id: DocumentId,
+    pub(crate) crdt: OpenDocument,
+    pub(crate) instance: Instance,
+    pub(crate) watchers: u32,
+    last_used: u64,
+    queue: Vec<Piece>,
+    apply_at: Option<Duration>,
+    applied_at: Duration,
+}
+
+/// The documents in memory.
+pub(crate) struct OpenDocuments {
+    by_row: BTreeMap<i64, Opened>,
+    uses: u64,
+    memory_bytes: usize,
+}
+
+/// The work of one entry, opened: its changes, and where they came from.
+struct Piece {
+    arrival: i64,
+    state: EntryState,
+    author: DeviceId,
+    actor: Option<Actor>,
+    changes: Vec<Vec<u8>>,
+    entry: Entry,
+}
+
+impl OpenDocuments {
+    pub(crate) fn new(memory_bytes: usize) -> Self {
+        Self { by_row: BTreeMap::new(), uses: 0, memory_bytes }
+    }
+
+    pub(crate) fn get(&mut self, row: i64) -> Option<&mut Opened> {
+        self.uses += 1;
+        let opened = self.by_row.get_mut(&row)?;
+        opened.last_used = self.uses;
+        Some(opened)
+    }
+
+    pub(crate) fn is_open(&self, row: i64) -> bool {
+        self.by_row.contains_key(&row)
+    }
+
+    pub(crate) fn close(&mut self, row: i64) {
+        self.by_row.remove(&row);
+    }
+
+    pub(crate) fn next_apply(&self) -> Option<Duration> {
+        self.by_row.values().filter_map(|opened| opened.apply_at).min()
+    }
+
+    pub(crate) fn rows_of(&self, workspace: i64) -> Vec<i64> {
+        let of = |opened: &&Opened| opened.row.workspace == workspace;
+        self.by_row.values().filter(of).map(|opened| opened.row.row).collect()
+    }
+
+    /// Drops the documents that were not used for longest, until the rest fits; watched ones stay.
+    pub(crate) fn evict(&mut self) {
+        let mut total: usize = self.by_row.values().map(|opened| opened.crdt.memory_bytes_estimate()).sum();
+        while total > self.memory_bytes {
+            let newest = self.uses;
+            let idle = self.by_row.values().filter(|opened| opened.watchers == 0 && opened.last_used < newest);
+            let Some(oldest) = idle.min_by_key(|opened| opened.last_used).map(|opened| opened.row.row) else {
+                return;
+            };
+            if let Some(dropped) = self.by_row.remove(&oldest) {
+                total = total.saturating_sub(dropped.crdt.memory_bytes_estimate());
+            }
+        }
+    }
+}
+
+impl Engine {
+    /// Makes sure that a document is in memory.
+    pub(crate) fn open_document(&mut self, now: Now, row: &DocumentRow, tx: &Tx<'_>) -> Result<(), Error> {
+        let reload = self.documents.get(row.row).is_some_and(|opened| opened.crdt.is_reload_required());
+        if self.documents.is_open(row.row) && !reload {
+            return Ok(());
+        }
+        let watchers = self.documents.get(row.row).map_or(0, |opened| opened.watchers);
+        let opened = self.load_document(now, row, watchers, tx)?;
+        self.documents.by_row.insert(row.row, opened);
+        Ok(())
+    }
+
+    fn load_document(&mut self, now: Now, row: &DocumentRow, watchers: u32, tx: &Tx<'_>) -> Result<Opened, Error> {
+        let about = row.about.clone().ok_or(Error::NotReady)?;
+        let crdt = Crdt::from_u8(about.crdt).ok_or(Error::Document(ApplyReason::Malformed))?;
+        let instance = Instance(u64::from_be_bytes(array(self.entropy.as_mut())));
+        let mut pieces = self.gather(now, row, &about, tx)?;
+        let pending = tx.pending_of_document(row.row, Stream::CONTENT)?;
+        let own = pending.into_iter().map(|pending| pending.change).filter(|change| !change.is_empty());
+        let own: Vec<Vec<u8>> = own.collect();
+        let actor = self.own_actor(&about.id, Stream::CONTENT, instance);
+        let loaded = loop {
+            match build(crdt, actor, &pieces, &own) {
+                Ok(document) => break document,
+                Err(blame) => {
+                    let Some(at) = blame.or_else(|| find_culprit(crdt, actor, &pieces)) else {
+                        return Err(Error::Document(ApplyReason::Refused));
+                    };
+                    let culprit = pieces.remove(at.piece);
+                    self.set_entry_aside(now, row, &culprit.entry, Some(culprit.arrival), at.reason.into(), tx)?;
+                }
+            }
+        };
+        for piece in pieces.iter().filter(|piece| piece.state == EntryState::Stored) {
+            tx.mark_entry(piece.arrival, EntryState::Proven)?;
+        }
+        Ok(Opened {
+            row: row.clone(),
+            id: about.id,
+            crdt: loaded,
+            instance,
+            watchers,
+            last_used: self.documents.uses,
+            queue: Vec::new(),
+            apply_at: None,
+            applied_at: now.mono,
+        })
+    }
+
+    /// Opens all entries of a document; what can not be opened is set aside or waits for its key.
+    fn gather(&mut self, now: Now, row: &DocumentRow, about: &About, tx: &Tx<'_>) -> Result<Vec<Piece>, StoreError> {
+        let mut entries = Vec::new();
+        tx.entries_of_document(row.row, Stream::CONTENT.0, |arrival, _, state, entry| {
+            entries.push((arrival, state, entry));
+        })?;
+        let mut parts: BTreeMap<ChainKey, Vec<u8>> = BTreeMap::new();
+        let mut pieces = Vec::new();
+        for (arrival, state, entry) in entries {
+            match self.open_entry(row.workspace, about, &entry) {
+                Ok(Some((actor, body))) => {
+                    let changes = join_parts(&mut parts, &entry, body.changes);
+                    let author = entry.header().chain.device;
+                    pieces.push(Piece { arrival, state, author, actor, changes, entry });
+                }
+                Ok(None) => self.counters.count(SetAsideReason::PendingKey),
+                Err(reason) => self.set_entry_aside(now, row, &entry, Some(arrival), reason, tx)?,
+            }
+        }
+        Ok(pieces)
+    }
+
+    /// Opens one entry and judges what it says of itself; `None` while its key is not here.
+    fn open_entry(
+        &self,
+        workspace: i64,
+        about: &About,
+        entry: &Entry,
+    ) -> Result<Option<(Option<Actor>, Body)>, SetAsideReason> {
+        let header = entry.header();
+        let held = self.workspaces.get(&workspace).and_then(|workspace| workspace.epochs.get(&header.epoch));
+        let Some(held) = held else { return Ok(None) };
+        let plaintext = held.keys.open_entry(entry).map_err(SetAsideReason::from)?;
+        let body = Body::decode(&plaintext).map_err(|_| SetAsideReason::MalformedBody)?;
+        if body.crdt != about.crdt {
+            return Err(SetAsideReason::CrdtMismatch);
+        }
+        let actor = derive_actor(&header.chain, &about.id, body.instance);
+        let base = header.flags.has(EntryFlags::BASE);
+        Ok(Some(((!base).then_some(actor), body)))
+    }
+
+    /// Learns from a document's first entry what it is.
+    pub(crate) fn describe_from(&self, workspace: &Workspace, entry: &Entry) -> Result<Option<About>, SetAsideReason> {
+        let header = entry.header();
+        let Some(held) = workspace.epochs.get(&header.epoch) else {
+            return Ok(None);
+        };
+        let plaintext = held.keys.open_entry(entry).map_err(SetAsideReason::from)?;
+        let body = Body::decode(&plaintext).map_err(|_| SetAsideReason::MalformedBody)?;
+        let creation = body.creation.ok_or(SetAsideReason::MalformedBody)?;
+        let app_type = creation.app_type.as_bytes();
+        let device = &header.chain.device;
+        let id = DocumentId::derive(device, creation.incarnation, &creation.random, body.crdt, app_type);
+        let tag = workspace.blinding.as_ref().map(|key| key.document_tag(&id));
+        if tag != Some(header.chain.document) || Crdt::from_u8(body.crdt).is_none() {
+            return Err(SetAsideReason::OtherDocument);
+        }
+        let (crdt, incarnation) = (body.crdt, creation.incarnation);
+        Ok(Some(About { id, crdt, incarnation, random: creation.random, app_type: creation.app_type }))
+    }
+
+    /// Queues an entry that was just stored for its document, if that is open.
+    pub(crate) fn queue_apply(
+        &mut self,
+        now: Now,
+        document: i64,
+        stored: (i64, Entry),
+        tx: &Tx<'_>,
+    ) -> Result<(), StoreError> {
+        let (arrival, entry) = stored;
+        let Some(opened) = self.documents.by_row.get(&document) else {
+            return Ok(());
+        };
+        let (row, Some(about)) = (opened.row.clone(), opened.row.about.clone()) else {
+            return Ok(());
+        };
+        // The parts of a large change take effect together: load anew once the last is here.
+        if entry.header().flags.has(EntryFlags::CONTINUES) || self.ends_parts(&entry, tx)? {
+            return self.reopen(now, &row, tx);
+        }
+        match self.open_entry(row.workspace, &about, &entry) {
+            Ok(Some((actor, body))) => {
+                let author = entry.header().chain.device;
+                let piece = Piece { arrival, state: EntryState::Stored, author, actor, changes: body.changes, entry };
+                if let Some(opened) = self.documents.by_row.get_mut(&document) {
+                    opened.enqueue(now, piece);
+                }
+                Ok(())
+            }
+            Ok(None) => Ok(()),
+            Err(reason) => self.set_entry_aside(now, &row, &entry, Some(arrival), reason, tx),
+        }
+    }
+
+    fn ends_parts(&self, entry: &Entry, tx: &Tx<'_>) -> Result<bool, StoreError> {
+        let header = entry.header();
+        if header.seq < 2 {
+            return Ok(false);
+        }
+        let Some(workspace) = self.workspaces.values().find(|workspace| workspace.tag == header.workspace) else {
+            return Ok(false);
+        };
+        let Some(chain) = tx.chain_by_id(workspace.row, &header.chain.id())? else {
+            return Ok(false);
+        };
+        let before = tx.entry(chain.row, header.seq - 1)?;
+        Ok(before.is_some_and(|entry| entry.header().flags.has(EntryFlags::CONTINUES)))
+    }
+
+    /// Applies what has waited long enough.
+    pub(crate) fn apply_due(&mut self, now: Now, tx: &Tx<'_>) -> Result<(), StoreError> {
+        let is_due = |opened: &&Opened| opened.apply_at.is_some_and(|at| at <= now.mono);
+        let due: Vec<i64> = self.documents.by_row.values().filter(is_due).map(|opened| opened.row.row).collect();
+        for row in due {
+            self.apply_queue(now, row, tx)?;
+        }
+        Ok(())
+    }
+
+    /// Applies everything that waits for one document, at once.
+    pub(crate) fn apply_queue(&mut self, now: Now, row: i64, tx: &Tx<'_>) -> Result<(), StoreError> {
+        let Some(opened) = self.documents.by_row.get_mut(&row) else {
+            return Ok(());
+        };
+        let pieces = std::mem::take(&mut opened.queue);
+        opened.apply_at = None;
+        opened.applied_at = now.mono;
+        if pieces.is_empty() {
+            return Ok(());
+        }
+        let crdt = opened.crdt.crdt();
+        let tried = pieces.iter().all(|piece| piece.changes.iter().all(|c| trial(crdt, c, piece.actor).is_ok()));
+        let mode = if opened.watchers > 0 { PatchMode::On } else { PatchMode::Off };
+        let applied = if tried { opened.crdt.apply(&foreign(&pieces), mode).ok() } else { None };
+        let (document, row) = (opened.id, opened.row.clone());
+        let Some(patches) = applied else {
+            // Something in the batch is bad: building the document anew finds out which, and says so.
+            return self.reopen(now, &row, tx);
+        };
+        for piece in &pieces {
+            tx.mark_entry(piece.arrival, EntryState::Proven)?;
+        }
+        if mode == PatchMode::On && !patches.is_empty() {
+            let first = pieces.first().map(|piece| piece.author);
+            let author = first.filter(|author| pieces.iter().all(|piece| piece.author == *author));
+            self.tell(Event::Changed { document, patches, author, origin: Origin::Remote });
+        }
+        Ok(())
+    }
+
+    /// Builds an open document anew, and tells those who watch it what it holds now.
+    pub(crate) fn reopen(&mut self, now: Now, row: &DocumentRow, tx: &Tx<'_>) -> Result<(), StoreError> {
+        let watchers = self.documents.get(row.row).map_or(0, |opened| opened.watchers);
+        self.documents.close(row.row);
+        match self.load_document(now, row, watchers, tx) {
+            Ok(opened) => {
+                let document = opened.id;
+                self.documents.by_row.insert(row.row, opened);
+                if watchers > 0 {
+                    self.tell(Event::Rebuilt { document });
+                }
+                Ok(())
+            }
+            Err(Error::Store(error)) => Err(error),
+            // It stays closed; the next who asks for it is told why.
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Keeps an entry out of its document, for good, and says so.
+    pub(crate) fn set_entry_aside(
+        &mut self,
+        now: Now,
+        row: &DocumentRow,
+        entry: &Entry,
+        arrival: Option<i64>,
+        reason: SetAsideReason,
+        tx: &Tx<'_>,
+    ) -> Result<(), StoreError> {
+        if let Some(arrival) = arrival {
+            tx.mark_entry(arrival, EntryState::Quarantined)?;
+        }
+        tx.quarantine(row.workspace, entry, reason.code(), now.wall_ms)?;
+        self.counters.count(reason);
+        if let Some(workspace) = self.workspaces.get(&row.workspace) {
+            let entry = SetAside::of(entry, row.about.as_ref().map(|about| about.id), reason, now.wall_ms);
+            let workspace = workspace.id;
+            self.tell(Event::SetAside { workspace, entry });
+        }
+        Ok(())
+    }
+
+    /// Returns the actor under which this device writes a document in one instance.
+    pub(crate) fn own_actor(&self, document: &DocumentId, stream: Stream, instance: Instance) -> Actor {
+        let chain = ChainKey {
+            document: tombolo_protocol::ids::DocumentTag::from_bytes([0; 16]),
+            stream,
+            device: self.device.id(),
+            incarnation: self.incarnation,
+        };
+        derive_actor(&chain, document, instance)
+    }
+}
+
+impl Opened {
+    fn enqueue(&mut self, now: Now, piece: Piece) {
+        self.queue.push(piece);
+        let at = (self.applied_at + self.apply_pause()).max(now.mono);
+        self.apply_at = Some(self.apply_at.map_or(at, |planned| planned.min(at)));
+    }
+
+    /// How long to wait between two applies: several times what one is expected to cost.
+    fn apply_pause(&self) -> Duration {
+        match self.crdt.crdt() {
+            Crdt::Automerge => {
+                let bytes = u32::try_from(self.crdt.memory_bytes_estimate()).unwrap_or(u32::MAX);
+                (AUTOMERGE_APPLY_PER_BYTE * (APPLY_SHARE - 1) * bytes).min(APPLY_DELAY_MAX)
+            }
+            _ => Duration::ZERO,
+        }
+    }
+
+    pub(crate) fn statistics(&self) -> DocumentStatistics {
+        DocumentStatistics { memory_bytes: self.crdt.memory_bytes_estimate(), queued: self.queue.len() }
+    }
+}
+
+/// Which piece stands in the way of building a document, and why.
+struct Blame {
+    piece: usize,
+    reason: ApplyReason,
+}
+
+/// Builds a document; foreign work that was never looked into must also encode and reload.
+fn build(crdt: Crdt, actor: Actor, pieces: &[Piece], own: &[Vec<u8>]) -> Result<OpenDocument, Option<Blame>> {
+    let mut changes = foreign(pieces);
+    changes.extend(own.iter().map(|bytes| ForeignChange { bytes, actor: None }));
+    let document = match OpenDocument::load(crdt, actor, &changes) {
+        Ok(document) => document,
+        Err(DocumentError::Change { index, reason }) => {
+            return Err(index.and_then(|index| piece_of(pieces, index)).map(|piece| Blame { piece, reason }));
+        }
+    };
+    let unproven = pieces.iter().any(|piece| piece.state == EntryState::Stored);
+    if unproven && document.verify().is_err() {
+        return Err(None);
+    }
+    Ok(document)
+}
+
+/// Finds the piece that a build fails on: by trial, and if all pass, by applying one after the other.
+fn find_culprit(crdt: Crdt, actor: Actor, pieces: &[Piece]) -> Option<Blame> {
+    for (piece, candidate) in pieces.iter().enumerate().filter(|(_, piece)| piece.state == EntryState::Stored) {
+        for change in &candidate.changes {
+            if let Err(poison) = trial(crdt, change, candidate.actor) {
+                return Some(Blame { piece, reason: poison.0 });
+            }
+        }
+    }
+    let mut document = OpenDocument::new(crdt, actor);
+    for (piece, candidate) in pieces.iter().enumerate() {
+        let one = foreign(std::slice::from_ref(candidate));
+        let applied = document.apply(&one, PatchMode::Off).map_err(|error| error.reason);
+        if let Err(reason) = applied.and_then(|_| document.verify()) {
+            return Some(Blame { piece, reason });
+        }
+    }
+    None
+}
+
+fn foreign(pieces: &[Piece]) -> Vec<ForeignChange<'_>> {
+    let of = |piece: &'_ Piece| piece.actor.filter(|_| piece.state == EntryState::Stored);
+    let changes = pieces.iter().flat_map(|piece| piece.changes.iter().map(move |bytes| (bytes, of(piece))));
+    changes.map(|(bytes, actor)| ForeignChange { bytes, actor }).collect()
+}
+
+fn piece_of(pieces: &[Piece], change: usize) -> Option<usize> {
+    let mut seen = 0;
+    pieces.iter().position(|piece| {
+        seen += piece.changes.len();
+        change < seen
+    })
+}
+
+/// Puts the parts of a large change together; the changes of an entry that is no part stay as they are.
+fn join_parts(parts: &mut BTreeMap<ChainKey, Vec<u8>>, entry: &Entry, changes: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    let chain = entry.header().chain;
+    let continues = entry.header().flags.has(EntryFlags::CONTINUES);
+    match parts.remove(&chain) {
+        None if !continues => changes,
+        begun => {
+            let mut whole = begun.unwrap_or_default();
+            whole.extend(changes.into_iter().flatten());
+            if continues {
+                parts.insert(chain, whole);
+                return Vec::new();
+            }
+            vec![whole]
+        }
+    }
+}
+
+fn derive_actor(chain: &ChainKey, document: &DocumentId, instance: Instance) -> Actor {
+    let parts: [&[u8]; 5] = [
+        chain.device.as_bytes(),
+        &chain.incarnation.0.to_be_bytes(),
+        document.as_bytes(),
+        &[chain.stream.0],
+        &instance.0.to_be_bytes(),
+    ];
+    let digest = hash("actor", &parts);
+    let mut actor = [0; 16];
+    for (to, from) in actor.iter_mut().zip(digest) {
+        *to = from;
+    }
+    Actor::from_bytes(actor)
+}

@@ -1,0 +1,130 @@
+//! What can go wrong for an app, by whose fault.
+//!
+//! Invariant: no variant carries a secret or content; after [`Error::Store`] the engine has reloaded
+//! itself from disk and shows the last durable state, after any other error nothing has changed.
+
+use tombolo_crypto::InviteLinkError;
+use tombolo_protocol::ids::{DocumentId, WorkspaceId};
+
+use crate::document::{ApplyReason, EditError, ReadError};
+use crate::store::StoreError;
+
+/// Why Tombolo did not do what the app asked.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The store: disk full, in use, not ours. Nothing of the call is durable.
+    Store(StoreError),
+    /// The edit asked for something that the document can not do; nothing has changed.
+    Edit(EditError),
+    /// What was asked for is not in the document, or of another kind.
+    Read(ReadError),
+    /// The document can not be built: its entries, by other members, are all set aside.
+    Document(ApplyReason),
+    /// No workspace of this replica has this id.
+    NoWorkspace(WorkspaceId),
+    /// No workspace of this replica has a document with this id.
+    NoDocument(DocumentId),
+    /// The role of this device's user does not allow it.
+    RoleDenied,
+    /// The workspace is still being joined, or its keys have not arrived.
+    NotReady,
+    /// One change is larger than 64 MiB; split it.
+    ChangeTooLarge {
+        /// What it measures.
+        bytes: usize,
+    },
+    /// An invite names a relay to count its uses, and none has been reached yet: dial first.
+    NoRelay,
+    /// The text is not an invite link.
+    Invite(InviteLinkError),
+    /// A relay's address is not `ws://` or `wss://`, or is plain and not on loopback.
+    Address(AddressError),
+    /// The time that the call was given is over.
+    Deadline,
+    /// The replica is closed.
+    Closed,
+}
+
+/// Why an address can not be dialled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AddressError {
+    /// It does not begin with `ws://` or `wss://` and a host.
+    NotWebSocket,
+    /// Plain `ws` goes to loopback only: use `wss`.
+    PlainNotLoopback,
+    /// It is longer than 255 bytes.
+    TooLong,
+    /// A certificate authority that was given to be trusted is no certificate.
+    BadRoot,
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Store(error) => write!(f, "{error}"),
+            Self::Edit(error) => write!(f, "{error}"),
+            Self::Read(error) => write!(f, "{error}"),
+            Self::Document(reason) => write!(f, "the document can not be built: {reason:?}"),
+            Self::NoWorkspace(id) => write!(f, "this replica has no workspace {}", id.short()),
+            Self::NoDocument(id) => write!(f, "this replica has no document {}", id.short()),
+            Self::RoleDenied => f.write_str("this user's role in the workspace does not allow it"),
+            Self::NotReady => f.write_str("the workspace is still being joined; wait until a relay was reached"),
+            Self::ChangeTooLarge { bytes } => {
+                write!(f, "one change of {bytes} bytes is over the limit of 64 MiB; split it into several edits")
+            }
+            Self::NoRelay => {
+                f.write_str("an invite needs a relay to count its uses; dial one and wait until it is reached")
+            }
+            Self::Invite(error) => write!(f, "{error}"),
+            Self::Address(AddressError::NotWebSocket) => {
+                f.write_str("a relay's address begins with wss:// (or ws:// on loopback) and a host")
+            }
+            Self::Address(AddressError::PlainNotLoopback) => {
+                f.write_str("plain ws:// goes to loopback only, anybody on the way could follow it; use wss://")
+            }
+            Self::Address(AddressError::TooLong) => f.write_str("a relay's address has at most 255 bytes"),
+            Self::Address(AddressError::BadRoot) => {
+                f.write_str("the certificate authority to be trusted is no DER certificate")
+            }
+            Self::Deadline => f.write_str("the time for this call is over; the work goes on in the background"),
+            Self::Closed => f.write_str("the replica is closed"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Store(error) => Some(error),
+            Self::Edit(error) => Some(error),
+            Self::Invite(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<EditError> for Error {
+    fn from(error: EditError) -> Self {
+        Self::Edit(error)
+    }
+}
+
+impl From<ReadError> for Error {
+    fn from(error: ReadError) -> Self {
+        Self::Read(error)
+    }
+}
+
+impl From<InviteLinkError> for Error {
+    fn from(error: InviteLinkError) -> Self {
+        Self::Invite(error)
+    }
+}

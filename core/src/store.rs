@@ -1,0 +1,168 @@
+//! The store: one SQLite file per device, one writer, every content value sealed under the store key.
+//!
+//! Data comes from the engine inside a [`Tx`]; it leaves the same way. What the driver commits is
+//! durable before it is shown or sent.
+//!
+//! Invariant: the file is never deleted or blanked; a value that does not open is reported, not
+//! dropped; trouble with memory or disk is never taken for corruption. SQL lives in `queries.sql` and
+//! the migrations beside it.
+
+mod documents;
+mod entries;
+mod error;
+mod integrity;
+mod lock;
+mod logs;
+mod open;
+pub(crate) mod sql;
+mod workspaces;
+
+use std::path::{Path, PathBuf};
+
+pub(crate) use documents::{About, ChainRow, DocumentRow, PendingRow};
+pub(crate) use entries::EntryState;
+pub use error::StoreError;
+pub use integrity::IntegrityReport;
+pub(crate) use logs::{LogRow, RelayRow};
+use rusqlite::{Connection, OptionalExtension as _, Transaction};
+use sql::sql;
+use tombolo_crypto::{Entropy, KeyVault, StoreCipher};
+pub(crate) use workspaces::{WorkspaceRow, WorkspaceState};
+
+/// How much a resolved edit survives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// A power cut: every commit reaches the platter (`synchronous=FULL`).
+    #[default]
+    Power,
+    /// The death of the process, but not a power cut (`synchronous=NORMAL`). Entries that leave the
+    /// device still reach the platter first.
+    Process,
+}
+
+/// A device's store.
+pub struct Store {
+    connection: Connection,
+    cipher: StoreCipher,
+    lock: lock::StoreLock,
+    path: PathBuf,
+    durability: Durability,
+    generation: u64,
+    fresh_incarnation: bool,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("path", &self.path).field("generation", &self.generation).finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Opens the store, or makes it; refuses a second owner, foreign files and newer layouts.
+    ///
+    /// # Errors
+    /// [`StoreError`] says what is in the way; nothing was changed then.
+    pub fn open(
+        path: &Path,
+        vault: &dyn KeyVault,
+        durability: Durability,
+        entropy: &mut dyn Entropy,
+    ) -> Result<Self, StoreError> {
+        open::open(path, vault, durability, entropy)
+    }
+
+    /// Begins a transaction; dropped without a commit it leaves no trace.
+    ///
+    /// With `on_platter` the commit reaches the platter whatever the durability: an entry that is about
+    /// to leave must never be forgotten by a power cut.
+    ///
+    /// # Errors
+    /// [`StoreError`] if SQLite can not begin.
+    pub fn begin(&mut self, on_platter: bool) -> Result<Tx<'_>, StoreError> {
+        let full = on_platter || self.durability == Durability::Power;
+        self.connection.pragma_update(None, "synchronous", if full { "FULL" } else { "NORMAL" })?;
+        let transaction = self.connection.unchecked_transaction()?;
+        Ok(Tx { transaction, cipher: &self.cipher })
+    }
+
+    /// Tells whether the file was new, copied or rolled back, so that a new incarnation must begin.
+    #[must_use]
+    pub fn fresh_incarnation(&self) -> bool {
+        self.fresh_incarnation
+    }
+
+    /// Returns where the store is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes the log of recent commits back into the file, so that it can be copied or suspended.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the disk is full or failing; the store stays usable.
+    pub fn checkpoint(&mut self) -> Result<(), StoreError> {
+        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        Ok(())
+    }
+}
+
+/// One transaction on the store: the only way to change it.
+pub struct Tx<'s> {
+    transaction: Transaction<'s>,
+    cipher: &'s StoreCipher,
+}
+
+impl Tx<'_> {
+    /// Makes everything done in this transaction durable.
+    ///
+    /// # Errors
+    /// [`StoreError::DiskFull`] and others; then none of it happened.
+    pub fn commit(self) -> Result<(), StoreError> {
+        Ok(self.transaction.commit()?)
+    }
+
+    /// Reads a value of the store itself.
+    pub(crate) fn meta(&self, key: &'static str) -> Result<Option<Vec<u8>>, StoreError> {
+        let mut statement = self.transaction.prepare_cached(sql!("meta"))?;
+        let sealed: Option<Vec<u8>> = statement.query_row([key], |row| row.get(0)).optional()?;
+        sealed.map(|sealed| self.open_value("meta", "value", key.as_bytes(), &sealed)).transpose()
+    }
+
+    /// Writes a value of the store itself.
+    pub(crate) fn set_meta(
+        &self,
+        key: &'static str,
+        value: &[u8],
+        entropy: &mut dyn Entropy,
+    ) -> Result<(), StoreError> {
+        let sealed = self.cipher.seal("meta", "value", key.as_bytes(), value, entropy);
+        self.transaction.prepare_cached(sql!("set_meta"))?.execute((key, sealed))?;
+        Ok(())
+    }
+
+    fn open_value(
+        &self,
+        table: &'static str,
+        column: &'static str,
+        key: &[u8],
+        sealed: &[u8],
+    ) -> Result<Vec<u8>, StoreError> {
+        self.cipher.open(table, column, key, sealed).map_err(|_| StoreError::Corrupt { table })
+    }
+
+    fn open_optional(
+        &self,
+        table: &'static str,
+        column: &'static str,
+        key: &[u8],
+        sealed: Option<Vec<u8>>,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        sealed.map(|sealed| self.open_value(table, column, key, &sealed)).transpose()
+    }
+}
+
+/// Reads a stored id or hash; other lengths mean that the disk changed it.
+fn exact<const N: usize>(table: &'static str, bytes: Vec<u8>) -> Result<[u8; N], StoreError> {
+    bytes.try_into().map_err(|_| StoreError::Corrupt { table })
+}

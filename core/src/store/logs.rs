@@ -1,0 +1,192 @@
+//! Relays, our place in their logs, what they hold of ours, and other devices' status rows.
+
+use rusqlite::OptionalExtension as _;
+use tombolo_crypto::Entropy;
+use tombolo_protocol::ids::{DeviceId, LogId, RelayId};
+use tombolo_protocol::log::Frontier;
+
+use super::sql::sql;
+use super::{StoreError, Tx, exact};
+
+/// A relay that the app dialled.
+#[derive(Clone, Debug)]
+pub(crate) struct RelayRow {
+    pub(crate) row: i64,
+    pub(crate) address: String,
+    /// The key it showed last; a new one means that it was replaced.
+    pub(crate) key: Option<RelayId>,
+    pub(crate) allow_proxy: bool,
+    pub(crate) token: Option<String>,
+}
+
+/// Our place in one log.
+#[derive(Clone, Debug)]
+pub(crate) struct LogRow {
+    pub(crate) id: LogId,
+    pub(crate) frontier: Frontier,
+    pub(crate) receipt: Option<Vec<u8>>,
+}
+
+/// A chain that a log holds less of than we do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Unplaced {
+    pub(crate) chain: i64,
+    pub(crate) placed_seq: u64,
+    pub(crate) head_seq: u64,
+}
+
+/// A stored status row.
+pub(crate) struct StatusEntry {
+    pub(crate) device: DeviceId,
+    pub(crate) row: Vec<u8>,
+}
+
+impl Tx<'_> {
+    pub(crate) fn relays(&self) -> Result<Vec<RelayRow>, StoreError> {
+        let mut statement = self.transaction.prepare_cached(sql!("relays"))?;
+        let mut rows = statement.query([])?;
+        let mut relays = Vec::new();
+        while let Some(row) = rows.next()? {
+            let address: String = row.get(1)?;
+            let key: Option<Vec<u8>> = row.get(2)?;
+            let token = self.open_optional("relay", "token", address.as_bytes(), row.get(4)?)?;
+            let token = token.map(String::from_utf8).transpose();
+            relays.push(RelayRow {
+                row: row.get(0)?,
+                address,
+                key: key.map(|key| exact("relay", key).map(RelayId::from_bytes)).transpose()?,
+                allow_proxy: row.get(3)?,
+                token: token.map_err(|_| StoreError::Corrupt { table: "relay" })?,
+            });
+        }
+        Ok(relays)
+    }
+
+    pub(crate) fn insert_relay(
+        &self,
+        address: &str,
+        allow_proxy: bool,
+        token: Option<&str>,
+        entropy: &mut dyn Entropy,
+    ) -> Result<i64, StoreError> {
+        let token =
+            token.map(|token| self.cipher.seal("relay", "token", address.as_bytes(), token.as_bytes(), entropy));
+        let mut statement = self.transaction.prepare_cached(sql!("insert_relay"))?;
+        Ok(statement.query_row((address, allow_proxy, token), |row| row.get(0))?)
+    }
+
+    pub(crate) fn set_relay_key(&self, relay: i64, key: &RelayId) -> Result<(), StoreError> {
+        self.transaction.prepare_cached(sql!("set_relay_key"))?.execute((relay, key.as_bytes()))?;
+        Ok(())
+    }
+
+    pub(crate) fn log(&self, relay: i64, workspace: i64) -> Result<Option<LogRow>, StoreError> {
+        let mut statement = self.transaction.prepare_cached(sql!("log"))?;
+        let found = statement.query_row((relay, workspace), |row| {
+            Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Vec<u8>>(1)?, row.get(2)?))
+        });
+        let Some((id, frontier, receipt)) = found.optional()? else {
+            return Ok(None);
+        };
+        let frontier = Frontier::decode(&frontier).map_err(|_| StoreError::Corrupt { table: "log" })?;
+        Ok(Some(LogRow { id: LogId::from_bytes(exact("log", id)?), frontier, receipt }))
+    }
+
+    /// Moves our place in a log; a receipt of `None` keeps the one that is there.
+    pub(crate) fn set_log(&self, relay: i64, workspace: i64, log: &LogRow) -> Result<(), StoreError> {
+        let mut statement = self.transaction.prepare_cached(sql!("set_log"))?;
+        statement.execute((relay, workspace, log.id.as_bytes(), log.frontier.encode(), &log.receipt))?;
+        Ok(())
+    }
+
+    /// Forgets everything that was known of one log: it is gone, or not to be believed.
+    pub(crate) fn forget_log(&self, relay: i64, workspace: i64) -> Result<(), StoreError> {
+        for statement in
+            [sql!("forget_log"), sql!("forget_placed"), sql!("forget_placed_records"), sql!("forget_declarations")]
+        {
+            self.transaction.prepare_cached(statement)?.execute((relay, workspace))?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn place(&self, relay: i64, chain: i64, seq: u64, position: u64) -> Result<(), StoreError> {
+        let mut statement = self.transaction.prepare_cached(sql!("place"))?;
+        statement.execute((relay, chain, seq.cast_signed(), position.cast_signed()))?;
+        Ok(())
+    }
+
+    /// Takes back what was believed of a chain: the log holds it only up to `seq`.
+    pub(crate) fn unplace(&self, relay: i64, chain: i64, seq: u64) -> Result<(), StoreError> {
+        self.transaction.prepare_cached(sql!("unplace"))?.execute((relay, chain, seq.cast_signed()))?;
+        Ok(())
+    }
+
+    pub(crate) fn placed(&self, relay: i64, chain: i64) -> Result<Option<(u64, u64)>, StoreError> {
+        let mut statement = self.transaction.prepare_cached(sql!("placed"))?;
+        let found = statement.query_row((relay, chain), |row| {
+            Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get::<_, i64>(1)?.cast_unsigned()))
+        });
+        Ok(found.optional()?)
+    }
+
+    /// Returns the chains of a workspace that a relay's log holds less of than this device.
+    pub(crate) fn unplaced_chains(&self, relay: i64, workspace: i64) -> Result<Vec<Unplaced>, StoreError> {
+        let mut statement = self.transaction.prepare_cached(sql!("unplaced_chains"))?;
+        let mut rows = statement.query((relay, workspace))?;
+        let mut unplaced = Vec::new();
+        while let Some(row) = rows.next()? {
+            unplaced.push(Unplaced {
+                chain: row.get(0)?,
+                placed_seq: row.get::<_, i64>(1)?.cast_unsigned(),
+                head_seq: row.get::<_, i64>(2)?.cast_unsigned(),
+            });
+        }
+        Ok(unplaced)
+    }
+
+    pub(crate) fn declare(&self, log: (i64, i64), position: u64, chain: i64, seq: u64) -> Result<(), StoreError> {
+        let mut statement = self.transaction.prepare_cached(sql!("declare"))?;
+        statement.execute((log.0, log.1, position.cast_signed(), chain, seq.cast_signed()))?;
+        Ok(())
+    }
+
+    /// Returns which entry (chain and seq) the item at a position declared.
+    pub(crate) fn declaration_at(&self, log: (i64, i64), position: u64) -> Result<Option<(i64, u64)>, StoreError> {
+        let mut statement = self.transaction.prepare_cached(sql!("declaration_at"))?;
+        let found = statement.query_row((log.0, log.1, position.cast_signed()), |row| {
+            Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned()))
+        });
+        Ok(found.optional()?)
+    }
+
+    /// Returns position and seq of the newest item that declares a chain.
+    pub(crate) fn declaration_of_chain(&self, relay: i64, chain: i64) -> Result<Option<(u64, u64)>, StoreError> {
+        let mut statement = self.transaction.prepare_cached(sql!("declaration_of_chain"))?;
+        let found = statement.query_row((relay, chain), |row| {
+            Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get::<_, i64>(1)?.cast_unsigned()))
+        });
+        Ok(found.optional()?)
+    }
+
+    pub(crate) fn forget_declaration(&self, relay: i64, chain: i64) -> Result<(), StoreError> {
+        self.transaction.prepare_cached(sql!("forget_declaration"))?.execute((relay, chain))?;
+        Ok(())
+    }
+
+    pub(crate) fn set_status(&self, workspace: i64, device: &DeviceId, nth: u64, row: &[u8]) -> Result<(), StoreError> {
+        let mut statement = self.transaction.prepare_cached(sql!("set_status"))?;
+        statement.execute((workspace, device.as_bytes(), nth.cast_signed(), row))?;
+        Ok(())
+    }
+
+    pub(crate) fn statuses(&self, workspace: i64) -> Result<Vec<StatusEntry>, StoreError> {
+        let mut statement = self.transaction.prepare_cached(sql!("statuses"))?;
+        let mut rows = statement.query([workspace])?;
+        let mut statuses = Vec::new();
+        while let Some(row) = rows.next()? {
+            let device = DeviceId::from_bytes(exact("status", row.get(0)?)?);
+            statuses.push(StatusEntry { device, row: row.get(2)? });
+        }
+        Ok(statuses)
+    }
+}

@@ -1,0 +1,168 @@
+-- name: meta
+SELECT value FROM meta WHERE key = ?1;
+-- name: set_meta
+INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value;
+
+-- name: workspaces
+SELECT workspace, id, state, name_sealed, join_sealed, blinding_sealed FROM workspace ORDER BY workspace;
+-- name: insert_workspace
+INSERT INTO workspace (id, state, name_sealed, join_sealed, blinding_sealed) VALUES (?1, ?2, ?3, ?4, ?5);
+-- name: update_workspace
+UPDATE workspace SET state = ?2, name_sealed = ?3, join_sealed = ?4, blinding_sealed = ?5 WHERE workspace = ?1;
+-- name: insert_record
+INSERT INTO record (workspace, id, bytes_sealed) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING;
+-- name: records
+SELECT id, bytes_sealed FROM record WHERE workspace = ?1 ORDER BY record;
+-- name: insert_attestation
+INSERT INTO attestation (workspace, hash, bytes) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING;
+-- name: attestations
+SELECT bytes FROM attestation WHERE workspace = ?1;
+-- name: insert_epoch
+INSERT INTO epoch (workspace, id, secret_sealed) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING;
+-- name: epochs
+SELECT id, secret_sealed FROM epoch WHERE workspace = ?1;
+
+-- name: document_by_tag
+SELECT document, id, about_sealed FROM document WHERE workspace = ?1 AND tag = ?2;
+-- name: document_by_id
+SELECT document, workspace, tag, about_sealed FROM document WHERE id = ?1;
+-- name: documents
+SELECT document, tag, id, about_sealed FROM document WHERE workspace = ?1 AND id IS NOT NULL ORDER BY document;
+-- name: insert_document
+INSERT INTO document (workspace, tag, id, about_sealed) VALUES (?1, ?2, ?3, ?4);
+-- name: describe_document
+UPDATE document SET id = ?2, about_sealed = ?3 WHERE document = ?1;
+
+-- name: chain_by_key
+SELECT chain, head_seq, head_hash, members_head FROM chain
+WHERE document = ?1 AND stream = ?2 AND device = ?3 AND incarnation = ?4;
+-- name: chain_by_id
+SELECT chain, head_seq, head_hash FROM chain WHERE workspace = ?1 AND id = ?2;
+-- name: chain_key
+SELECT document.tag, stream, device, incarnation, head_seq, chain.document FROM chain
+JOIN document USING (document) WHERE chain = ?1;
+-- name: insert_chain
+INSERT INTO chain (workspace, document, stream, device, incarnation, id, head_seq, head_hash, members_head)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9);
+-- name: move_chain
+UPDATE chain SET head_seq = ?2, head_hash = ?3, members_head = ?4 WHERE chain = ?1;
+-- name: chains_of_document
+SELECT chain, device, head_seq FROM chain WHERE document = ?1 ORDER BY chain;
+-- name: document_by_row
+SELECT workspace, tag, id, about_sealed FROM document WHERE document = ?1;
+
+-- name: insert_entry
+INSERT INTO entry (chain, seq, hash, state, bytes) VALUES (?1, ?2, ?3, ?4, ?5);
+-- name: entry_hash
+SELECT hash FROM entry WHERE chain = ?1 AND seq = ?2;
+-- name: entry
+SELECT bytes FROM entry WHERE chain = ?1 AND seq = ?2;
+-- name: entries_of_chain
+SELECT seq, bytes FROM entry WHERE chain = ?1 AND seq >= ?2 ORDER BY seq LIMIT ?3;
+-- name: entries_of_document
+SELECT entry.arrival, entry.chain, entry.state, entry.bytes FROM chain JOIN entry USING (chain)
+WHERE chain.document = ?1 AND chain.stream = ?2 AND entry.state <> 2 ORDER BY entry.arrival;
+-- name: mark_entry
+UPDATE entry SET state = ?2 WHERE arrival = ?1;
+-- name: all_entries
+SELECT chain.workspace, document.tag, entry.hash, entry.bytes FROM entry
+JOIN chain USING (chain) JOIN document USING (document);
+
+-- name: insert_pending
+INSERT INTO pending (document, stream, instance, wall_ms, change_sealed) VALUES (?1, ?2, ?3, ?4, ?5);
+-- name: pending_of_document
+SELECT pending, instance, wall_ms, change_sealed FROM pending
+WHERE document = ?1 AND stream = ?2 ORDER BY pending;
+-- name: pending_documents
+SELECT DISTINCT pending.document, pending.stream FROM pending JOIN document USING (document)
+WHERE document.workspace = ?1 ORDER BY pending.document;
+-- name: pending_summary
+SELECT count(*), min(wall_ms), max(pending) FROM pending WHERE document = ?1;
+-- name: delete_pending
+DELETE FROM pending WHERE document = ?1 AND stream = ?2 AND pending <= ?3;
+
+-- name: dependencies_since
+SELECT chain.id, chain.chain, chain.head_seq, chain.head_hash FROM chain
+LEFT JOIN dependency ON dependency.chain = ?1 AND dependency.other = chain.chain
+WHERE chain.document = ?2 AND chain.stream = ?3 AND chain.chain <> ?1
+AND chain.head_seq > coalesce(dependency.seq, 0) ORDER BY chain.chain;
+-- name: set_dependency
+INSERT INTO dependency (chain, other, seq) VALUES (?1, ?2, ?3)
+ON CONFLICT (chain, other) DO UPDATE SET seq = excluded.seq;
+
+-- name: hold
+INSERT INTO held (workspace, document, chain, seq, hash, reason, since_ms, bytes)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING;
+-- name: held_bytes
+SELECT coalesce(sum(length(bytes)), 0) FROM held WHERE workspace = ?1 AND document = ?2;
+-- name: held_successor
+SELECT held, bytes FROM held WHERE workspace = ?1 AND chain = ?2 AND seq = ?3 ORDER BY held LIMIT 1;
+-- name: held_for_reason
+SELECT held, bytes FROM held WHERE workspace = ?1 AND reason = ?2 ORDER BY seq;
+-- name: held_by_reason
+SELECT reason, count(*) FROM held WHERE workspace = ?1 GROUP BY reason ORDER BY reason;
+-- name: release_held
+DELETE FROM held WHERE held = ?1;
+
+-- name: quarantine
+INSERT INTO quarantine (workspace, document, device, seq, hash, reason, since_ms, bytes)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING;
+-- name: quarantined
+SELECT document, device, seq, hash, reason, since_ms FROM quarantine WHERE workspace = ?1 ORDER BY quarantine;
+
+-- name: relays
+SELECT relay, address, key, allow_proxy, token_sealed FROM relay ORDER BY relay;
+-- name: insert_relay
+INSERT INTO relay (address, key, allow_proxy, token_sealed) VALUES (?1, NULL, ?2, ?3)
+ON CONFLICT (address) DO UPDATE SET allow_proxy = excluded.allow_proxy, token_sealed = excluded.token_sealed
+RETURNING relay;
+-- name: set_relay_key
+UPDATE relay SET key = ?2 WHERE relay = ?1;
+-- name: log
+SELECT id, frontier, receipt FROM log WHERE relay = ?1 AND workspace = ?2;
+-- name: set_log
+INSERT INTO log (relay, workspace, id, frontier, receipt) VALUES (?1, ?2, ?3, ?4, ?5)
+ON CONFLICT (relay, workspace) DO UPDATE SET id = excluded.id, frontier = excluded.frontier,
+receipt = coalesce(excluded.receipt, receipt);
+-- name: forget_log
+DELETE FROM log WHERE relay = ?1 AND workspace = ?2;
+-- name: forget_placed
+DELETE FROM placed WHERE relay = ?1 AND chain IN (SELECT chain FROM chain WHERE workspace = ?2);
+-- name: forget_placed_records
+DELETE FROM placed_record WHERE relay = ?1 AND workspace = ?2;
+-- name: forget_declarations
+DELETE FROM declaration WHERE relay = ?1 AND workspace = ?2;
+-- name: place
+INSERT INTO placed (relay, chain, seq, position) VALUES (?1, ?2, ?3, ?4)
+ON CONFLICT (relay, chain) DO UPDATE SET seq = excluded.seq, position = excluded.position
+WHERE excluded.seq > seq;
+-- name: unplace
+UPDATE placed SET seq = min(seq, ?3) WHERE relay = ?1 AND chain = ?2;
+-- name: placed
+SELECT seq, position FROM placed WHERE relay = ?1 AND chain = ?2;
+-- name: unplaced_chains
+SELECT chain.chain, coalesce(placed.seq, 0), chain.head_seq FROM chain
+LEFT JOIN placed ON placed.relay = ?1 AND placed.chain = chain.chain
+WHERE chain.workspace = ?2 AND chain.head_seq > coalesce(placed.seq, 0) ORDER BY chain.chain;
+-- name: place_record
+INSERT INTO placed_record (relay, workspace, hash) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING;
+-- name: placed_records
+SELECT hash FROM placed_record WHERE relay = ?1 AND workspace = ?2;
+-- name: declare
+INSERT INTO declaration (relay, workspace, position, chain, seq) VALUES (?1, ?2, ?3, ?4, ?5)
+ON CONFLICT DO NOTHING;
+-- name: declaration_at
+SELECT chain, seq FROM declaration WHERE relay = ?1 AND workspace = ?2 AND position = ?3;
+-- name: declaration_of_chain
+SELECT position, seq FROM declaration WHERE relay = ?1 AND chain = ?2 ORDER BY position DESC LIMIT 1;
+-- name: forget_declaration
+DELETE FROM declaration WHERE relay = ?1 AND chain = ?2;
+
+-- name: set_status
+INSERT INTO status (workspace, device, nth, row) VALUES (?1, ?2, ?3, ?4)
+ON CONFLICT (workspace, device) DO UPDATE SET nth = excluded.nth, row = excluded.row
+WHERE excluded.nth > nth;
+-- name: statuses
+SELECT device, nth, row FROM status WHERE workspace = ?1 ORDER BY device;
+-- name: undescribed_documents
+SELECT document, tag FROM document WHERE workspace = ?1 AND id IS NULL ORDER BY document;

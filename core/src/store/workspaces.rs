@@ -1,0 +1,184 @@
+//! Workspaces, their records, attestations and epoch secrets, as rows.
+
+use rusqlite::Row;
+use tombolo_crypto::{BlindingKey, Entropy, EpochSecret};
+use tombolo_protocol::ids::{EpochId, WorkspaceId};
+use tombolo_protocol::item::ItemHash;
+use tombolo_protocol::receipt::{Attestation, Signed};
+use tombolo_protocol::record::Record;
+
+use super::sql::sql;
+use super::{StoreError, Tx, exact};
+
+/// How far this device has come with a workspace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WorkspaceState {
+    /// It holds an invite and waits for a relay to take it.
+    Joining,
+    /// It is a member.
+    Member,
+}
+
+/// A workspace's own row.
+pub(crate) struct WorkspaceRow {
+    pub(crate) id: WorkspaceId,
+    pub(crate) state: WorkspaceState,
+    pub(crate) name: Option<String>,
+    /// The invite link of a join that is under way.
+    pub(crate) join: Option<String>,
+    pub(crate) blinding: Option<BlindingKey>,
+}
+
+impl Tx<'_> {
+    pub(crate) fn workspaces(&self) -> Result<Vec<(i64, WorkspaceRow)>, StoreError> {
+        let mut statement = self.transaction.prepare_cached(sql!("workspaces"))?;
+        let mut rows = statement.query([])?;
+        let mut workspaces = Vec::new();
+        while let Some(row) = rows.next()? {
+            workspaces.push((row.get(0)?, self.read_workspace(row)?));
+        }
+        Ok(workspaces)
+    }
+
+    fn read_workspace(&self, row: &Row<'_>) -> Result<WorkspaceRow, StoreError> {
+        const CORRUPT: StoreError = StoreError::Corrupt { table: "workspace" };
+        let id = WorkspaceId::from_bytes(exact("workspace", row.get(1)?)?);
+        let open = |column, index| -> Result<Option<Vec<u8>>, StoreError> {
+            self.open_optional("workspace", column, id.as_bytes(), row.get(index)?)
+        };
+        let text = |bytes: Option<Vec<u8>>| bytes.map(String::from_utf8).transpose().map_err(|_| CORRUPT);
+        let blinding = open("blinding", 5)?.map(|bytes| exact("workspace", bytes)).transpose()?;
+        Ok(WorkspaceRow {
+            id,
+            state: if row.get::<_, i64>(2)? == 0 { WorkspaceState::Joining } else { WorkspaceState::Member },
+            name: text(open("name", 3)?)?,
+            join: text(open("join", 4)?)?,
+            blinding: blinding.map(BlindingKey::from_bytes),
+        })
+    }
+
+    pub(crate) fn insert_workspace(&self, row: &WorkspaceRow, entropy: &mut dyn Entropy) -> Result<i64, StoreError> {
+        let (name, join, blinding) = self.seal_workspace(row, entropy);
+        let mut statement = self.transaction.prepare_cached(sql!("insert_workspace"))?;
+        Ok(statement.insert((row.id.as_bytes(), row.state as i64, name, join, blinding))?)
+    }
+
+    pub(crate) fn update_workspace(
+        &self,
+        workspace: i64,
+        row: &WorkspaceRow,
+        entropy: &mut dyn Entropy,
+    ) -> Result<(), StoreError> {
+        let (name, join, blinding) = self.seal_workspace(row, entropy);
+        let mut statement = self.transaction.prepare_cached(sql!("update_workspace"))?;
+        statement.execute((workspace, row.state as i64, name, join, blinding))?;
+        Ok(())
+    }
+
+    #[expect(clippy::type_complexity, reason = "the three sealed columns of one row")]
+    fn seal_workspace(
+        &self,
+        row: &WorkspaceRow,
+        entropy: &mut dyn Entropy,
+    ) -> (Option<Vec<u8>>, Option<Vec<u8>>, Option<Vec<u8>>) {
+        let mut seal = |column, value: Option<&[u8]>| {
+            value.map(|value| self.cipher.seal("workspace", column, row.id.as_bytes(), value, entropy))
+        };
+        let name = seal("name", row.name.as_deref().map(str::as_bytes));
+        let join = seal("join", row.join.as_deref().map(str::as_bytes));
+        let blinding = seal("blinding", row.blinding.as_ref().map(|key| key.as_bytes().as_slice()));
+        (name, join, blinding)
+    }
+
+    pub(crate) fn insert_record(
+        &self,
+        workspace: i64,
+        record: &Record,
+        entropy: &mut dyn Entropy,
+    ) -> Result<(), StoreError> {
+        let id = record.id();
+        let sealed = self.cipher.seal("record", "bytes", id.as_bytes(), &record.encode(), entropy);
+        self.transaction.prepare_cached(sql!("insert_record"))?.execute((workspace, id.as_bytes(), sealed))?;
+        Ok(())
+    }
+
+    pub(crate) fn records(&self, workspace: i64) -> Result<Vec<Record>, StoreError> {
+        let mut statement = self.transaction.prepare_cached(sql!("records"))?;
+        let mut rows = statement.query([workspace])?;
+        let mut records = Vec::new();
+        while let Some(row) = rows.next()? {
+            let (id, sealed): (Vec<u8>, Vec<u8>) = (row.get(0)?, row.get(1)?);
+            let bytes = self.open_value("record", "bytes", &id, &sealed)?;
+            records.push(Record::decode(&bytes).map_err(|_| StoreError::Corrupt { table: "record" })?);
+        }
+        Ok(records)
+    }
+
+    pub(crate) fn insert_attestation(
+        &self,
+        workspace: i64,
+        attestation: &Signed<Attestation>,
+    ) -> Result<(), StoreError> {
+        let hash = attestation.item_hash().to_leaf();
+        let mut statement = self.transaction.prepare_cached(sql!("insert_attestation"))?;
+        statement.execute((workspace, hash, attestation.encode()))?;
+        Ok(())
+    }
+
+    pub(crate) fn attestations(&self, workspace: i64) -> Result<Vec<Signed<Attestation>>, StoreError> {
+        let mut statement = self.transaction.prepare_cached(sql!("attestations"))?;
+        let mut rows = statement.query([workspace])?;
+        let mut attestations = Vec::new();
+        while let Some(row) = rows.next()? {
+            let bytes: Vec<u8> = row.get(0)?;
+            attestations.push(Signed::decode(&bytes).map_err(|_| StoreError::Corrupt { table: "attestation" })?);
+        }
+        Ok(attestations)
+    }
+
+    pub(crate) fn insert_epoch(
+        &self,
+        workspace: i64,
+        epoch: &EpochId,
+        secret: &EpochSecret,
+        entropy: &mut dyn Entropy,
+    ) -> Result<(), StoreError> {
+        let sealed = self.cipher.seal("epoch", "secret", epoch.as_bytes(), secret.as_bytes(), entropy);
+        self.transaction.prepare_cached(sql!("insert_epoch"))?.execute((workspace, epoch.as_bytes(), sealed))?;
+        Ok(())
+    }
+
+    pub(crate) fn epochs(&self, workspace: i64) -> Result<Vec<(EpochId, EpochSecret)>, StoreError> {
+        let mut statement = self.transaction.prepare_cached(sql!("epochs"))?;
+        let mut rows = statement.query([workspace])?;
+        let mut epochs = Vec::new();
+        while let Some(row) = rows.next()? {
+            let id = EpochId::from_bytes(exact("epoch", row.get(0)?)?);
+            let sealed: Vec<u8> = row.get(1)?;
+            let secret = self.open_value("epoch", "secret", id.as_bytes(), &sealed)?;
+            epochs.push((id, EpochSecret::from_bytes(exact("epoch", secret)?)));
+        }
+        Ok(epochs)
+    }
+
+    pub(crate) fn place_record(&self, relay: i64, workspace: i64, item: &ItemHash) -> Result<(), StoreError> {
+        let mut statement = self.transaction.prepare_cached(sql!("place_record"))?;
+        statement.execute((relay, workspace, item.to_leaf()))?;
+        Ok(())
+    }
+
+    /// Returns the records and attestations that a relay's log is known to hold, as leaves.
+    pub(crate) fn placed_records(
+        &self,
+        relay: i64,
+        workspace: i64,
+    ) -> Result<std::collections::BTreeSet<[u8; 33]>, StoreError> {
+        let mut statement = self.transaction.prepare_cached(sql!("placed_records"))?;
+        let mut rows = statement.query([relay, workspace])?;
+        let mut placed = std::collections::BTreeSet::new();
+        while let Some(row) = rows.next()? {
+            placed.insert(exact("placed_record", row.get(0)?)?);
+        }
+        Ok(placed)
+    }
+}

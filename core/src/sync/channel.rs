@@ -1,0 +1,374 @@
+//! A channel: one workspace in one session, from its opening to being level with the relay's log.
+//!
+//! Invariant: `frontier` covers exactly the items this device has taken in or knows to be its own, and
+//! its length is the cursor; what is in flight was sent in this session and not answered yet.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use tombolo_protocol::close::CloseCode;
+use tombolo_protocol::frame::{Frame, Head, Items, Open, Opened, Reconcile};
+use tombolo_protocol::ids::{ChainId, LogId};
+use tombolo_protocol::item::ItemHash;
+use tombolo_protocol::log::{Frontier, LogOrigin};
+use tombolo_protocol::receipt::{LogReset, Receipt, Signed};
+
+use super::debt::SetAsideReason;
+use super::handshake::MALFORMED;
+use super::{Fault, Live};
+use crate::engine::{Engine, Event, Now};
+use crate::store::{LogRow, StoreError, Tx};
+
+/// Bytes of items that may wait until missing entries have been fetched; beyond it the session ends
+/// and begins anew from the cursor.
+const WAITING_BYTES_MAX: usize = 16 << 20;
+
+/// What a channel is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// To be opened.
+    Wanted,
+    /// The relay was asked to open it.
+    Opening,
+    /// The relay was shown an invite, and asked for the records to join on.
+    Entering,
+    /// The relay was given records, and asked to open it with them.
+    Seeding,
+    /// The relay was asked what its log holds.
+    Reconciling,
+    /// Items come in.
+    Filling,
+    /// This device has everything that the relay has.
+    Level,
+    /// The relay has nothing for this device; it is asked again later.
+    Dormant,
+}
+
+/// One item that was sent and not answered yet.
+#[derive(Clone, Debug)]
+pub(crate) struct SentItem {
+    pub(crate) hash: ItemHash,
+    /// Chain and seq of an entry, and whether it went with its full header.
+    pub(crate) entry: Option<(i64, u64, bool)>,
+    pub(crate) refused: bool,
+}
+
+/// One append that was sent and not answered yet.
+#[derive(Clone, Debug)]
+pub(crate) struct Batch {
+    pub(crate) nth: u32,
+    pub(crate) bytes: usize,
+    pub(crate) items: Vec<SentItem>,
+}
+
+/// One workspace in one session.
+pub(crate) struct Channel {
+    pub(crate) phase: Phase,
+    pub(crate) number: u32,
+    pub(crate) log: LogId,
+    pub(crate) origin: Option<LogOrigin>,
+    pub(crate) frontier: Frontier,
+    pub(crate) batches: u32,
+    pub(crate) in_flight: VecDeque<Batch>,
+    /// Up to which seq each chain was sent in this session.
+    pub(crate) sent: BTreeMap<i64, u64>,
+    /// Chains that the relay refused in this session, and why.
+    pub(crate) refused: BTreeMap<i64, SetAsideReason>,
+    /// Chains with entries that the log lacks.
+    pub(crate) unplaced: BTreeSet<i64>,
+    /// Chains of other devices with entries that the log lacks, and when to send them.
+    pub(crate) foreign: BTreeSet<i64>,
+    pub(crate) foreign_at: Option<Duration>,
+    pub(crate) has_changes: bool,
+    pub(crate) has_records: bool,
+    /// Entries that were asked for again, by chain.
+    pub(crate) fetching: BTreeMap<ChainId, (u64, u64)>,
+    /// For fetched chains: position and seq of the item that declares them.
+    pub(crate) listed: BTreeMap<ChainId, Option<(u64, u64)>>,
+    pub(crate) list_ended: bool,
+    waiting: Vec<Items>,
+    waiting_head: Option<Head>,
+    waiting_bytes: usize,
+    pub(crate) status_at: Option<Duration>,
+    pub(crate) status_sent: Option<Duration>,
+    pub(crate) status_position: u64,
+    pub(crate) retry_at: Option<Duration>,
+}
+
+impl Channel {
+    pub(crate) fn new() -> Self {
+        Self {
+            phase: Phase::Wanted,
+            number: 0,
+            log: LogId::from_bytes([0; 16]),
+            origin: None,
+            frontier: Frontier::new(),
+            batches: 0,
+            in_flight: VecDeque::new(),
+            sent: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            unplaced: BTreeSet::new(),
+            foreign: BTreeSet::new(),
+            foreign_at: None,
+            has_changes: true,
+            has_records: true,
+            fetching: BTreeMap::new(),
+            listed: BTreeMap::new(),
+            list_ended: false,
+            waiting: Vec::new(),
+            waiting_head: None,
+            waiting_bytes: 0,
+            status_at: None,
+            status_sent: None,
+            status_position: 0,
+            retry_at: None,
+        }
+    }
+
+    pub(crate) fn note_changes(&mut self) {
+        self.has_changes = true;
+    }
+
+    pub(crate) fn note_records(&mut self) {
+        self.has_records = true;
+    }
+
+    /// Tells whether it is level and has something to say.
+    pub(crate) fn wants_flush(&self) -> bool {
+        self.phase == Phase::Level && (self.has_changes || self.has_records || !self.unplaced.is_empty())
+    }
+
+    pub(crate) fn wake_at(&self) -> Option<Duration> {
+        let foreign = self.foreign_at.filter(|_| self.phase == Phase::Level);
+        [foreign, self.status_at, self.retry_at].into_iter().flatten().min()
+    }
+
+    /// Tells whether an entry of this chain is on its way.
+    pub(crate) fn is_in_flight(&self, chain: i64) -> bool {
+        let sends = |item: &SentItem| item.entry.is_some_and(|(sent, ..)| sent == chain);
+        self.in_flight.iter().any(|batch| batch.items.iter().any(sends))
+    }
+
+    pub(crate) fn to_row(&self, receipt: Option<Vec<u8>>) -> LogRow {
+        LogRow { id: self.log, frontier: self.frontier.clone(), receipt }
+    }
+}
+
+impl Live {
+    /// Finds the workspace that a relay's channel number stands for.
+    pub(super) fn workspace_of(&self, number: u32) -> Option<i64> {
+        let open = |channel: &Channel| !matches!(channel.phase, Phase::Wanted | Phase::Opening | Phase::Dormant);
+        self.channels.iter().find(|(_, channel)| open(channel) && channel.number == number).map(|(row, _)| *row)
+    }
+}
+
+impl Engine {
+    /// Wants a workspace open on a session; the frame leaves with the next `settle`.
+    pub(crate) fn open_channel(&mut self, relay: i64, workspace: i64) {
+        if let Some(live) = self.relays.get_mut(&relay).and_then(super::Relay::live_mut) {
+            live.channels.entry(workspace).or_insert_with(Channel::new);
+        }
+    }
+
+    /// Opens the channels that are wanted.
+    pub(crate) fn open_wanted(&mut self, tx: &Tx<'_>) -> Result<(), StoreError> {
+        let mut wanted = Vec::new();
+        for (row, relay) in &self.relays {
+            let channels = relay.live().into_iter().flat_map(|live| &live.channels);
+            wanted.extend(channels.filter(|(_, c)| c.phase == Phase::Wanted).map(|(workspace, _)| (*row, *workspace)));
+        }
+        for (relay, workspace) in wanted {
+            if self.is_joining(workspace) {
+                self.enter(relay, workspace)?;
+            } else {
+                self.request_open(relay, workspace, tx)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn request_open(&mut self, relay: i64, workspace: i64, tx: &Tx<'_>) -> Result<(), StoreError> {
+        let Some(held) = self.workspaces.get(&workspace) else {
+            return Ok(());
+        };
+        let log = tx.log(relay, workspace)?;
+        let open = Open {
+            workspace: held.tag,
+            // Without a place in the log, an id that no log has asks for a comparison instead of everything.
+            log: Some(log.as_ref().map_or(NO_LOG, |log| log.id)),
+            cursor: log.as_ref().map_or(0, |log| log.frontier.length()),
+            receipt: log.and_then(|log| log.receipt).map(Into::into),
+        };
+        self.set_phase(relay, workspace, Phase::Opening);
+        self.send(relay, open);
+        Ok(())
+    }
+
+    pub(crate) fn set_phase(&mut self, relay: i64, workspace: i64, phase: Phase) {
+        if let Some(channel) = self.relays.get_mut(&relay).and_then(|relay| relay.channel_mut(workspace)) {
+            channel.phase = phase;
+        }
+    }
+
+    /// Takes in a frame of a session that stands.
+    pub(crate) fn take_frame(&mut self, now: Now, relay: i64, frame: Frame, tx: &Tx<'_>) -> Result<(), Fault> {
+        match frame {
+            Frame::Opened(opened) => self.opened(relay, &opened, tx),
+            Frame::NotFound(absent) => self.not_found(now, relay, &absent, tx),
+            Frame::Ground(ground) => self.take_ground(now, relay, &ground, tx),
+            Frame::Items(items) => {
+                let workspace = self.channel_of(relay, items.channel)?;
+                self.take_or_keep(now, (relay, workspace), items, tx)
+            }
+            Frame::Head(head) => {
+                let workspace = self.channel_of(relay, head.channel)?;
+                self.head_or_keep(now, (relay, workspace), head, tx)
+            }
+            Frame::Received(received) => {
+                let workspace = self.channel_of(relay, received.channel)?;
+                self.take_receipt(now, (relay, workspace), &received, tx)
+            }
+            Frame::Refused(refused) => {
+                let workspace = self.channel_of(relay, refused.channel)?;
+                self.take_refusal(now, (relay, workspace), &refused, tx)
+            }
+            Frame::Summary(summary) => {
+                let workspace = self.channel_of(relay, summary.channel)?;
+                self.take_summary(now, (relay, workspace), &summary, tx)
+            }
+            Frame::Fetched(fetched) => {
+                let workspace = self.channel_of(relay, fetched.channel)?;
+                self.take_fetched(now, (relay, workspace), &fetched, tx)
+            }
+            Frame::Status(status) => {
+                let workspace = self.channel_of(relay, status.channel)?;
+                self.take_status(workspace, &status.row, tx)
+            }
+            _ => Err(MALFORMED),
+        }
+    }
+
+    fn channel_of(&self, relay: i64, number: u32) -> Result<i64, Fault> {
+        let live = self.relays.get(&relay).and_then(super::Relay::live);
+        live.and_then(|live| live.workspace_of(number)).ok_or(MALFORMED)
+    }
+
+    fn opened(&mut self, relay: i64, opened: &Opened, tx: &Tx<'_>) -> Result<(), Fault> {
+        let found = self.workspaces.values().find(|workspace| workspace.tag == opened.workspace);
+        let workspace = found.map(|workspace| workspace.row).ok_or(MALFORMED)?;
+        let (_, id) = self.relay_and_workspace(relay, workspace).ok_or(MALFORMED)?;
+        self.verify_receipt((relay, workspace), &opened.head, Some(opened.log))?;
+        if let Some(reset) = &opened.reset {
+            self.take_reset((relay, workspace), reset, tx)?;
+        }
+        let log = tx.log(relay, workspace)?.filter(|log| log.id == opened.log && opened.resumed);
+        let Some(live) = self.relays.get_mut(&relay).and_then(super::Relay::live_mut) else {
+            return Ok(());
+        };
+        let origin = LogOrigin::new(&live.relay, &opened.log, &id);
+        let Some(channel) = live.channels.get_mut(&workspace) else {
+            return Err(MALFORMED);
+        };
+        channel.number = opened.channel;
+        channel.log = opened.log;
+        channel.origin = Some(origin);
+        channel.frontier = log.as_ref().map_or_else(Frontier::new, |log| log.frontier.clone());
+        if opened.resumed {
+            channel.phase = Phase::Filling;
+            if log.is_none() {
+                let row = channel.to_row(None);
+                tx.forget_log(relay, workspace)?;
+                tx.set_log(relay, workspace, &row)?;
+            }
+            return Ok(());
+        }
+        channel.phase = Phase::Reconciling;
+        tx.forget_log(relay, workspace)?;
+        self.send(relay, Reconcile { channel: opened.channel, method: 0 });
+        Ok(())
+    }
+
+    fn take_reset(&mut self, at: (i64, i64), bytes: &[u8], tx: &Tx<'_>) -> Result<(), Fault> {
+        const FALSE: Fault = Fault::Session(CloseCode::Misbehaved, SetAsideReason::BadSignature);
+        let (relay, workspace) = at;
+        let reset = Signed::<LogReset>::decode(bytes).map_err(|_| MALFORMED)?;
+        let statement = reset.verify().map_err(|_| FALSE)?;
+        let known = self.relay_and_workspace(relay, workspace);
+        if known != Some((statement.relay, statement.workspace)) {
+            return Err(FALSE);
+        }
+        tx.forget_log(relay, workspace)?;
+        self.counters.count(SetAsideReason::RelayRollback);
+        if let Some(address) = self.relays.get(&relay).map(|relay| relay.address().to_owned()) {
+            self.tell(Event::RelayRollback { address, workspace: statement.workspace });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn relay_and_workspace(
+        &self,
+        relay: i64,
+        workspace: i64,
+    ) -> Option<(tombolo_protocol::ids::RelayId, tombolo_protocol::ids::WorkspaceId)> {
+        let live = self.relays.get(&relay)?.live()?;
+        Some((live.relay, self.workspaces.get(&workspace)?.id))
+    }
+
+    /// Verifies a relay's statement on its log, and that it is about this one.
+    pub(crate) fn verify_receipt(&self, at: (i64, i64), bytes: &[u8], log: Option<LogId>) -> Result<Receipt, Fault> {
+        const FALSE: Fault = Fault::Session(CloseCode::Misbehaved, SetAsideReason::BadSignature);
+        let receipt = Signed::<Receipt>::decode(bytes).map_err(|_| MALFORMED)?;
+        let statement = receipt.verify().map_err(|_| FALSE)?;
+        let fits = self.relay_and_workspace(at.0, at.1) == Some((statement.relay, statement.workspace));
+        if !fits || log.is_some_and(|log| log != statement.log) {
+            return Err(FALSE);
+        }
+        Ok(statement.clone())
+    }
+
+    /// Takes items in, or keeps them until the entries they build on have been fetched.
+    fn take_or_keep(&mut self, now: Now, at: (i64, i64), items: Items, tx: &Tx<'_>) -> Result<(), Fault> {
+        let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) else {
+            return Ok(());
+        };
+        if channel.phase != Phase::Reconciling {
+            return self.take_items(now, at, &items, tx);
+        }
+        channel.waiting_bytes += items.items.iter().map(|item| item.len()).sum::<usize>();
+        channel.waiting.push(items);
+        if channel.waiting_bytes > WAITING_BYTES_MAX {
+            return Err(Fault::Session(CloseCode::SlowConsumer, SetAsideReason::TooMuchHeld));
+        }
+        Ok(())
+    }
+
+    fn head_or_keep(&mut self, now: Now, at: (i64, i64), head: Head, tx: &Tx<'_>) -> Result<(), Fault> {
+        let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) else {
+            return Ok(());
+        };
+        if channel.phase == Phase::Reconciling {
+            channel.waiting_head = Some(head);
+            return Ok(());
+        }
+        self.take_head(now, at, &head.receipt, tx)
+    }
+
+    /// Takes in what was kept while a comparison was under way.
+    pub(crate) fn drain_waiting(&mut self, now: Now, at: (i64, i64), tx: &Tx<'_>) -> Result<(), Fault> {
+        let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) else {
+            return Ok(());
+        };
+        channel.waiting_bytes = 0;
+        let head = channel.waiting_head.take();
+        for items in std::mem::take(&mut channel.waiting) {
+            self.take_items(now, at, &items, tx)?;
+        }
+        match head {
+            Some(head) => self.take_head(now, at, &head.receipt, tx),
+            None => Ok(()),
+        }
+    }
+}
+
+/// An id that no log has: logs draw theirs at random.
+const NO_LOG: LogId = LogId::from_bytes([0; 16]);

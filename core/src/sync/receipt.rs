@@ -1,0 +1,252 @@
+//! What a relay signs about its log, against what this device has: heads, receipts and refusals.
+//!
+//! Invariant: a receipt counts only if its head is the one this device computes from the very items it
+//! has; otherwise the log contradicts itself, and everything believed of it is forgotten and compared
+//! anew.
+
+use tombolo_protocol::close::CloseCode;
+use tombolo_protocol::frame::{Received, RefusalReason, Refused};
+use tombolo_protocol::item::ItemHash;
+use tombolo_protocol::receipt::{Receipt, acknowledged};
+use tombolo_protocol::record::RelaySuccession;
+
+use super::channel::{Batch, Phase, SentItem};
+use super::debt::SetAsideReason;
+use super::{Fault, draw};
+use crate::engine::{Engine, Event, Now};
+use crate::store::Tx;
+
+impl Engine {
+    /// Takes in the signed head: this device has everything below it.
+    pub(crate) fn take_head(&mut self, now: Now, at: (i64, i64), bytes: &[u8], tx: &Tx<'_>) -> Result<(), Fault> {
+        let receipt = self.verify_receipt(at, bytes, self.log_of(at))?;
+        self.check_head(now, at, &receipt, tx)?;
+        let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) else {
+            return Ok(());
+        };
+        let became_level = channel.phase == Phase::Filling;
+        if became_level {
+            channel.phase = Phase::Level;
+        }
+        let row = channel.to_row(Some(bytes.to_vec()));
+        tx.set_log(at.0, at.1, &row)?;
+        if became_level {
+            self.became_level(now, at, tx)?;
+        }
+        Ok(())
+    }
+
+    fn became_level(&mut self, now: Now, at: (i64, i64), tx: &Tx<'_>) -> Result<(), Fault> {
+        let unplaced = tx.unplaced_chains(at.0, at.1)?;
+        if let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) {
+            // At the opening all that the log lacks is sent, whoever wrote it: so a lost log is healed.
+            channel.unplaced.extend(unplaced.iter().map(|row| row.chain));
+            channel.has_changes = true;
+            channel.has_records = true;
+        }
+        if let Some(old) = self.keep_relay_key(at.0, tx)? {
+            self.succeed(now, at, old, tx)?;
+        }
+        self.plan_status(now, at);
+        Ok(())
+    }
+
+    fn succeed(
+        &mut self,
+        now: Now,
+        at: (i64, i64),
+        old: tombolo_protocol::ids::RelayId,
+        tx: &Tx<'_>,
+    ) -> Result<(), Fault> {
+        let Some(relay) = self.relays.get(&at.0) else {
+            return Ok(());
+        };
+        let (address, Some(new)) = (relay.address().to_owned(), relay.key()) else {
+            return Ok(());
+        };
+        Ok(self.state_succession(now, at.1, RelaySuccession { address, old, new }, tx)?)
+    }
+
+    pub(crate) fn log_of(&self, at: (i64, i64)) -> Option<tombolo_protocol::ids::LogId> {
+        self.relays.get(&at.0)?.live()?.channels.get(&at.1).map(|channel| channel.log)
+    }
+
+    /// Compares a signed head with the one computed here.
+    fn check_head(&mut self, now: Now, at: (i64, i64), receipt: &Receipt, tx: &Tx<'_>) -> Result<(), Fault> {
+        let channel = self.relays.get(&at.0).and_then(|relay| relay.live()?.channels.get(&at.1));
+        let Some(channel) = channel else {
+            return Ok(());
+        };
+        let ours = channel.origin.as_ref().map(|origin| channel.frontier.head(origin));
+        if receipt.position == channel.frontier.length() && ours == Some(receipt.head) {
+            return Ok(());
+        }
+        self.distrust_log(now, at, tx)
+    }
+
+    /// Forgets a log that contradicts itself; the next session compares everything anew.
+    pub(crate) fn distrust_log(&mut self, _: Now, at: (i64, i64), tx: &Tx<'_>) -> Result<(), Fault> {
+        tx.forget_log(at.0, at.1)?;
+        let address = self.relays.get(&at.0).map(|relay| relay.address().to_owned());
+        let workspace = self.workspaces.get(&at.1).map(|workspace| workspace.id);
+        if let (Some(address), Some(workspace)) = (address, workspace) {
+            self.tell(Event::RelayFork { address, workspace });
+        }
+        Err(Fault::Session(CloseCode::Misbehaved, SetAsideReason::RelayFork))
+    }
+
+    /// Takes in a receipt: these items are durable at the relay.
+    pub(crate) fn take_receipt(
+        &mut self,
+        now: Now,
+        at: (i64, i64),
+        received: &Received,
+        tx: &Tx<'_>,
+    ) -> Result<(), Fault> {
+        let receipt = self.verify_receipt(at, &received.receipt, self.log_of(at))?;
+        let batches = self.answered(at, received.first_batch, received.last_batch)?;
+        let items: Vec<SentItem> = batches.into_iter().flat_map(|batch| batch.items).filter(|i| !i.refused).collect();
+        let hashes: Vec<ItemHash> = items.iter().map(|item| item.hash).collect();
+        if receipt.acknowledged != acknowledged(&hashes) {
+            return self.distrust_log(now, at, tx);
+        }
+        let mut positions = received
+            .positions
+            .iter()
+            .flat_map(|(first, count)| (0..u64::from(*count)).map(move |nth| first.saturating_add(nth)));
+        for item in &items {
+            let Some(position) = positions.next() else {
+                return self.distrust_log(now, at, tx);
+            };
+            self.place_item(now, at, item, position, tx)?;
+        }
+        self.check_head(now, at, &receipt, tx)?;
+        let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) else {
+            return Ok(());
+        };
+        channel.has_changes = true;
+        let level = channel.in_flight.is_empty();
+        let row = channel.to_row(Some(received.receipt.to_vec()));
+        tx.set_log(at.0, at.1, &row)?;
+        if level {
+            self.plan_status(now, at);
+        }
+        Ok(())
+    }
+
+    /// Takes the answered appends out of what is in flight.
+    fn answered(&mut self, at: (i64, i64), first: u32, last: u32) -> Result<Vec<Batch>, Fault> {
+        const STRANGE: Fault = Fault::Session(CloseCode::Misbehaved, SetAsideReason::Malformed);
+        let Some(live) = self.relays.get_mut(&at.0).and_then(super::Relay::live_mut) else {
+            return Err(STRANGE);
+        };
+        let Some(channel) = live.channels.get_mut(&at.1) else {
+            return Err(STRANGE);
+        };
+        if channel.in_flight.front().is_none_or(|batch| batch.nth != first) {
+            return Err(STRANGE);
+        }
+        let mut batches = Vec::new();
+        while let Some(batch) = channel.in_flight.pop_front_if(|batch| batch.nth <= last) {
+            live.in_flight_bytes = live.in_flight_bytes.saturating_sub(batch.bytes);
+            batches.push(batch);
+        }
+        Ok(batches)
+    }
+
+    /// Notes where an own item stands in the log, and moves the cursor over it.
+    fn place_item(
+        &mut self,
+        now: Now,
+        at: (i64, i64),
+        item: &SentItem,
+        position: u64,
+        tx: &Tx<'_>,
+    ) -> Result<(), Fault> {
+        let (relay, workspace) = at;
+        let Some(channel) = self.relays.get_mut(&relay).and_then(|relay| relay.channel_mut(workspace)) else {
+            return Ok(());
+        };
+        let length = channel.frontier.length();
+        let next = position == length + 1;
+        if next {
+            channel.frontier.append(&item.hash);
+        } else if position > length {
+            return self.distrust_log(now, at, tx);
+        }
+        match item.entry {
+            Some((chain, seq, full)) => {
+                tx.place(relay, chain, seq, position)?;
+                if full && next {
+                    tx.declare(at, position, chain, seq)?;
+                }
+                if let Some((_, document)) = tx.chain_key(chain)? {
+                    self.touched.insert(document);
+                }
+            }
+            None => tx.place_record(relay, workspace, &item.hash)?,
+        }
+        Ok(())
+    }
+
+    /// Takes in the refusal of one item.
+    pub(crate) fn take_refusal(
+        &mut self,
+        now: Now,
+        at: (i64, i64),
+        refused: &Refused,
+        tx: &Tx<'_>,
+    ) -> Result<(), Fault> {
+        let wait = draw(self.entropy.as_mut(), RETRY_MIN, RETRY_MAX);
+        let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) else {
+            return Ok(());
+        };
+        let batch = channel.in_flight.iter_mut().find(|batch| batch.nth == refused.batch);
+        let Some(item) = batch.and_then(|batch| batch.items.get_mut(refused.item as usize)) else {
+            return Err(Fault::Session(CloseCode::Misbehaved, SetAsideReason::Malformed));
+        };
+        item.refused = true;
+        let Some((chain, seq, _)) = item.entry else {
+            self.counters.count(SetAsideReason::from(refused.reason));
+            return Ok(());
+        };
+        match refused.reason {
+            RefusalReason::Gap | RefusalReason::UnknownDeclaration => {
+                // What was believed of the log is out of date: begin again where it says it stands.
+                let stands = refused.chain_seq.unwrap_or(seq.saturating_sub(1));
+                channel.sent.insert(chain, stands);
+                channel.unplaced.insert(chain);
+                tx.unplace(at.0, chain, stands)?;
+                tx.forget_declaration(at.0, chain)?;
+            }
+            reason => {
+                channel.refused.insert(chain, reason.into());
+                channel.unplaced.remove(&chain);
+                channel.retry_at = Some(now.mono + wait);
+                self.counters.count(SetAsideReason::from(reason));
+            }
+        }
+        if refused.reason == RefusalReason::Fork {
+            self.note_fork(at.1, chain, tx)?;
+        }
+        Ok(())
+    }
+
+    /// A log holds another entry in a place of this device's own chain: go on in another life.
+    fn note_fork(&mut self, workspace: i64, chain: i64, tx: &Tx<'_>) -> Result<(), Fault> {
+        let Some((key, _)) = tx.chain_key(chain)? else {
+            return Ok(());
+        };
+        if key.device == self.device.id() && key.incarnation == self.incarnation {
+            self.next_incarnation(tx)?;
+            if let Some(workspace) = self.workspaces.get(&workspace).map(|workspace| workspace.id) {
+                self.tell(Event::CloneSuspected { workspace });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Shortest and longest wait before something that was refused or absent is tried again.
+pub(super) const RETRY_MIN: std::time::Duration = std::time::Duration::from_secs(5);
+pub(super) const RETRY_MAX: std::time::Duration = std::time::Duration::from_secs(60);

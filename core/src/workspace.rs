@@ -1,0 +1,234 @@
+//! One workspace as the engine holds it: its membership log, its keys, and what is to be said to it.
+//!
+//! Invariant: an epoch's secret is kept only if its id was recomputed from it; the blinding key only
+//! if it hashes to what the genesis committed to.
+
+mod found;
+mod invite;
+
+pub use found::{Member, WorkspaceSummary};
+pub use invite::InviteTerms;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tombolo_crypto::{BlindingKey, DeviceSecrets, Entropy, EpochKeys, EpochSecret, InviteLink, unwrap_epoch};
+use tombolo_protocol::ids::{EpochId, RecordId, Stream, WorkspaceId, WorkspaceTag};
+use tombolo_protocol::membership::{Membership, RecordOutcome};
+use tombolo_protocol::receipt::{Attestation, Signed};
+use tombolo_protocol::record::{EpochWrap, Record, RecordBody, Role, Rotation};
+
+use crate::store::{StoreError, Tx, WorkspaceRow, WorkspaceState};
+
+/// An epoch whose secret this device holds.
+pub(crate) struct HeldEpoch {
+    pub(crate) secret: EpochSecret,
+    pub(crate) keys: EpochKeys,
+}
+
+/// One workspace.
+pub(crate) struct Workspace {
+    pub(crate) row: i64,
+    pub(crate) id: WorkspaceId,
+    pub(crate) tag: WorkspaceTag,
+    pub(crate) state: WorkspaceState,
+    pub(crate) name: Option<String>,
+    pub(crate) join: Option<InviteLink>,
+    pub(crate) membership: Membership,
+    pub(crate) blinding: Option<BlindingKey>,
+    pub(crate) epochs: BTreeMap<EpochId, HeldEpoch>,
+    /// Documents with changes that no entry carries yet.
+    pub(crate) unsealed: BTreeSet<(i64, Stream)>,
+}
+
+impl Workspace {
+    pub(crate) fn new(id: WorkspaceId, state: WorkspaceState) -> Self {
+        Self {
+            row: 0,
+            id,
+            tag: id.tag(),
+            state,
+            name: None,
+            join: None,
+            membership: Membership::new(id),
+            blinding: None,
+            epochs: BTreeMap::new(),
+            unsealed: BTreeSet::new(),
+        }
+    }
+
+    pub(crate) fn load(tx: &Tx<'_>, row: i64, stored: WorkspaceRow) -> Result<Self, StoreError> {
+        let mut workspace = Self::new(stored.id, stored.state);
+        workspace.row = row;
+        workspace.name = stored.name;
+        let link = stored.join.map(|link| link.parse::<InviteLink>()).transpose();
+        workspace.join = link.map_err(|_| StoreError::Corrupt { table: "workspace" })?;
+        workspace.blinding = stored.blinding;
+        for (epoch, secret) in tx.epochs(row)? {
+            let keys = EpochKeys::derive(&workspace.id, &secret);
+            workspace.epochs.insert(epoch, HeldEpoch { secret, keys });
+        }
+        for record in tx.records(row)? {
+            workspace.membership.insert(record);
+        }
+        for attestation in tx.attestations(row)? {
+            workspace.membership.attest(attestation);
+        }
+        workspace.unsealed = tx.pending_documents(row)?.into_iter().collect();
+        Ok(workspace)
+    }
+
+    /// Returns the row to be stored.
+    pub(crate) fn to_row(&self) -> WorkspaceRow {
+        WorkspaceRow {
+            id: self.id,
+            state: self.state,
+            name: self.name.clone(),
+            join: self.join.as_ref().map(ToString::to_string),
+            blinding: self.blinding.as_ref().map(|key| BlindingKey::from_bytes(*key.as_bytes())),
+        }
+    }
+
+    pub(crate) fn save(&self, tx: &Tx<'_>, entropy: &mut dyn Entropy) -> Result<(), StoreError> {
+        tx.update_workspace(self.row, &self.to_row(), entropy)
+    }
+
+    /// Returns the role of a device's user, as things stand.
+    pub(crate) fn role(&self, device: &DeviceSecrets) -> Option<Role> {
+        self.membership.view().role_of_device(&device.id())
+    }
+
+    /// Takes in a record, keeps it, and learns what secrets it wraps to this device.
+    ///
+    /// Returns whether anything new was learnt from it: a record admitted, or a key.
+    pub(crate) fn take_record(
+        &mut self,
+        record: &Record,
+        device: &DeviceSecrets,
+        tx: &Tx<'_>,
+        entropy: &mut dyn Entropy,
+    ) -> Result<RecordOutcome, StoreError> {
+        let known = self.membership.record(&record.id()).is_some();
+        let outcome = self.membership.insert(record.clone());
+        let kept = self.membership.record(&record.id()).is_some();
+        if kept && !known {
+            tx.insert_record(self.row, record, entropy)?;
+            self.learn_epochs(device, tx, entropy)?;
+        }
+        Ok(outcome)
+    }
+
+    /// Takes in a relay's attestation; returns whether it was new.
+    pub(crate) fn take_attestation(
+        &mut self,
+        attestation: Signed<Attestation>,
+        device: &DeviceSecrets,
+        tx: &Tx<'_>,
+        entropy: &mut dyn Entropy,
+    ) -> Result<bool, StoreError> {
+        if !self.membership.attest(attestation.clone()) {
+            return Ok(false);
+        }
+        tx.insert_attestation(self.row, &attestation)?;
+        self.learn_epochs(device, tx, entropy)?;
+        Ok(true)
+    }
+
+    /// Opens every epoch that some admitted record gives to this device or to the invite it holds, and
+    /// those before it.
+    fn learn_epochs(
+        &mut self,
+        device: &DeviceSecrets,
+        tx: &Tx<'_>,
+        entropy: &mut dyn Entropy,
+    ) -> Result<(), StoreError> {
+        let mut rotations = Vec::new();
+        let mut found = Vec::new();
+        for record in self.membership.in_order() {
+            if self.membership.outcome(&record.id()) != Some(RecordOutcome::Admitted) {
+                continue;
+            }
+            if let Some(rotation) = record.body().rotation() {
+                rotations.push(rotation.clone());
+                found.extend(self.open_wraps(rotation, device));
+            }
+            found.extend(self.open_invite(record));
+        }
+        for (secret, blinding) in found {
+            self.keep_epoch(secret, tx, entropy)?;
+            self.keep_blinding(blinding, tx, entropy)?;
+        }
+        for rotation in rotations.iter().rev() {
+            for previous in &rotation.previous {
+                let Some(held) = self.epochs.get(&rotation.epoch) else {
+                    break;
+                };
+                if self.epochs.contains_key(&previous.epoch) {
+                    continue;
+                }
+                if let Ok(secret) = held.keys.open_previous(previous, &self.id) {
+                    self.keep_epoch(secret, tx, entropy)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn open_wraps(&self, rotation: &Rotation, device: &DeviceSecrets) -> Option<(EpochSecret, BlindingKey)> {
+        if self.epochs.contains_key(&rotation.epoch) {
+            return None;
+        }
+        let wrap_to = |recipient: &[u8; 32]| -> Option<&EpochWrap> {
+            let at = rotation.wraps.binary_search_by(|wrap| wrap.recipient.cmp(recipient)).ok()?;
+            rotation.wraps.get(at)
+        };
+        if let Some(wrap) = wrap_to(device.id().as_bytes()) {
+            return unwrap_epoch(&self.id, &rotation.epoch, wrap, device.box_secret()).ok();
+        }
+        let link = self.join.as_ref()?;
+        let wrap = wrap_to(link.invite.as_bytes())?;
+        unwrap_epoch(&self.id, &rotation.epoch, wrap, &link.secret.box_secret()).ok()
+    }
+
+    fn open_invite(&self, record: &Record) -> Option<(EpochSecret, BlindingKey)> {
+        let (RecordBody::InviteCreate(invite), Some(link)) = (record.body(), self.join.as_ref()) else {
+            return None;
+        };
+        if record.id() != link.invite || self.epochs.contains_key(&invite.epoch) {
+            return None;
+        }
+        unwrap_epoch(&self.id, &invite.epoch, &invite.wrap, &link.secret.box_secret()).ok()
+    }
+
+    pub(crate) fn keep_epoch(
+        &mut self,
+        secret: EpochSecret,
+        tx: &Tx<'_>,
+        entropy: &mut dyn Entropy,
+    ) -> Result<(), StoreError> {
+        let keys = EpochKeys::derive(&self.id, &secret);
+        tx.insert_epoch(self.row, &keys.epoch(), &secret, entropy)?;
+        self.epochs.insert(keys.epoch(), HeldEpoch { secret, keys });
+        Ok(())
+    }
+
+    fn keep_blinding(
+        &mut self,
+        blinding: BlindingKey,
+        tx: &Tx<'_>,
+        entropy: &mut dyn Entropy,
+    ) -> Result<(), StoreError> {
+        let committed = self.membership.view().blinding_commitment();
+        if self.blinding.is_none() && committed == Some(blinding.commitment()) {
+            self.blinding = Some(blinding);
+            self.save(tx, entropy)?;
+        }
+        Ok(())
+    }
+
+    /// Returns the head, epoch and keys that an entry may be sealed under now, if there are any.
+    pub(crate) fn sealing(&self) -> Option<(RecordId, &EpochKeys)> {
+        let head = self.membership.head()?;
+        let epoch = self.membership.view_at(&head)?.epoch()?;
+        self.epochs.get(&epoch).map(|held| (head, &held.keys))
+    }
+}

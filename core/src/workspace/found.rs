@@ -1,0 +1,189 @@
+//! Founding a workspace, and stating records in it.
+//!
+//! Invariant: a record is stored before it is sent; it stands on the heads that this device knows.
+
+use tombolo_crypto::{BlindingKey, array, rotate};
+use tombolo_protocol::ids::{DeviceId, UserId, WorkspaceId};
+use tombolo_protocol::membership::{RecordOutcome, View};
+use tombolo_protocol::record::{Draft, Genesis, Record, RecordBody, Role};
+
+use super::Workspace;
+use crate::engine::{Engine, Now};
+use crate::error::Error;
+use crate::store::{StoreError, Tx, WorkspaceState};
+
+const NAME_LABEL: &str = "workspace-name";
+
+/// One workspace, as an app sees it in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkspaceSummary {
+    /// Its id.
+    pub id: WorkspaceId,
+    /// Its name; unknown while it is being joined.
+    pub name: Option<String>,
+    /// The role of this device's user; `None` while it is being joined.
+    pub role: Option<Role>,
+}
+
+/// One member of a workspace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// The user.
+    pub user: UserId,
+    /// What the user may do.
+    pub role: Role,
+    /// The user's devices.
+    pub devices: Vec<DeviceId>,
+}
+
+impl Engine {
+    /// Founds a workspace, with no network: its genesis, this user's devices, and the first epoch.
+    ///
+    /// # Errors
+    /// [`Error::Store`] if it can not be made durable.
+    pub fn create_workspace(&mut self, now: Now, name: &str, tx: &Tx<'_>) -> Result<WorkspaceId, Error> {
+        let entropy = self.entropy.as_mut();
+        let blinding = BlindingKey::generate(entropy);
+        let genesis = Genesis {
+            nonce: array(entropy),
+            root: self.identity.root,
+            device: self.device.public(),
+            blinding_commitment: blinding.commitment(),
+        };
+        let draft = Draft {
+            workspace: Record::NO_WORKSPACE,
+            generation: 0,
+            time_ms: now.wall_ms,
+            author: self.device.id(),
+            parents: Vec::new(),
+            body: RecordBody::Genesis(genesis),
+            secret: Vec::new(),
+        };
+        let genesis = Record::sign(draft, self.device.sign_key()).map_err(|_| Error::NotReady)?;
+        let mut workspace = Workspace::new(genesis.workspace(), WorkspaceState::Member);
+        workspace.name = Some(name.to_owned());
+        workspace.blinding = Some(blinding);
+        workspace.row = tx.insert_workspace(&workspace.to_row(), self.entropy.as_mut())?;
+        let (row, id) = (workspace.row, workspace.id);
+        workspace.take_record(&genesis, &self.device, tx, self.entropy.as_mut())?;
+        self.workspaces.insert(row, workspace);
+        self.admit_own_devices(now, row, tx)?;
+        self.open_channels(row);
+        Ok(id)
+    }
+
+    /// States the founder's devices together with the first epoch, whose record carries the name.
+    fn admit_own_devices(&mut self, now: Now, row: i64, tx: &Tx<'_>) -> Result<(), Error> {
+        let Some(workspace) = self.workspaces.get_mut(&row) else {
+            return Err(Error::NotReady);
+        };
+        let Some(blinding) = workspace.blinding.as_ref() else {
+            return Err(Error::NotReady);
+        };
+        let device = (*self.device.id().as_bytes(), self.device.public().box_public);
+        let rotated = rotate(&workspace.id, &[device], &[], blinding, self.entropy.as_mut());
+        let (secret, rotation) = rotated.map_err(|_| Error::NotReady)?;
+        workspace.keep_epoch(secret, tx, self.entropy.as_mut())?;
+        let name = workspace.name.clone().unwrap_or_default();
+        let sealed = workspace.epochs.get(&rotation.epoch).map(|held| {
+            held.keys.seal_section(NAME_LABEL, workspace.id.as_bytes(), name.as_bytes(), self.entropy.as_mut())
+        });
+        let body = RecordBody::Devices(self.identity.clone(), Some(rotation));
+        self.state_record(now, row, body, sealed.unwrap_or_default(), tx)?;
+        Ok(())
+    }
+
+    /// Signs a record on the present heads, and keeps it; sessions send it.
+    pub(crate) fn state_record(
+        &mut self,
+        now: Now,
+        row: i64,
+        body: RecordBody,
+        secret: Vec<u8>,
+        tx: &Tx<'_>,
+    ) -> Result<Record, Error> {
+        let Some(workspace) = self.workspaces.get_mut(&row) else {
+            return Err(Error::NotReady);
+        };
+        let draft = Draft {
+            workspace: workspace.id,
+            generation: workspace.membership.next_generation(),
+            time_ms: now.wall_ms,
+            author: self.device.id(),
+            parents: workspace.membership.heads().iter().copied().collect(),
+            body,
+            secret,
+        };
+        let record = Record::sign(draft, self.device.sign_key()).map_err(|_| Error::NotReady)?;
+        match workspace.take_record(&record, &self.device, tx, self.entropy.as_mut())? {
+            RecordOutcome::Admitted | RecordOutcome::AwaitsAttestation => {
+                self.records_to_send(row);
+                Ok(record)
+            }
+            _ => Err(Error::RoleDenied),
+        }
+    }
+
+    /// Begins an epoch that joins several heads into one, so that entries can be sealed again.
+    pub(crate) fn heal_heads(&mut self, now: Now, row: i64, tx: &Tx<'_>) -> Result<(), StoreError> {
+        let Some(workspace) = self.workspaces.get(&row) else {
+            return Ok(());
+        };
+        let view = workspace.membership.view();
+        let may = workspace.role(&self.device).is_some_and(|role| role >= Role::Commenter);
+        let (Some(epoch), Some(blinding), true) = (view.epoch(), workspace.blinding.as_ref(), may) else {
+            return Ok(());
+        };
+        let Some(held) = workspace.epochs.get(&epoch) else {
+            return Ok(());
+        };
+        let previous = [(epoch, &held.secret)];
+        let rotated = rotate(&workspace.id, &view.recipients(), &previous, blinding, self.entropy.as_mut());
+        let Ok((_, rotation)) = rotated else {
+            return Ok(());
+        };
+        match self.state_record(now, row, RecordBody::Rotate(rotation), Vec::new(), tx) {
+            Err(Error::Store(error)) => Err(error),
+            // A refusal here means that the heads moved in between; the next flush looks again.
+            _ => Ok(()),
+        }
+    }
+
+    /// Lists the workspaces of this replica.
+    #[must_use]
+    pub fn workspaces(&self) -> Vec<WorkspaceSummary> {
+        let summary = |workspace: &Workspace| WorkspaceSummary {
+            id: workspace.id,
+            name: workspace.name.clone(),
+            role: match workspace.state {
+                WorkspaceState::Member => workspace.role(&self.device),
+                WorkspaceState::Joining => None,
+            },
+        };
+        self.workspaces.values().map(summary).collect()
+    }
+
+    /// Lists the members of a workspace.
+    ///
+    /// # Errors
+    /// [`Error::NoWorkspace`] if this replica does not have it.
+    pub fn members(&self, workspace: &WorkspaceId) -> Result<Vec<Member>, Error> {
+        let row = self.workspace_row(workspace).ok_or(Error::NoWorkspace(*workspace))?;
+        let view = self.workspaces.get(&row).map(|workspace| workspace.membership.view()).unwrap_or_default();
+        Ok(view.members().map(|(user, role)| Member { user, role, devices: devices_of(&view, user) }).collect())
+    }
+}
+
+impl Workspace {
+    /// Reads the workspace's name from the record that carries it.
+    pub(super) fn read_name(&self) -> Option<String> {
+        let named = self.membership.in_order().into_iter().find(|record| !record.secret().is_empty())?;
+        let held = self.epochs.get(&named.body().rotation()?.epoch)?;
+        let name = held.keys.open_section(NAME_LABEL, self.id.as_bytes(), named.secret()).ok()?;
+        String::from_utf8(name.to_vec()).ok()
+    }
+}
+
+fn devices_of(view: &View, user: UserId) -> Vec<DeviceId> {
+    view.devices().filter(|(_, standing)| standing.user == user).map(|(device, _)| device).collect()
+}

@@ -1,0 +1,175 @@
+//! Inviting, and joining by an invite with nobody online but a relay.
+//!
+//! Invariant: a joiner believes nothing but the records that descend from the workspace its link names;
+//! it becomes a member by a Join that the counting relay attested.
+
+use tombolo_crypto::{InviteLink, InviteSecret, wrap_epoch};
+use tombolo_protocol::ids::{RelayId, WorkspaceId};
+use tombolo_protocol::keys::VerifyKey;
+use tombolo_protocol::limits::INVITE_RELAYS_MAX;
+use tombolo_protocol::membership::RecordOutcome;
+use tombolo_protocol::record::{InviteCreate, Join, Record, RecordBody, RelaySuccession, Role};
+
+use super::Workspace;
+use crate::engine::{Engine, Event, Now};
+use crate::error::Error;
+use crate::store::{StoreError, Tx, WorkspaceState};
+
+/// What an invite offers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InviteTerms {
+    /// What a joiner becomes.
+    pub role: Role,
+    /// When it ends, milliseconds since 1970; `None` for never.
+    pub expires_ms: Option<i64>,
+    /// How many may join; `None` for any number.
+    pub uses: Option<u32>,
+}
+
+impl Engine {
+    /// Offers an invite; whoever holds the link may join, with no member online.
+    ///
+    /// # Errors
+    /// [`Error::RoleDenied`] below admin (below owner for admins), [`Error::NoRelay`] if no relay was
+    /// ever reached, since one has to count the uses.
+    pub fn invite(&mut self, now: Now, id: &WorkspaceId, terms: InviteTerms, tx: &Tx<'_>) -> Result<InviteLink, Error> {
+        let row = self.workspace_row(id).ok_or(Error::NoWorkspace(*id))?;
+        let reached = self.relays.values().filter_map(|relay| Some((relay.key()?, relay.address().to_owned())));
+        let (keys, addresses): (Vec<RelayId>, Vec<String>) = reached.take(INVITE_RELAYS_MAX).unzip();
+        let relay = *keys.first().ok_or(Error::NoRelay)?;
+        let secret = InviteSecret::generate(self.entropy.as_mut());
+        let body = self.offer(row, relay, terms, &secret)?;
+        let record = self.state_record(now, row, RecordBody::InviteCreate(Box::new(body)), Vec::new(), tx)?;
+        Ok(InviteLink { workspace: *id, invite: record.id(), relay, addresses, checkpoint: None, secret })
+    }
+
+    fn offer(
+        &mut self,
+        row: i64,
+        relay: RelayId,
+        terms: InviteTerms,
+        secret: &InviteSecret,
+    ) -> Result<InviteCreate, Error> {
+        let Some(workspace) = self.workspaces.get(&row) else {
+            return Err(Error::NotReady);
+        };
+        let needed = if terms.role >= Role::Admin { Role::Owner } else { Role::Admin };
+        if workspace.role(&self.device).is_none_or(|role| role < needed) {
+            return Err(Error::RoleDenied);
+        }
+        let epoch = workspace.membership.view().epoch().ok_or(Error::NotReady)?;
+        let (Some(held), Some(blinding)) = (workspace.epochs.get(&epoch), workspace.blinding.as_ref()) else {
+            return Err(Error::NotReady);
+        };
+        let box_public = secret.box_public();
+        let wrap = wrap_epoch(&workspace.id, [0; 32], &box_public, &held.secret, blinding, self.entropy.as_mut());
+        Ok(InviteCreate {
+            role: terms.role,
+            expires_ms: terms.expires_ms.unwrap_or(0),
+            uses: terms.uses.unwrap_or(0),
+            relay,
+            sign_public: VerifyKey::parse(&secret.sign_key().public()).map_err(|_| Error::NotReady)?,
+            box_public,
+            epoch,
+            wrap: wrap.map_err(|_| Error::NotReady)?,
+        })
+    }
+
+    /// Keeps an invite, to be accepted at the first of its relays that is reached.
+    ///
+    /// # Errors
+    /// [`Error::Store`] if it can not be made durable.
+    pub fn join(&mut self, now: Now, link: InviteLink, tx: &Tx<'_>) -> Result<WorkspaceId, Error> {
+        let id = link.workspace;
+        let addresses = link.addresses.clone();
+        if self.workspace_row(&id).is_none() {
+            let mut workspace = Workspace::new(id, WorkspaceState::Joining);
+            workspace.join = Some(link);
+            workspace.row = tx.insert_workspace(&workspace.to_row(), self.entropy.as_mut())?;
+            self.workspaces.insert(workspace.row, workspace);
+        }
+        for address in addresses {
+            self.dial(now, &address, false, None, tx)?;
+        }
+        if let Some(row) = self.workspace_row(&id) {
+            self.open_channels(row);
+        }
+        Ok(id)
+    }
+
+    /// Makes the Join record of a workspace whose records are here, if they hold the invite.
+    pub(crate) fn accept_invite(&mut self, now: Now, row: i64, tx: &Tx<'_>) -> Result<Option<Record>, StoreError> {
+        let Some(workspace) = self.workspaces.get_mut(&row) else {
+            return Ok(None);
+        };
+        if let Some(join) = workspace.own_join(&self.device.id()) {
+            return Ok(Some(join));
+        }
+        let Some(link) = workspace.join.as_ref() else {
+            return Ok(None);
+        };
+        if workspace.membership.outcome(&link.invite) != Some(RecordOutcome::Admitted) {
+            return Ok(None);
+        }
+        let join = Join::sign(link.invite, self.identity.clone(), &link.secret.sign_key());
+        match self.state_record(now, row, RecordBody::Join(join), Vec::new(), tx) {
+            Ok(record) => Ok(Some(record)),
+            Err(Error::Store(error)) => Err(error),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Notices that this device's Join was attested.
+    pub(crate) fn notice_joined(&mut self, row: i64, tx: &Tx<'_>) -> Result<(), StoreError> {
+        let Some(workspace) = self.workspaces.get_mut(&row) else {
+            return Ok(());
+        };
+        if workspace.state == WorkspaceState::Member || workspace.role(&self.device).is_none() {
+            return Ok(());
+        }
+        workspace.state = WorkspaceState::Member;
+        workspace.name = workspace.read_name();
+        workspace.save(tx, self.entropy.as_mut())?;
+        let id = workspace.id;
+        self.tell(Event::Joined { workspace: id });
+        Ok(())
+    }
+
+    /// States that a relay has a new key, where invites name the old one and this user may say so.
+    pub(crate) fn state_succession(
+        &mut self,
+        now: Now,
+        row: i64,
+        succession: RelaySuccession,
+        tx: &Tx<'_>,
+    ) -> Result<(), StoreError> {
+        let Some(workspace) = self.workspaces.get(&row) else {
+            return Ok(());
+        };
+        let may = workspace.role(&self.device).is_some_and(|role| role >= Role::Admin);
+        let view = workspace.membership.view();
+        if !may || view.successors(&succession.old).any(|new| new == succession.new) {
+            return Ok(());
+        }
+        match self.state_record(now, row, RecordBody::RelaySuccession(succession), Vec::new(), tx) {
+            Err(Error::Store(error)) => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Workspace {
+    /// Returns this device's own Join, if it made one that is not refused.
+    fn own_join(&self, device: &tombolo_protocol::ids::DeviceId) -> Option<Record> {
+        let link = self.join.as_ref()?;
+        let mine = |record: &&Record| match record.body() {
+            RecordBody::Join(join) => record.author() == *device && join.invite == link.invite,
+            _ => false,
+        };
+        let record = self.membership.in_order().into_iter().find(mine)?;
+        match self.membership.outcome(&record.id()) {
+            Some(RecordOutcome::Refused(_)) => None,
+            _ => Some(record.clone()),
+        }
+    }
+}
