@@ -1,0 +1,22 @@
+//! The only asynchronous part of the core: handles for apps, the thread that drives the engine, and
+//! the sockets.
+//!
+//! Invariant: one thread owns store and engine; everybody else talks to it through a bounded queue, so
+//! what arrives while it commits becomes the next commit (group commit). Clocks, randomness and tasks
+//! exist only here.
+#![allow(clippy::disallowed_methods, reason = "the driver is where time, randomness and tasks come from")]
+
+mod clock;
+#[cfg(feature = "network")]
+mod connection;
+mod driver;
+mod events;
+mod handles;
+mod replica;
+#[cfg(feature = "network")]
+mod websocket;
+
+pub use clock::SystemEntropy;
+pub use events::{DocumentEvent, DocumentEvents, ReplicaEvents};
+pub use handles::{Document, InviteBuilder, Workspace};
+pub use replica::{Replica, ReplicaBuilder};

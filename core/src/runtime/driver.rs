@@ -1,0 +1,454 @@
+//! The thread that owns store and engine: handle → commit → drain → wait.
+//!
+//! Invariant: what waits in the queue when a turn begins shares one commit; nobody is answered and
+//! nothing is sent before it; if it fails, nothing of the turn has happened, all are told, and the
+//! engine is loaded again from disk.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tombolo_crypto::KeyVault;
+use tombolo_protocol::ids::DocumentId;
+
+use super::clock::{Clock, SystemEntropy};
+#[cfg(feature = "network")]
+use super::connection::Connections;
+use super::events::{DOCUMENT_EVENTS_MAX, DocumentEvent, REPLICA_EVENTS_MAX};
+use crate::engine::{Effect, Engine, EngineConfig, Event, Input, Now};
+use crate::error::Error;
+use crate::store::{Durability, Store, StoreError, Tx};
+
+/// Commands that wait for the engine; callers wait beyond it.
+pub(super) const COMMANDS_MAX: usize = 4096;
+/// Commands that share one commit.
+const TURN_MAX: usize = 2048;
+/// Longest wait for something to happen, so that a clock that was set is noticed.
+const WAIT_MAX: Duration = Duration::from_secs(3600);
+
+/// Answers a caller once it is known whether the commit was made.
+pub(super) type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+/// Work on the engine inside a turn's transaction.
+pub(super) type Job = Box<dyn FnOnce(&mut Engine, Now, &Tx<'_>) -> Result<Answer, (StoreError, Answer)> + Send>;
+
+/// Answers with the events of a document.
+type WatchAnswer = oneshot::Sender<Result<mpsc::Receiver<DocumentEvent>, Error>>;
+
+/// What the driver is asked to do.
+pub(super) enum Command {
+    /// Work on the engine.
+    Run(Job),
+    /// Something happened.
+    Input(Input),
+    /// Watch a document.
+    Watch(DocumentId, WatchAnswer),
+    /// One watcher of a document has gone.
+    Unwatch(DocumentId),
+    /// Tell when a waiter's milestone has come.
+    Await(u64, oneshot::Sender<Result<(), Error>>),
+    /// Drain, write everything back into the store's file, and let go of it.
+    Pause(oneshot::Sender<Result<(), Error>>),
+    /// Drain and end.
+    Close(oneshot::Sender<Result<(), Error>>),
+}
+
+/// How a replica is set up.
+pub(super) struct Setup {
+    pub(super) path: PathBuf,
+    pub(super) vault: Arc<dyn KeyVault>,
+    pub(super) durability: Durability,
+    pub(super) config: EngineConfig,
+    #[cfg(feature = "network")]
+    pub(super) roots: Vec<Vec<u8>>,
+}
+
+/// What the driver shows to everybody.
+#[derive(Clone, Debug)]
+pub(super) struct Outlets {
+    pub(super) events: broadcast::Sender<Event>,
+    /// Counts the turns, so that others can look again after each.
+    pub(super) turns: watch::Sender<u64>,
+}
+
+impl Outlets {
+    pub(super) fn new() -> Self {
+        Self { events: broadcast::Sender::new(REPLICA_EVENTS_MAX), turns: watch::Sender::new(0) }
+    }
+}
+
+/// Store and engine, while they are open.
+struct Open {
+    store: Store,
+    engine: Engine,
+}
+
+/// Owns store, engine and connections.
+pub(super) struct Driver {
+    setup: Setup,
+    clock: Clock,
+    open: Option<Open>,
+    paused: bool,
+    commands: mpsc::Receiver<Command>,
+    outlets: Outlets,
+    watchers: BTreeMap<DocumentId, Vec<mpsc::Sender<DocumentEvent>>>,
+    /// Watched documents whose listeners must be shown the whole again.
+    stale: Vec<DocumentId>,
+    waiters: BTreeMap<u64, oneshot::Sender<Result<(), Error>>>,
+    reached: Vec<u64>,
+    #[cfg(feature = "network")]
+    connections: Connections,
+}
+
+impl Driver {
+    /// Opens the store and loads the engine.
+    pub(super) fn open(
+        setup: Setup,
+        commands: mpsc::Receiver<Command>,
+        outlets: Outlets,
+        #[cfg(feature = "network")] connections: Connections,
+    ) -> Result<Self, StoreError> {
+        let mut driver = Self {
+            setup,
+            clock: Clock::start(),
+            open: None,
+            paused: false,
+            commands,
+            outlets,
+            watchers: BTreeMap::new(),
+            stale: Vec::new(),
+            waiters: BTreeMap::new(),
+            reached: Vec::new(),
+            #[cfg(feature = "network")]
+            connections,
+        };
+        driver.reopen()?;
+        Ok(driver)
+    }
+
+    fn reopen(&mut self) -> Result<(), StoreError> {
+        if self.open.is_some() {
+            return Ok(());
+        }
+        let (path, vault) = (&self.setup.path, self.setup.vault.as_ref());
+        let mut store = Store::open(path, vault, self.setup.durability, &mut SystemEntropy::new())?;
+        let engine = Engine::load(&mut store, Box::new(SystemEntropy::new()), self.setup.config.clone())?;
+        self.open = Some(Open { store, engine });
+        self.stale = self.watchers.keys().copied().collect();
+        if self.paused {
+            self.turn_with(vec![Command::Input(Input::Pause)])?;
+        }
+        self.watch_again()
+    }
+
+    /// After the engine was loaded anew: watch what was watched.
+    fn watch_again(&mut self) -> Result<(), StoreError> {
+        let counts: Vec<(DocumentId, usize)> = self.watchers.iter().map(|(id, list)| (*id, list.len())).collect();
+        let now = self.clock.now();
+        let Some(open) = self.open.as_mut() else {
+            return Ok(());
+        };
+        let tx = open.store.begin(false)?;
+        for (document, count) in counts {
+            for _ in 0..count {
+                if let Err(Error::Store(error)) = open.engine.watch(now, &document, &tx) {
+                    return Err(error);
+                }
+            }
+        }
+        tx.commit()
+    }
+
+    /// Runs until the replica is closed or every handle to it is gone.
+    pub(super) fn run(mut self, runtime: &tokio::runtime::Runtime) {
+        loop {
+            let timeout = self.open.as_ref().and_then(|open| open.engine.poll_timeout());
+            let wait = timeout.map_or(WAIT_MAX, |at| at.saturating_sub(self.clock.now().mono)).min(WAIT_MAX);
+            let received = if wait.is_zero() {
+                self.commands.try_recv().ok().map(Some).unwrap_or(Some(Command::Input(Input::Tick)))
+            } else {
+                let next = runtime.block_on(async { tokio::time::timeout(wait, self.commands.recv()).await });
+                next.unwrap_or(Some(Command::Input(Input::Tick)))
+            };
+            let Some(first) = received else {
+                return self.finish(None);
+            };
+            let ticks = timeout.is_some_and(|at| at <= self.clock.now().mono);
+            match self.take_turn(first, ticks) {
+                Ok(None) => {}
+                Ok(Some(answer)) => return self.finish(Some(answer)),
+                Err(error) => self.fail(&error),
+            }
+        }
+    }
+
+    /// Takes in what waits, in one commit; returns whom to answer when the replica is closed.
+    fn take_turn(
+        &mut self,
+        first: Command,
+        ticks: bool,
+    ) -> Result<Option<oneshot::Sender<Result<(), Error>>>, StoreError> {
+        let mut batch = Vec::new();
+        let mut next = Some(first);
+        if ticks {
+            batch.push(Command::Input(Input::Tick));
+        }
+        let mut ending = None;
+        while let Some(command) = next {
+            match command {
+                Command::Close(answer) => {
+                    ending = Some(Ending::Close(answer));
+                    break;
+                }
+                Command::Pause(answer) => {
+                    ending = Some(Ending::Pause(answer));
+                    break;
+                }
+                Command::Await(waiter, answer) => {
+                    self.waiters.insert(waiter, answer);
+                    self.answer_reached();
+                }
+                command => batch.push(command),
+            }
+            next = if batch.len() < TURN_MAX { self.commands.try_recv().ok() } else { None };
+        }
+        self.turn_with(batch)?;
+        match ending {
+            None => Ok(None),
+            Some(Ending::Close(answer)) => Ok(Some(answer)),
+            Some(Ending::Pause(answer)) => {
+                let paused = self.pause();
+                // The caller may have stopped waiting; the pause holds all the same.
+                drop(answer.send(paused.map_err(Error::Store)));
+                Ok(None)
+            }
+        }
+    }
+
+    /// One turn: handle, commit, drain.
+    fn turn_with(&mut self, batch: Vec<Command>) -> Result<(), StoreError> {
+        if let Err(error) = self.reopen() {
+            self.refuse_all(batch, &error);
+            return Ok(());
+        }
+        let now = self.clock.now();
+        let together = self.setup.durability == Durability::Power;
+        let mut answers = Vec::with_capacity(batch.len());
+        let mut watches = Vec::new();
+        let committed = self.commit_turn(now, together, batch, &mut answers, &mut watches);
+        for answer in answers {
+            answer(committed.clone());
+        }
+        committed?;
+        self.drain();
+        if !together && self.open.as_ref().is_some_and(|open| open.engine.wants_platter()) {
+            self.commit_turn(now, true, Vec::new(), &mut Vec::new(), &mut Vec::new())?;
+            self.drain();
+        }
+        for (document, answer) in watches {
+            self.begin_watch(now, document, answer);
+        }
+        self.show_stale(now)?;
+        self.outlets.turns.send_modify(|turns| *turns += 1);
+        Ok(())
+    }
+
+    fn commit_turn(
+        &mut self,
+        now: Now,
+        on_platter: bool,
+        batch: Vec<Command>,
+        answers: &mut Vec<Answer>,
+        watches: &mut Vec<(DocumentId, WatchAnswer)>,
+    ) -> Result<(), StoreError> {
+        let Some(open) = self.open.as_mut() else {
+            return Ok(());
+        };
+        let tx = open.store.begin(on_platter)?;
+        for command in batch {
+            match command {
+                Command::Run(job) => match job(&mut open.engine, now, &tx) {
+                    Ok(answer) => answers.push(answer),
+                    Err((error, answer)) => {
+                        answers.push(answer);
+                        return Err(error);
+                    }
+                },
+                Command::Input(input) => open.engine.handle(now, input, &tx)?,
+                Command::Watch(document, answer) => watches.push((document, answer)),
+                Command::Unwatch(document) => {
+                    if let Some(list) = self.watchers.get_mut(&document) {
+                        let before = list.len();
+                        list.retain(|listener| !listener.is_closed());
+                        for _ in list.len()..before {
+                            ignore_missing(open.engine.unwatch(&document, &tx))?;
+                        }
+                    }
+                }
+                Command::Await(..) | Command::Pause(_) | Command::Close(_) => {}
+            }
+        }
+        open.engine.settle(now, &tx, on_platter)?;
+        tx.commit()
+    }
+
+    /// Performs what the engine wants done, now that it is durable.
+    fn drain(&mut self) {
+        while let Some(effect) = self.open.as_mut().and_then(|open| open.engine.poll_effect()) {
+            match effect {
+                Effect::Event(event) => self.tell(event),
+                #[cfg(feature = "network")]
+                Effect::Dial { connection, address } => self.connections.dial(connection, address),
+                #[cfg(feature = "network")]
+                Effect::Send { connection, bytes } => self.connections.send(connection, bytes),
+                #[cfg(feature = "network")]
+                Effect::HangUp { connection, code } => self.connections.hang_up(connection, code),
+                #[cfg(not(feature = "network"))]
+                Effect::Dial { .. } | Effect::Send { .. } | Effect::HangUp { .. } => {}
+            }
+        }
+        self.answer_reached();
+    }
+
+    fn tell(&mut self, event: Event) {
+        match &event {
+            Event::Changed { document, patches, author, origin } => {
+                let changed = DocumentEvent::Changed { patches: patches.clone(), author: *author, origin: *origin };
+                let document = *document;
+                let mut missed = false;
+                for listener in self.watchers.get(&document).into_iter().flatten() {
+                    missed |= matches!(listener.try_send(changed.clone()), Err(mpsc::error::TrySendError::Full(_)));
+                }
+                if missed {
+                    self.stale.push(document);
+                }
+            }
+            Event::Rebuilt { document } => self.stale.push(*document),
+            Event::Reached(waiter) => self.reached.push(*waiter),
+            _ => {}
+        }
+        // Nobody may be listening.
+        drop(self.outlets.events.send(event));
+    }
+
+    fn answer_reached(&mut self) {
+        let waiters = &mut self.waiters;
+        self.reached.retain(|number| match waiters.remove(number) {
+            Some(answer) => {
+                // The caller may have stopped waiting.
+                drop(answer.send(Ok(())));
+                false
+            }
+            None => true,
+        });
+    }
+
+    fn begin_watch(&mut self, now: Now, document: DocumentId, answer: WatchAnswer) {
+        let Some(open) = self.open.as_mut() else {
+            return;
+        };
+        let watched = (|| {
+            let tx = open.store.begin(false)?;
+            open.engine.watch(now, &document, &tx)?;
+            tx.commit().map_err(Error::Store)
+        })();
+        let (sender, receiver) = mpsc::channel(DOCUMENT_EVENTS_MAX);
+        if watched.is_ok() {
+            self.watchers.entry(document).or_default().push(sender);
+            self.stale.push(document);
+        }
+        // The caller may have stopped waiting; its closed stream is noticed later.
+        drop(answer.send(watched.map(|()| receiver)));
+    }
+
+    /// Shows listeners the whole document: at the beginning, and after they missed something.
+    fn show_stale(&mut self, now: Now) -> Result<(), StoreError> {
+        for document in std::mem::take(&mut self.stale) {
+            let Some(open) = self.open.as_mut() else {
+                return Ok(());
+            };
+            let tx = open.store.begin(false)?;
+            let read = open.engine.read(now, &document, |view| view.to_value(), &tx);
+            tx.commit()?;
+            let value = match read {
+                Ok(Ok(value)) => value,
+                Err(Error::Store(error)) => return Err(error),
+                _ => continue,
+            };
+            let mut missed = false;
+            for listener in self.watchers.get(&document).into_iter().flatten() {
+                let current = DocumentEvent::Current { value: value.clone() };
+                missed |= matches!(listener.try_send(current), Err(mpsc::error::TrySendError::Full(_)));
+            }
+            if missed {
+                self.stale.push(document);
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// After the store has failed: forget everything in memory; the next turn loads it again.
+    fn fail(&mut self, error: &StoreError) {
+        tracing::error!(%error, "the store failed; the engine is loaded again from disk");
+        self.open = None;
+        #[cfg(feature = "network")]
+        self.connections.close_all();
+        for (_, answer) in std::mem::take(&mut self.waiters) {
+            // The caller may have stopped waiting.
+            drop(answer.send(Err(Error::Store(error.clone()))));
+        }
+        self.reached.clear();
+        if let Err(error) = self.reopen() {
+            tracing::error!(%error, "the store can not be opened again; each call tries anew");
+        }
+    }
+
+    fn refuse_all(&mut self, batch: Vec<Command>, error: &StoreError) {
+        for command in batch {
+            // The callers may have stopped waiting. Jobs are dropped, which closes their answers.
+            match command {
+                Command::Watch(_, answer) => drop(answer.send(Err(Error::Store(error.clone())))),
+                Command::Await(_, answer) | Command::Pause(answer) | Command::Close(answer) => {
+                    drop(answer.send(Err(Error::Store(error.clone()))));
+                }
+                Command::Run(_) | Command::Input(_) | Command::Unwatch(_) => {}
+            }
+        }
+    }
+
+    fn pause(&mut self) -> Result<(), StoreError> {
+        self.paused = true;
+        self.turn_with(vec![Command::Input(Input::Pause)])?;
+        if let Some(mut open) = self.open.take() {
+            open.store.checkpoint()?;
+        }
+        Ok(())
+    }
+
+    fn finish(mut self, answer: Option<oneshot::Sender<Result<(), Error>>>) {
+        let ended = self.pause();
+        #[cfg(feature = "network")]
+        self.connections.close_all();
+        match (answer, ended) {
+            // The caller may have stopped waiting.
+            (Some(answer), ended) => drop(answer.send(ended.map_err(Error::Store))),
+            (None, Err(error)) => tracing::error!(%error, "closing the store"),
+            (None, Ok(())) => {}
+        }
+    }
+}
+
+enum Ending {
+    Pause(oneshot::Sender<Result<(), Error>>),
+    Close(oneshot::Sender<Result<(), Error>>),
+}
+
+/// A watched document that is gone needs no unwatching.
+fn ignore_missing(result: Result<(), Error>) -> Result<(), StoreError> {
+    match result {
+        Err(Error::Store(error)) => Err(error),
+        _ => Ok(()),
+    }
+}

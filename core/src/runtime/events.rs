@@ -1,0 +1,77 @@
+//! How an app hears of things: a stream for each watched document, and one for the whole replica.
+//!
+//! Invariant: the first event of a document's stream is its present state; a listener that is too slow
+//! misses patches and is told to read again, it never makes the engine wait.
+
+use tokio::sync::{broadcast, mpsc};
+use tombolo_protocol::ids::{DeviceId, DocumentId};
+
+use super::driver::Command;
+use crate::document::{Patch, Value};
+use crate::engine::{Event, Origin};
+
+/// Events that wait for one listener of a document; beyond it patches are dropped.
+pub(super) const DOCUMENT_EVENTS_MAX: usize = 1024;
+/// Events that wait for one listener of the replica.
+pub(super) const REPLICA_EVENTS_MAX: usize = 1024;
+
+/// What happened to a watched document.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum DocumentEvent {
+    /// The whole document, as it is now: the first event, and the one after events were missed.
+    Current {
+        /// Its content.
+        value: Value,
+    },
+    /// It changed.
+    Changed {
+        /// What changed, in order.
+        patches: Vec<Patch>,
+        /// Who wrote it, if it was one device.
+        author: Option<DeviceId>,
+        /// From here or from elsewhere.
+        origin: Origin,
+    },
+}
+
+/// The events of one document, until it is dropped.
+#[derive(Debug)]
+pub struct DocumentEvents {
+    pub(super) document: DocumentId,
+    pub(super) events: mpsc::Receiver<DocumentEvent>,
+    pub(super) commands: mpsc::Sender<Command>,
+}
+
+impl DocumentEvents {
+    /// Waits for the next event; `None` once the replica is closed.
+    pub async fn next(&mut self) -> Option<DocumentEvent> {
+        self.events.recv().await
+    }
+}
+
+impl Drop for DocumentEvents {
+    fn drop(&mut self) {
+        self.events.close();
+        // A full queue or a closed replica: the driver notices the closed stream by itself.
+        drop(self.commands.try_send(Command::Unwatch(self.document)));
+    }
+}
+
+/// The events of a replica.
+#[derive(Debug)]
+pub struct ReplicaEvents(pub(super) broadcast::Receiver<Event>);
+
+impl ReplicaEvents {
+    /// Waits for the next event; `None` once the replica is closed. A listener that falls more than
+    /// 1,024 events behind misses the oldest.
+    pub async fn next(&mut self) -> Option<Event> {
+        loop {
+            match self.0.recv().await {
+                Ok(event) => return Some(event),
+                Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Err(broadcast::error::RecvError::Closed) => return None,
+            }
+        }
+    }
+}

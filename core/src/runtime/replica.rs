@@ -1,0 +1,375 @@
+//! A replica: the handle that an app opens first.
+//!
+//! Invariant: dropping the last handle closes the store as [`Replica::close`] does, only nobody waits
+//! for it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tombolo_crypto::{FileVault, InviteLink, KeyVault};
+use tombolo_protocol::ids::{DeviceId, DocumentId, UserId, WorkspaceId};
+
+use super::driver::{COMMANDS_MAX, Command, Driver, Outlets, Setup};
+use super::events::ReplicaEvents;
+use super::handles::{Document, Workspace};
+use crate::engine::{Engine, EngineConfig, Input, Now, RelayState};
+use crate::error::Error;
+use crate::store::{Durability, StoreError, Tx};
+use crate::sync::debt::Counters;
+use crate::workspace::WorkspaceSummary;
+
+/// How a replica is opened.
+#[must_use = "a builder does nothing before `open`"]
+pub struct ReplicaBuilder {
+    path: PathBuf,
+    vault: Option<Arc<dyn KeyVault>>,
+    durability: Durability,
+    config: EngineConfig,
+    #[cfg(feature = "network")]
+    roots: Vec<Vec<u8>>,
+}
+
+impl ReplicaBuilder {
+    /// Keeps the store key in this vault instead of a file beside the store.
+    pub fn vault(mut self, vault: Arc<dyn KeyVault>) -> Self {
+        self.vault = Some(vault);
+        self
+    }
+
+    /// Chooses what a resolved edit survives; a power cut by default.
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// Bounds the memory of open documents that nobody watches; 64 MiB by default.
+    pub fn memory_bytes(mut self, bytes: usize) -> Self {
+        self.config.memory_bytes = bytes;
+        self
+    }
+
+    /// Marks the documents that this app creates with a type of its own.
+    pub fn app_type(mut self, app_type: &str) -> Self {
+        app_type.clone_into(&mut self.config.app_type);
+        self
+    }
+
+    /// Trusts one more certificate authority (DER) for relays, beside the web's.
+    #[cfg(feature = "network")]
+    pub fn trust_root(mut self, der: Vec<u8>) -> Self {
+        self.roots.push(der);
+        self
+    }
+
+    /// Opens the store, or makes it, and starts the engine's thread.
+    ///
+    /// # Errors
+    /// [`Error::Store`] says what is in the way: in use, not a store, too new, read-only, wrong key.
+    pub async fn open(self) -> Result<Replica, Error> {
+        let vault = self.vault.unwrap_or_else(|| {
+            let mut key = self.path.as_os_str().to_owned();
+            key.push(".key");
+            Arc::new(FileVault::new(PathBuf::from(key)))
+        });
+        let setup = Setup {
+            path: self.path,
+            vault,
+            durability: self.durability,
+            config: self.config,
+            #[cfg(feature = "network")]
+            roots: self.roots,
+        };
+        start(setup).await
+    }
+}
+
+/// One durable local copy: a store, its identity, and its sessions with relays.
+///
+/// It is a handle: clones share the replica.
+///
+/// ```
+/// # async fn example() -> Result<(), tombolo::Error> {
+/// # let folder = tempfile::tempdir().map_err(tombolo::StoreError::from)?;
+/// # let path = folder.path().join("notes.tombolo");
+/// use tombolo::{Replica, document::Crdt};
+///
+/// let replica = Replica::open(&path).await?;
+/// let workspace = replica.create_workspace("Field notes").await?;
+/// let document = workspace.create_document(Crdt::Automerge).await?;
+/// document
+///     .edit(|e| {
+///         e.put("title", "Reef survey")?;
+///         e.text("body")?.splice(0, 0, "Low tide at six.")
+///     })
+///     .await?;
+/// let title = document.read(|view| view.get("title")).await?;
+/// assert_eq!(title, Some("Reef survey".into()));
+/// replica.close().await
+/// # }
+/// # tokio::runtime::Runtime::new().unwrap().block_on(example()).unwrap();
+/// ```
+#[derive(Clone, Debug)]
+pub struct Replica {
+    pub(super) commands: mpsc::Sender<Command>,
+    pub(super) outlets: Outlets,
+}
+
+impl Replica {
+    /// Opens the store at a path with the defaults: a key file beside it, and power-cut durability.
+    ///
+    /// # Errors
+    /// As [`ReplicaBuilder::open`].
+    pub async fn open(path: impl Into<PathBuf>) -> Result<Self, Error> {
+        Self::builder(path).open().await
+    }
+
+    /// Begins to open a store with choices of one's own.
+    pub fn builder(path: impl Into<PathBuf>) -> ReplicaBuilder {
+        ReplicaBuilder {
+            path: path.into(),
+            vault: None,
+            durability: Durability::Power,
+            config: EngineConfig::default(),
+            #[cfg(feature = "network")]
+            roots: Vec::new(),
+        }
+    }
+
+    /// Founds a workspace; no network is needed.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn create_workspace(&self, name: &str) -> Result<Workspace, Error> {
+        let name = name.to_owned();
+        let id = self.call(move |engine, now, tx| engine.create_workspace(now, &name, tx)).await?;
+        Ok(self.workspace(id))
+    }
+
+    /// Lists the workspaces.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub async fn workspaces(&self) -> Result<Vec<WorkspaceSummary>, Error> {
+        self.call(|engine, _, _| Ok(engine.workspaces())).await
+    }
+
+    /// Returns a handle to a workspace; whether it exists shows when it is used.
+    #[must_use]
+    pub fn workspace(&self, id: WorkspaceId) -> Workspace {
+        Workspace { replica: self.clone(), id }
+    }
+
+    /// Returns a handle to a document; whether it exists shows when it is used.
+    #[must_use]
+    pub fn document(&self, id: DocumentId) -> Document {
+        Document { replica: self.clone(), id }
+    }
+
+    /// Accepts an invite. The intention is durable at once; the device becomes a member when a relay of
+    /// the invite is reached: [`Workspace::ready`] waits for that.
+    ///
+    /// # Errors
+    /// [`Error::Invite`] if the text is no invite, [`Error::Address`], [`Error::Store`].
+    pub async fn join(&self, invite: &str) -> Result<Workspace, Error> {
+        let link: InviteLink = invite.parse()?;
+        let id = self.call(move |engine, now, tx| engine.join(now, link, tx)).await?;
+        Ok(self.workspace(id))
+    }
+
+    /// Reaches a relay, and keeps reaching it: the address is remembered by the store.
+    ///
+    /// # Errors
+    /// [`Error::Address`] for an address that can not be dialled safely, [`Error::Store`].
+    #[cfg(feature = "network")]
+    pub async fn dial(&self, address: &str) -> Result<(), Error> {
+        self.dial_with(address, false, None).await
+    }
+
+    /// Reaches a relay that wants a token, or that stands behind a proxy which ends TLS: the session is
+    /// then not tied to the TLS connection, so the proxy must be trusted not to hand it on.
+    ///
+    /// # Errors
+    /// As [`Replica::dial`].
+    #[cfg(feature = "network")]
+    pub async fn dial_with(&self, address: &str, allow_proxy: bool, token: Option<&str>) -> Result<(), Error> {
+        let (address, token) = (address.to_owned(), token.map(ToOwned::to_owned));
+        let dial = move |engine: &mut Engine, now: Now, tx: &Tx<'_>| {
+            engine.dial(now, &address, allow_proxy, token.as_deref(), tx).map(|_| ())
+        };
+        self.call(dial).await
+    }
+
+    /// Returns the relays that were dialled, and how each session stands.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub async fn relays(&self) -> Result<Vec<(String, RelayState)>, Error> {
+        self.call(|engine, now, _| Ok(engine.relay_states(now))).await
+    }
+
+    /// Returns how often each kind of bad input was met since the replica was opened.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub async fn counters(&self) -> Result<Counters, Error> {
+        self.call(|engine, _, _| Ok(engine.counters().clone())).await
+    }
+
+    /// Returns this device and this user.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub async fn identity(&self) -> Result<(DeviceId, UserId), Error> {
+        self.call(|engine, _, _| Ok((engine.device_id(), engine.user_id()))).await
+    }
+
+    /// Hears of everything that happens from now on.
+    #[must_use]
+    pub fn events(&self) -> ReplicaEvents {
+        ReplicaEvents(self.outlets.events.subscribe())
+    }
+
+    /// Says that the network has changed: dial now instead of waiting.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub async fn notify_network(&self) -> Result<(), Error> {
+        self.commands.send(Command::Input(Input::NetworkChanged)).await.map_err(|_| Error::Closed)
+    }
+
+    /// Ends all sessions, writes everything back into the store's file, and lets go of it and its lock:
+    /// what a mobile app does before it is suspended. Calls still work, offline.
+    ///
+    /// # Errors
+    /// [`Error::Store`] if the disk is full; nothing acknowledged is lost.
+    pub async fn pause(&self) -> Result<(), Error> {
+        self.ask(Command::Pause).await
+    }
+
+    /// Reaches the relays again.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub async fn resume(&self) -> Result<(), Error> {
+        self.commands.send(Command::Input(Input::Resume)).await.map_err(|_| Error::Closed)
+    }
+
+    /// Reaches the relays, and returns as soon as nothing is owed in any workspace: what fits a
+    /// background task.
+    ///
+    /// # Errors
+    /// [`Error::Deadline`] if the time is over first; the work goes on while the replica is open.
+    pub async fn sync_once(&self, deadline: Duration) -> Result<(), Error> {
+        self.resume().await?;
+        self.notify_network().await?;
+        let settled = self.until(|engine, _, tx| {
+            for workspace in engine.workspaces() {
+                if !engine.sync_debt(&workspace.id, tx)?.is_settled() {
+                    return Ok(None);
+                }
+            }
+            Ok(Some(()))
+        });
+        tokio::time::timeout(deadline, settled).await.map_err(|_| Error::Deadline)?
+    }
+
+    /// Ends all sessions and closes the store; other handles answer [`Error::Closed`] from then on.
+    ///
+    /// # Errors
+    /// [`Error::Store`] if something could not be written back; nothing acknowledged is lost.
+    pub async fn close(&self) -> Result<(), Error> {
+        self.ask(Command::Close).await
+    }
+
+    async fn ask(&self, command: impl FnOnce(oneshot::Sender<Result<(), Error>>) -> Command) -> Result<(), Error> {
+        let (answer, answered) = oneshot::channel();
+        self.commands.send(command(answer)).await.map_err(|_| Error::Closed)?;
+        answered.await.map_err(|_| Error::Closed)?
+    }
+
+    /// Runs work on the engine and answers once its commit was made.
+    pub(super) async fn call<R: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Engine, Now, &Tx<'_>) -> Result<R, Error> + Send + 'static,
+    ) -> Result<R, Error> {
+        let (answer, answered) = oneshot::channel();
+        let job = Box::new(move |engine: &mut Engine, now: Now, tx: &Tx<'_>| {
+            let (result, failed) = match work(engine, now, tx) {
+                Err(Error::Store(error)) => (None, Some(error)),
+                result => (Some(result), None),
+            };
+            let finish: super::driver::Answer = Box::new(move |committed: Result<(), StoreError>| {
+                let result = committed.map_err(Error::Store).and_then(|()| result.unwrap_or(Err(Error::Closed)));
+                // The caller may have stopped waiting.
+                drop(answer.send(result));
+            });
+            match failed {
+                Some(error) => Err((error, finish)),
+                None => Ok(finish),
+            }
+        });
+        self.commands.send(Command::Run(job)).await.map_err(|_| Error::Closed)?;
+        answered.await.map_err(|_| Error::Closed)?
+    }
+
+    /// Looks again after each turn of the engine until there is an answer.
+    pub(super) async fn until<R: Send + 'static>(
+        &self,
+        look: impl Fn(&mut Engine, Now, &Tx<'_>) -> Result<Option<R>, Error> + Send + Sync + 'static,
+    ) -> Result<R, Error> {
+        let look = Arc::new(look);
+        let mut turns = self.outlets.turns.subscribe();
+        loop {
+            let seen = *turns.borrow_and_update();
+            let look = Arc::clone(&look);
+            if let Some(found) = self.call(move |engine, now, tx| look(engine, now, tx)).await? {
+                return Ok(found);
+            }
+            // Looking is a turn of its own: wait for one more than that.
+            turns.wait_for(|turns| *turns > seen + 1).await.map_err(|_| Error::Closed)?;
+        }
+    }
+}
+
+async fn start(setup: Setup) -> Result<Replica, Error> {
+    let (commands, queue) = mpsc::channel(COMMANDS_MAX);
+    let outlets = Outlets::new();
+    let (opened, opening) = oneshot::channel();
+    let replica = Replica { commands, outlets: outlets.clone() };
+    #[cfg(feature = "network")]
+    let weak = replica.commands.downgrade();
+    #[cfg(feature = "network")]
+    let handle = tokio::runtime::Handle::current();
+    let run = move || {
+        let runtime = match tokio::runtime::Builder::new_current_thread().enable_time().build() {
+            Ok(runtime) => runtime,
+            Err(error) => return drop(opened.send(Err(Error::Store(error.into())))),
+        };
+        #[cfg(feature = "network")]
+        let connections = match super::websocket::Dialler::new(&setup.roots) {
+            Ok(dialler) => super::connection::Connections::new(handle, dialler, weak),
+            Err(_) => return drop(opened.send(Err(Error::Address(crate::AddressError::BadRoot)))),
+        };
+        let driver = Driver::open(
+            setup,
+            queue,
+            outlets,
+            #[cfg(feature = "network")]
+            connections,
+        );
+        match driver {
+            Ok(driver) => {
+                // If the caller has stopped waiting, its handle is gone and the driver ends by itself.
+                drop(opened.send(Ok(())));
+                driver.run(&runtime);
+            }
+            Err(error) => drop(opened.send(Err(Error::Store(error)))),
+        }
+    };
+    let thread = std::thread::Builder::new().name("tombolo-engine".to_owned()).spawn(run);
+    thread.map_err(|error| Error::Store(error.into()))?;
+    opening.await.map_err(|_| Error::Closed)??;
+    Ok(replica)
+}
