@@ -183,7 +183,25 @@ pub enum Write {
     Probe {
         /// The relay's clock.
         time_ms: i64,
+        /// How much must be possible.
+        filler_bytes: u64,
     },
+}
+
+impl Write {
+    /// Returns about how many bytes it takes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        match self {
+            Self::Append(append) => append
+                .items
+                .iter()
+                .map(|item| item.bytes.len() as u64)
+                .sum(),
+            Self::Probe { filler_bytes, .. } => *filler_bytes,
+            Self::Create { .. } | Self::Reset { .. } | Self::Status { .. } => 0,
+        }
+    }
 }
 
 /// Items at the end of a workspace's log, and what changes with them.

@@ -4,7 +4,7 @@
 //! holds it, so no two judges ever give out the same position.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tombolo_protocol::close::CloseCode;
@@ -23,6 +23,9 @@ use crate::writer::{Job, JobQueue};
 pub const WORKSPACES_IDLE_MAX: usize = 1024;
 /// Workspaces of one relay: what fits above the positions in an SQLite integer.
 pub const ROWS_MAX: Row = (1 << 23) - 1;
+
+/// Bytes that the readiness check writes at most after a failure.
+pub const PROBE_BYTES_MAX: u64 = 4 << 20;
 
 /// Time and randomness, which the simulation replaces.
 pub trait Surroundings: Send + Sync {
@@ -72,7 +75,7 @@ pub struct Relay {
     next_row: AtomicU32,
     sessions: Mutex<Sessions>,
     next_session: AtomicU64,
-    failing: AtomicBool,
+    failed_bytes: AtomicU64,
 }
 
 #[derive(Default)]
@@ -114,7 +117,7 @@ impl Relay {
             next_row: AtomicU32::new(next_row),
             sessions: Mutex::default(),
             next_session: AtomicU64::new(1),
-            failing: AtomicBool::new(false),
+            failed_bytes: AtomicU64::new(0),
         })
     }
 
@@ -289,11 +292,23 @@ impl Relay {
         self.draw().map(LogId::from_bytes)
     }
 
-    /// Notes whether the last commit failed.
-    pub fn note_commit(&self, failed: bool) {
-        if self.failing.swap(failed, Ordering::Relaxed) && !failed {
+    /// Notes a commit and its size: after a failure the relay is ready again only when as much could be
+    /// written.
+    pub fn note_commit(&self, succeeded: bool, bytes: u64) {
+        let failed = self.failed_bytes.load(Ordering::Relaxed);
+        if !succeeded {
+            let bytes = bytes.clamp(1, PROBE_BYTES_MAX);
+            self.failed_bytes.fetch_max(bytes, Ordering::Relaxed);
+        } else if failed > 0 && bytes >= failed {
+            self.failed_bytes.store(0, Ordering::Relaxed);
             tracing::info!("commits succeed again");
         }
+    }
+
+    /// Returns the size of the greatest commit that failed and was not matched since; zero if none.
+    #[must_use]
+    pub fn failed_bytes(&self) -> u64 {
+        self.failed_bytes.load(Ordering::Relaxed)
     }
 }
 

@@ -17,6 +17,7 @@ use tombolo_protocol::ids::{DeviceId, LogId};
 use tombolo_protocol::receipt::Receipt;
 
 use crate::fanout::Outbox;
+use crate::log::Write;
 use crate::relay::Relay;
 use crate::workspace::{Verdicts, Workspace};
 use plan::Plan;
@@ -158,18 +159,19 @@ pub fn commit(relay: &Relay, jobs: Vec<Job>) {
         plan.publish();
         return;
     }
+    let bytes = writes.iter().map(Write::bytes).sum();
     let started = Instant::now();
     match relay.log().commit(&writes) {
         Ok(()) => {
             relay.metrics().committed(started.elapsed());
-            relay.note_commit(false);
+            relay.note_commit(true, bytes);
             plan.take_back(writes);
             plan.publish();
         }
         Err(error) => {
             relay.metrics().commit_failed();
             tracing::error!(%error, "a commit failed; nothing of it is acknowledged");
-            relay.note_commit(true);
+            relay.note_commit(false, bytes);
             plan.lose();
         }
     }

@@ -6,10 +6,12 @@ mod relay {
     pub(crate) mod people;
     pub(crate) mod process;
 
+    mod embedded;
     mod handshake;
     mod history;
     mod joining;
     mod operation;
     mod refusals;
     mod sync;
+    mod tls;
 }

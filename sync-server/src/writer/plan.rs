@@ -57,7 +57,11 @@ impl<'a> Plan<'a> {
             }
             Job::Probe(answer) => {
                 let time_ms = self.relay.now_ms();
-                self.writes.push(Write::Probe { time_ms });
+                let filler_bytes = self.relay.failed_bytes();
+                self.writes.push(Write::Probe {
+                    time_ms,
+                    filler_bytes,
+                });
                 self.probes.push(answer);
             }
         }

@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 use tombolo_protocol::auth::{Binding, PROTOCOL_VERSION, Transcript};
 use tombolo_protocol::close::CloseCode;
 use tombolo_protocol::frame::{
@@ -20,24 +21,36 @@ use tombolo_protocol::record::Record;
 
 use super::people::{Person, workspace};
 
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+/// Bytes in order, in clear or through TLS.
+pub(crate) trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) struct Client {
-    socket: Socket,
+    socket: WebSocketStream<Box<dyn Wire>>,
     host: String,
+    binding: Binding,
     transcript: Option<Transcript>,
     pub(crate) relay: Option<RelayId>,
 }
 
 impl Client {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
-        let url = format!("ws://{address}/v1");
-        let (socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
+        let stream = TcpStream::connect(address).await.unwrap();
+        Self::over(Box::new(stream), &address.to_string(), Binding::None).await
+    }
+
+    /// Speaks over a connection that somebody else made.
+    pub(crate) async fn over(stream: Box<dyn Wire>, host: &str, binding: Binding) -> Self {
+        let request = format!("ws://{host}/v1");
+        let (socket, _) = tokio_tungstenite::client_async(request, stream)
+            .await
+            .unwrap();
         Self {
             socket,
-            host: address.to_string(),
+            host: host.to_owned(),
+            binding,
             transcript: None,
             relay: None,
         }
@@ -92,7 +105,7 @@ impl Client {
             host: self.host.clone(),
             device_nonce: [9; 32],
             relay_nonce: challenge.nonce,
-            binding: Binding::None,
+            binding: self.binding,
         };
         self.transcript = Some(transcript.clone());
         transcript

@@ -272,7 +272,7 @@ async fn a_full_disk_acknowledges_nothing_loses_nothing_and_heals() {
         acknowledged > 3,
         "the disk was full too early for this story"
     );
-    // A small row may still fit where a large one did not: fill up before asking.
+    // Small rows may still fit: the relay is ready only once as much fits as did not.
     let filler = disk.folder.path().join("filler");
     std::fs::write(&filler, vec![0; 4 << 20]).unwrap_err();
     assert_eq!(http_get(relay.address, "/readyz").0, 503);

@@ -31,22 +31,29 @@ impl RelayProcess {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut line = || lines.next().expect("the relay ended at once").unwrap();
-        let address = line()
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        // From here on the child is ended whatever happens.
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        let mut relay = Self {
+            child,
+            address: nowhere,
+            metrics: nowhere,
+        };
+        relay.read_announcement(lines.map(Result::unwrap));
+        relay
+    }
+
+    fn read_announcement(&mut self, mut lines: impl Iterator<Item = String>) {
+        let mut line = || lines.next().expect("the relay ended at once");
+        let listening = line();
+        let address = listening
             .strip_prefix("listening on ws://")
-            .unwrap()
-            .parse()
-            .unwrap();
+            .or(listening.strip_prefix("listening on wss://"));
+        self.address = address.unwrap().parse().unwrap();
         assert!(line().starts_with("relay "));
         let metrics = line();
         let metrics = metrics.strip_prefix("metrics on http://").unwrap();
-        let metrics = metrics.strip_suffix("/metrics").unwrap().parse().unwrap();
-        Self {
-            child,
-            address,
-            metrics,
-        }
+        self.metrics = metrics.strip_suffix("/metrics").unwrap().parse().unwrap();
     }
 
     /// SIGKILL, as a power cut would.

@@ -61,8 +61,9 @@ CREATE TABLE status (
     PRIMARY KEY (workspace, device)
 ) STRICT, WITHOUT ROWID;
 
--- One row that the readiness check writes.
+-- One row that the readiness check writes, as large as what could not be written before.
 CREATE TABLE probe (
     row     INTEGER PRIMARY KEY CHECK (row = 1),
-    time_ms INTEGER NOT NULL
+    time_ms INTEGER NOT NULL,
+    filler  BLOB NOT NULL
 ) STRICT;

@@ -1,1 +1,1 @@
-INSERT OR REPLACE INTO probe (row, time_ms) VALUES (1, ?1);
+INSERT OR REPLACE INTO probe (row, time_ms, filler) VALUES (1, ?1, zeroblob(?2));

@@ -31,8 +31,12 @@ pub(super) fn perform(transaction: &Transaction<'_>, write: &Write) -> rusqlite:
             )?;
             Ok(())
         }
-        Write::Probe { time_ms } => {
-            transaction.execute(include_str!("../sql/probe_write.sql"), [time_ms])?;
+        Write::Probe {
+            time_ms,
+            filler_bytes,
+        } => {
+            let values = params![time_ms, rows::integer(*filler_bytes)];
+            transaction.execute(include_str!("../sql/probe_write.sql"), values)?;
             Ok(())
         }
     }
