@@ -86,3 +86,23 @@ fn a_long_history_loads_in_one_go() {
         }
     }
 }
+
+#[test]
+fn foreign_work_is_looked_into_at_a_fraction_of_a_load() {
+    for crdt in [Crdt::Automerge, Crdt::Yrs] {
+        let mut document = OpenDocument::new(crdt, actor(1));
+        let mut changes = Vec::new();
+        for at in 0..EDITS {
+            let edited = document.edit(0, PatchMode::Off, |root| root.text("t")?.splice(at / 2, 0, "x")).unwrap();
+            changes.push(edited.change.unwrap().bytes);
+        }
+        let verify = timed(|| document.verify().unwrap());
+        let trials = timed(|| {
+            for change in &changes {
+                trial(crdt, change, Some(actor(1))).unwrap();
+            }
+        });
+        let one = trials / EDITS as u32;
+        println!("{crdt:?}: {EDITS} changes, one verification {verify:?}, trials {trials:?}, each {one:?}");
+    }
+}
