@@ -47,6 +47,8 @@ pub struct Store {
     lock: lock::StoreLock,
     path: PathBuf,
     durability: Durability,
+    /// Whether commits reach the platter as the connection is set now.
+    is_full: Option<bool>,
     generation: u64,
     fresh_incarnation: bool,
 }
@@ -80,7 +82,10 @@ impl Store {
     /// [`StoreError`] if SQLite can not begin.
     pub fn begin(&mut self, on_platter: bool) -> Result<Tx<'_>, StoreError> {
         let full = on_platter || self.durability == Durability::Power;
-        self.connection.pragma_update(None, "synchronous", if full { "FULL" } else { "NORMAL" })?;
+        if self.is_full != Some(full) {
+            self.connection.pragma_update(None, "synchronous", if full { "FULL" } else { "NORMAL" })?;
+            self.is_full = Some(full);
+        }
         let transaction = self.connection.unchecked_transaction()?;
         Ok(Tx { transaction, cipher: &self.cipher })
     }

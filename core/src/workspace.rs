@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tombolo_crypto::{BlindingKey, DeviceSecrets, Entropy, EpochKeys, EpochSecret, InviteLink, unwrap_epoch};
 use tombolo_protocol::ids::{EpochId, RecordId, Stream, WorkspaceId, WorkspaceTag};
-use tombolo_protocol::membership::{Membership, RecordOutcome};
+use tombolo_protocol::membership::{Membership, RecordOutcome, View};
 use tombolo_protocol::receipt::{Attestation, Signed};
 use tombolo_protocol::record::{EpochWrap, Record, RecordBody, Role, Rotation};
 
@@ -34,6 +34,8 @@ pub(crate) struct Workspace {
     pub(crate) name: Option<String>,
     pub(crate) join: Option<InviteLink>,
     pub(crate) membership: Membership,
+    /// What holds at all heads together; looked at for every edit and entry, so it is kept.
+    pub(crate) view: View,
     pub(crate) blinding: Option<BlindingKey>,
     pub(crate) epochs: BTreeMap<EpochId, HeldEpoch>,
     /// Documents with changes that no entry carries yet.
@@ -50,6 +52,7 @@ impl Workspace {
             name: None,
             join: None,
             membership: Membership::new(id),
+            view: View::default(),
             blinding: None,
             epochs: BTreeMap::new(),
             unsealed: BTreeSet::new(),
@@ -73,6 +76,7 @@ impl Workspace {
         for attestation in tx.attestations(row)? {
             workspace.membership.attest(attestation);
         }
+        workspace.view = workspace.membership.view();
         workspace.unsealed = tx.pending_documents(row)?.into_iter().collect();
         Ok(workspace)
     }
@@ -94,7 +98,7 @@ impl Workspace {
 
     /// Returns the role of a device's user, as things stand.
     pub(crate) fn role(&self, device: &DeviceSecrets) -> Option<Role> {
-        self.membership.view().role_of_device(&device.id())
+        self.view.role_of_device(&device.id())
     }
 
     /// Takes in a record, keeps it, and learns what secrets it wraps to this device.
@@ -109,6 +113,7 @@ impl Workspace {
     ) -> Result<RecordOutcome, StoreError> {
         let known = self.membership.record(&record.id()).is_some();
         let outcome = self.membership.insert(record.clone());
+        self.view = self.membership.view();
         let kept = self.membership.record(&record.id()).is_some();
         if kept && !known {
             tx.insert_record(self.row, record, entropy)?;
@@ -128,6 +133,7 @@ impl Workspace {
         if !self.membership.attest(attestation.clone()) {
             return Ok(false);
         }
+        self.view = self.membership.view();
         tx.insert_attestation(self.row, &attestation)?;
         self.learn_epochs(device, tx, entropy)?;
         Ok(true)
@@ -217,7 +223,7 @@ impl Workspace {
         tx: &Tx<'_>,
         entropy: &mut dyn Entropy,
     ) -> Result<(), StoreError> {
-        let committed = self.membership.view().blinding_commitment();
+        let committed = self.view.blinding_commitment();
         if self.blinding.is_none() && committed == Some(blinding.commitment()) {
             self.blinding = Some(blinding);
             self.save(tx, entropy)?;

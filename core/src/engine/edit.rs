@@ -241,6 +241,9 @@ impl Engine {
     }
 
     pub(crate) fn find_document(&self, id: &DocumentId, tx: &Tx<'_>) -> Result<DocumentRow, Error> {
+        if let Some(row) = self.documents.find(id) {
+            return Ok(row.clone());
+        }
         tx.document_by_id(id)?.ok_or(Error::NoDocument(*id))
     }
 

@@ -53,6 +53,7 @@ pub(crate) struct Opened {
 /// The documents in memory.
 pub(crate) struct OpenDocuments {
     by_row: BTreeMap<i64, Opened>,
+    rows: BTreeMap<DocumentId, i64>,
     uses: u64,
     memory_bytes: usize,
 }
@@ -69,7 +70,7 @@ struct Piece {
 
 impl OpenDocuments {
     pub(crate) fn new(memory_bytes: usize) -> Self {
-        Self { by_row: BTreeMap::new(), uses: 0, memory_bytes }
+        Self { by_row: BTreeMap::new(), rows: BTreeMap::new(), uses: 0, memory_bytes }
     }
 
     pub(crate) fn get(&mut self, row: i64) -> Option<&mut Opened> {
@@ -79,12 +80,29 @@ impl OpenDocuments {
         Some(opened)
     }
 
+    /// Finds an open document by its id, without asking the store.
+    pub(crate) fn find(&self, id: &DocumentId) -> Option<&DocumentRow> {
+        let row = self.rows.get(id)?;
+        self.by_row.get(row).map(|opened| &opened.row)
+    }
+
     pub(crate) fn is_open(&self, row: i64) -> bool {
         self.by_row.contains_key(&row)
     }
 
+    fn insert(&mut self, opened: Opened) {
+        self.rows.insert(opened.id, opened.row.row);
+        self.by_row.insert(opened.row.row, opened);
+    }
+
     pub(crate) fn close(&mut self, row: i64) {
-        self.by_row.remove(&row);
+        self.remove(row);
+    }
+
+    fn remove(&mut self, row: i64) -> Option<Opened> {
+        let opened = self.by_row.remove(&row)?;
+        self.rows.remove(&opened.id);
+        Some(opened)
     }
 
     pub(crate) fn next_apply(&self) -> Option<Duration> {
@@ -105,7 +123,7 @@ impl OpenDocuments {
             let Some(oldest) = idle.min_by_key(|opened| opened.last_used).map(|opened| opened.row.row) else {
                 return;
             };
-            if let Some(dropped) = self.by_row.remove(&oldest) {
+            if let Some(dropped) = self.remove(oldest) {
                 total = total.saturating_sub(dropped.crdt.memory_bytes_estimate());
             }
         }
@@ -121,7 +139,7 @@ impl Engine {
         }
         let watchers = self.documents.get(row.row).map_or(0, |opened| opened.watchers);
         let opened = self.load_document(now, row, watchers, tx)?;
-        self.documents.by_row.insert(row.row, opened);
+        self.documents.insert(opened);
         Ok(())
     }
 
@@ -320,7 +338,7 @@ impl Engine {
         match self.load_document(now, row, watchers, tx) {
             Ok(opened) => {
                 let document = opened.id;
-                self.documents.by_row.insert(row.row, opened);
+                self.documents.insert(opened);
                 if watchers > 0 {
                     self.tell(Event::Rebuilt { document });
                 }

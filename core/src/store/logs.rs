@@ -168,11 +168,6 @@ impl Tx<'_> {
         Ok(found.optional()?)
     }
 
-    pub(crate) fn forget_declaration(&self, relay: i64, chain: i64) -> Result<(), StoreError> {
-        self.transaction.prepare_cached(sql!("forget_declaration"))?.execute((relay, chain))?;
-        Ok(())
-    }
-
     pub(crate) fn set_status(&self, workspace: i64, device: &DeviceId, nth: u64, row: &[u8]) -> Result<(), StoreError> {
         let mut statement = self.transaction.prepare_cached(sql!("set_status"))?;
         statement.execute((workspace, device.as_bytes(), nth.cast_signed(), row))?;

@@ -31,8 +31,16 @@ pub(super) fn open(
     check_key(&connection, &cipher, entropy)?;
     let generation = generation(&connection, &cipher)?;
     let fresh_incarnation = !exists || !lock.continues(generation)?;
-    let mut store =
-        Store { connection, cipher, lock, path: path.to_owned(), durability, generation, fresh_incarnation };
+    let mut store = Store {
+        connection,
+        cipher,
+        lock,
+        path: path.to_owned(),
+        durability,
+        is_full: None,
+        generation,
+        fresh_incarnation,
+    };
     store.next_generation(entropy)?;
     Ok(store)
 }

@@ -155,8 +155,6 @@ ON CONFLICT DO NOTHING;
 SELECT chain, seq FROM declaration WHERE relay = ?1 AND workspace = ?2 AND position = ?3;
 -- name: declaration_of_chain
 SELECT position, seq FROM declaration WHERE relay = ?1 AND chain = ?2 ORDER BY position DESC LIMIT 1;
--- name: forget_declaration
-DELETE FROM declaration WHERE relay = ?1 AND chain = ?2;
 
 -- name: set_status
 INSERT INTO status (workspace, device, nth, row) VALUES (?1, ?2, ?3, ?4)

@@ -173,7 +173,7 @@ impl Engine {
         let Some(held) = self.workspaces.get(&workspace) else {
             return verdicts;
         };
-        let view = held.membership.view();
+        let view = &held.view;
         let mut chains: BTreeMap<ChainKey, Vec<usize>> = BTreeMap::new();
         for (index, incoming) in run.iter().enumerate() {
             chains.entry(incoming.entry.header().chain).or_default().push(index);

@@ -8,7 +8,7 @@
 //! exceeds the relay's credit by more than one frame.
 
 use minicbor::bytes::ByteVec;
-use tombolo_crypto::{Body, Creation, Dep, EntryDraft};
+use tombolo_crypto::{Body, CHANGES_MAX, Creation, Dep, EntryDraft};
 use tombolo_protocol::entry::{Entry, EntryFlags, EntryKind, Header};
 use tombolo_protocol::frame::Append;
 use tombolo_protocol::hash::Digest;
@@ -148,7 +148,12 @@ impl Engine {
         }
     }
 
-    fn declared(&self, relay: i64, chain: i64, tx: &Tx<'_>) -> Result<Option<(u64, Declaration)>, StoreError> {
+    pub(super) fn declared(
+        &self,
+        relay: i64,
+        chain: i64,
+        tx: &Tx<'_>,
+    ) -> Result<Option<(u64, Declaration)>, StoreError> {
         let Some((position, seq)) = tx.declaration_of_chain(relay, chain)? else {
             return Ok(None);
         };
@@ -397,8 +402,11 @@ fn chunks(pending: Vec<PendingRow>, now: Now) -> Vec<Chunk> {
             }
             continue;
         }
-        let fits =
-            |chunk: &&mut Chunk| chunk.instance == row.instance && chunk.bytes + row.change.len() <= CHUNK_BYTES_MAX;
+        let fits = |chunk: &&mut Chunk| {
+            chunk.instance == row.instance
+                && chunk.bytes + row.change.len() <= CHUNK_BYTES_MAX
+                && chunk.changes.len() < CHANGES_MAX
+        };
         match chunks.last_mut().filter(fits) {
             Some(chunk) => chunk.add(row.change),
             None if row.change.is_empty() => {}

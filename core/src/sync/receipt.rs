@@ -178,13 +178,28 @@ impl Engine {
             Some((chain, seq, full)) => {
                 tx.place(relay, chain, seq, position)?;
                 if full && next {
-                    tx.declare(at, position, chain, seq)?;
+                    self.note_declaration(at, position, (chain, seq), tx)?;
                 }
                 if let Some((_, document)) = tx.chain_key(chain)? {
                     self.touched.insert(document);
                 }
             }
             None => tx.place_record(relay, workspace, &item.hash)?,
+        }
+        Ok(())
+    }
+
+    /// Notes that an own item with its full header declares it for those that follow; unless an earlier
+    /// item does already, for then the relay has put this one into its short form.
+    fn note_declaration(&mut self, at: (i64, i64), position: u64, entry: (i64, u64), tx: &Tx<'_>) -> Result<(), Fault> {
+        let (chain, seq) = entry;
+        let declared = self.declared(at.0, chain, tx)?;
+        let elided = match (declared, tx.entry(chain, seq)?) {
+            (Some((_, declaration)), Some(entry)) => declaration.fits(entry.header()),
+            _ => false,
+        };
+        if !elided {
+            tx.declare(at, position, chain, seq)?;
         }
         Ok(())
     }
@@ -211,13 +226,17 @@ impl Engine {
             return Ok(());
         };
         match refused.reason {
-            RefusalReason::Gap | RefusalReason::UnknownDeclaration => {
+            RefusalReason::UnknownDeclaration => {
+                // What was believed of the log's declarations is wrong: compare everything anew.
+                tx.forget_log(at.0, at.1)?;
+                return Err(Fault::Session(CloseCode::Going, SetAsideReason::Malformed));
+            }
+            RefusalReason::Gap => {
                 // What was believed of the log is out of date: begin again where it says it stands.
                 let stands = refused.chain_seq.unwrap_or(seq.saturating_sub(1));
                 channel.sent.insert(chain, stands);
                 channel.unplaced.insert(chain);
                 tx.unplace(at.0, chain, stands)?;
-                tx.forget_declaration(at.0, chain)?;
             }
             reason => {
                 channel.refused.insert(chain, reason.into());

@@ -40,7 +40,7 @@ pub(crate) struct Reached {
 impl Engine {
     /// Plans a status row, if this device has come further than its last one says.
     pub(super) fn plan_status(&mut self, now: Now, at: (i64, i64)) {
-        let devices = self.workspaces.get(&at.1).map_or(1, |held| held.membership.view().devices().count());
+        let devices = self.workspaces.get(&at.1).map_or(1, |held| held.view.devices().count());
         let interval = STATUS_INTERVAL_PER_DEVICE
             .saturating_mul(u32::try_from(devices).unwrap_or(u32::MAX))
             .min(STATUS_INTERVAL_MAX);
@@ -105,7 +105,7 @@ impl Engine {
         let Some(held) = self.workspaces.get(&workspace) else {
             return Ok(());
         };
-        let view = held.membership.view();
+        let view = &held.view;
         let signed = view.device(&row.device).is_some_and(|device| row.verify(&device.keys.sign).is_ok());
         if !signed || row.workspace != held.tag {
             self.counters.count(SetAsideReason::BadSignature);

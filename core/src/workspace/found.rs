@@ -129,7 +129,7 @@ impl Engine {
         let Some(workspace) = self.workspaces.get(&row) else {
             return Ok(());
         };
-        let view = workspace.membership.view();
+        let view = &workspace.view;
         let may = workspace.role(&self.device).is_some_and(|role| role >= Role::Commenter);
         let (Some(epoch), Some(blinding), true) = (view.epoch(), workspace.blinding.as_ref(), may) else {
             return Ok(());
@@ -169,7 +169,7 @@ impl Engine {
     /// [`Error::NoWorkspace`] if this replica does not have it.
     pub fn members(&self, workspace: &WorkspaceId) -> Result<Vec<Member>, Error> {
         let row = self.workspace_row(workspace).ok_or(Error::NoWorkspace(*workspace))?;
-        let view = self.workspaces.get(&row).map(|workspace| workspace.membership.view()).unwrap_or_default();
+        let view = self.workspaces.get(&row).map(|workspace| workspace.view.clone()).unwrap_or_default();
         Ok(view.members().map(|(user, role)| Member { user, role, devices: devices_of(&view, user) }).collect())
     }
 }

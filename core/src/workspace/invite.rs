@@ -57,7 +57,7 @@ impl Engine {
         if workspace.role(&self.device).is_none_or(|role| role < needed) {
             return Err(Error::RoleDenied);
         }
-        let epoch = workspace.membership.view().epoch().ok_or(Error::NotReady)?;
+        let epoch = workspace.view.epoch().ok_or(Error::NotReady)?;
         let (Some(held), Some(blinding)) = (workspace.epochs.get(&epoch), workspace.blinding.as_ref()) else {
             return Err(Error::NotReady);
         };
@@ -147,7 +147,7 @@ impl Engine {
             return Ok(());
         };
         let may = workspace.role(&self.device).is_some_and(|role| role >= Role::Admin);
-        let view = workspace.membership.view();
+        let view = &workspace.view;
         if !may || view.successors(&succession.old).any(|new| new == succession.new) {
             return Ok(());
         }
