@@ -1,2 +1,0 @@
-//! Two islands.
-fn main() {}
