@@ -1,2 +1,160 @@
-//! Measures Tombolo beside the limits of the machine.
-fn main() {}
+//! Measures Tombolo beside the physical limits of the machine it runs on.
+//!
+//! Invariant: a figure and the limit it is compared with come from the same call of this program, for
+//! the machine is shared and only ratios taken side by side mean something. Figures go to standard
+//! output, as a table or as JSON lines; progress and what was skipped go to standard error.
+//! The relay, and whatever's memory is measured, runs in a process of its own: this very program,
+//! started again.
+
+mod catch_up;
+mod cold_fetch;
+mod error;
+mod idle;
+mod limits;
+mod live;
+mod local_edits;
+mod measure;
+mod open;
+mod overhead;
+mod relay;
+mod report;
+mod scene;
+mod system;
+mod trace;
+mod window;
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+
+use crate::error::BenchError;
+use crate::report::Report;
+
+/// Measures Tombolo and the limits of this machine.
+#[derive(Parser)]
+#[command(name = "tombolo-bench", after_help = "Example: tombolo-bench limits local-edits --json")]
+struct Command {
+    /// What to measure; several may be given.
+    #[arg(required = true, value_enum)]
+    workloads: Vec<Workload>,
+    #[command(flatten)]
+    options: Options,
+}
+
+/// How to measure.
+#[derive(clap::Args, Clone)]
+struct Options {
+    /// Prints a JSON object a figure instead of a table.
+    #[arg(long)]
+    json: bool,
+    /// How often each workload runs; the median counts.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    runs: u32,
+    /// Sessions of `idle`.
+    #[arg(long, default_value_t = 1000)]
+    connections: usize,
+    /// Documents of `catch-up`.
+    #[arg(long, default_value_t = 1000)]
+    documents: usize,
+    /// Edits of `live`.
+    #[arg(long, default_value_t = 500)]
+    edits: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Workload {
+    Limits,
+    LocalEdits,
+    Trace,
+    Open,
+    Live,
+    Idle,
+    ColdFetch,
+    CatchUp,
+    Overhead,
+    All,
+}
+
+const WORKLOADS: [Workload; 9] = [
+    Workload::Limits,
+    Workload::LocalEdits,
+    Workload::Trace,
+    Workload::Open,
+    Workload::Live,
+    Workload::Idle,
+    Workload::ColdFetch,
+    Workload::CatchUp,
+    Workload::Overhead,
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    if arguments.get(1).is_some_and(|first| first == relay::AS_RELAY) {
+        return tombolo_relay::main_with(arguments.into_iter().skip(1));
+    }
+    match start(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            note(&format_args!("tombolo-bench: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs one of the parts that need a process of their own, or the command line.
+fn start(arguments: &[OsString]) -> Result<(), BenchError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let texts: Vec<&str> = arguments.iter().skip(1).filter_map(|text| text.to_str()).collect();
+    match texts.as_slice() {
+        [trace::AS_TRACE, crdt, folder] => return runtime.block_on(trace::run_alone(crdt, folder)),
+        [open::AS_OPEN, folder] => return runtime.block_on(open::run_alone(folder)),
+        _ => {}
+    }
+    let command = Command::parse_from(arguments);
+    let mut report = Report::default();
+    let result = runtime.block_on(measure_all(&command, &mut report));
+    report.print(command.options.json)?;
+    result
+}
+
+async fn measure_all(command: &Command, report: &mut Report) -> Result<(), BenchError> {
+    let all = command.workloads.contains(&Workload::All);
+    let chosen = WORKLOADS.into_iter().filter(|workload| all || command.workloads.contains(workload));
+    for workload in chosen {
+        for run in 1..=command.options.runs {
+            let name = workload.to_possible_value();
+            let name = name.as_ref().map_or("", |value| value.get_name());
+            note(&format_args!("{name}: run {run} of {}", command.options.runs));
+            if let Err(error) = measure_one(workload, &command.options, report).await {
+                if !error.is_skip() {
+                    return Err(error);
+                }
+                note(&format_args!("{name}: SKIPPED: {error}"));
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn measure_one(workload: Workload, options: &Options, report: &mut Report) -> Result<(), BenchError> {
+    match workload {
+        Workload::Limits => limits::run(report),
+        Workload::LocalEdits => local_edits::run(report).await,
+        Workload::Trace => trace::run(report),
+        Workload::Open => open::run(report).await,
+        Workload::Live => Box::pin(live::run(options.edits, report)).await,
+        Workload::Idle => idle::run(options.connections, report).await,
+        Workload::ColdFetch => Box::pin(cold_fetch::run(report)).await,
+        Workload::CatchUp => Box::pin(catch_up::run(options.documents, report)).await,
+        Workload::Overhead => Box::pin(overhead::run(report)).await,
+        Workload::All => Ok(()),
+    }
+}
+
+/// Writes a line of progress; a closed standard error is no reason to stop.
+pub(crate) fn note(line: &dyn std::fmt::Display) {
+    drop(writeln!(std::io::stderr(), "{line}"));
+}

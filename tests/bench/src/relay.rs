@@ -1,0 +1,138 @@
+//! A relay in a process of its own, and what it says of itself.
+//!
+//! Invariant: the process ends with the value that stands for it; its address stays the same when it is
+//! started again on the same folder.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use crate::error::BenchError;
+use crate::system;
+
+/// The first argument that makes this program a relay.
+pub(crate) const AS_RELAY: &str = "tombolo-relay";
+
+/// A running relay.
+pub(crate) struct Relay {
+    child: Child,
+    folder: PathBuf,
+    listen: String,
+    admin: String,
+}
+
+/// What the relay has counted so far.
+#[derive(Clone, Copy)]
+pub(crate) struct Counted {
+    /// Bytes of frames from devices.
+    pub(crate) received_bytes: f64,
+    /// Bytes of frames to devices.
+    pub(crate) sent_bytes: f64,
+    /// Bytes of `append` frames' items, as they are stored.
+    pub(crate) stored_bytes: f64,
+    /// Items that are durable.
+    pub(crate) items: f64,
+    /// Frames from devices.
+    pub(crate) frames_in: f64,
+    /// Frames to devices.
+    pub(crate) frames_out: f64,
+}
+
+impl Relay {
+    /// Starts a relay on a folder and a free port of the loopback.
+    pub(crate) fn start(folder: &Path) -> Result<Self, BenchError> {
+        Self::listen(folder, "127.0.0.1:0")
+    }
+
+    /// Ends the relay and starts it again, on the same folder and port.
+    pub(crate) fn restart(self) -> Result<Self, BenchError> {
+        let (folder, listen) = (self.folder.clone(), self.listen.clone());
+        drop(self);
+        Self::listen(&folder, &listen)
+    }
+
+    fn listen(folder: &Path, listen: &str) -> Result<Self, BenchError> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg(AS_RELAY).arg("serve").arg("--data").arg(folder);
+        command.args(["--listen", listen, "--admin-listen", "127.0.0.1:0", "--log-level", "error"]);
+        // The workloads are bursts: what one device may send in a minute is not what is measured.
+        command.args(["--items-per-second", "1000000", "--bytes-per-second", "1000000000"]);
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+        let out = child.stdout.take().ok_or(BenchError::Answer("the relay's output"))?;
+        let mut lines = BufReader::new(out).lines();
+        let mut after = |prefix: &str| -> Result<String, BenchError> {
+            let line = lines.next().transpose()?.unwrap_or_default();
+            line.strip_prefix(prefix).map(ToOwned::to_owned).ok_or(BenchError::Answer("the relay's first lines"))
+        };
+        let listen = after("listening on ws://")?;
+        after("relay ")?;
+        let admin = after("metrics on http://")?.trim_end_matches("/metrics").to_owned();
+        Ok(Self { child, folder: folder.to_owned(), listen, admin })
+    }
+
+    /// Where devices dial.
+    pub(crate) fn address(&self) -> String {
+        format!("ws://{}", self.listen)
+    }
+
+    /// Memory that is resident now, in KiB.
+    pub(crate) fn rss_kib(&self) -> Result<f64, BenchError> {
+        system::memory_kib(self.child.id(), "VmRSS")
+    }
+
+    /// Seconds on cores so far.
+    pub(crate) fn cpu_seconds(&self) -> Result<f64, BenchError> {
+        system::cpu_seconds(self.child.id())
+    }
+
+    /// Reads the relay's own counters.
+    pub(crate) fn counted(&self) -> Result<Counted, BenchError> {
+        let text = self.metrics()?;
+        let sum = |name: &str| -> f64 {
+            let lines = text.lines().filter(|line| line.starts_with(name));
+            lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+        };
+        Ok(Counted {
+            received_bytes: sum("tombolo_relay_received_bytes_total"),
+            sent_bytes: sum("tombolo_relay_sent_bytes_total"),
+            stored_bytes: sum("tombolo_relay_stored_bytes_total"),
+            items: sum("tombolo_relay_items_appended_total"),
+            frames_in: sum("tombolo_relay_frames_total{direction=\"in\""),
+            frames_out: sum("tombolo_relay_frames_total{direction=\"out\""),
+        })
+    }
+
+    fn metrics(&self) -> Result<String, BenchError> {
+        let mut stream = TcpStream::connect(&self.admin)?;
+        let host = &self.admin;
+        write!(stream, "GET /metrics HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text)?;
+        if text.contains("tombolo_relay_sessions") { Ok(text) } else { Err(BenchError::Answer("the relay's metrics")) }
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        // It may have ended by itself; whoever is waited for has been told to end.
+        if self.child.kill().is_ok() {
+            drop(self.child.wait());
+        }
+    }
+}
+
+impl std::ops::Sub for Counted {
+    type Output = Self;
+
+    fn sub(self, before: Self) -> Self {
+        Self {
+            received_bytes: self.received_bytes - before.received_bytes,
+            sent_bytes: self.sent_bytes - before.sent_bytes,
+            stored_bytes: self.stored_bytes - before.stored_bytes,
+            items: self.items - before.items,
+            frames_in: self.frames_in - before.frames_in,
+            frames_out: self.frames_out - before.frames_out,
+        }
+    }
+}
