@@ -54,6 +54,7 @@ async fn run_crdt(crdt: Crdt, name: &str, report: &mut Report) -> Result<(), Ben
     add("change", change);
     add("stored", counted.stored_bytes / entries - change);
     add("in", counted.received_bytes / entries - change);
+    add("to-reader", counted.fan_out_bytes / entries - change);
     add("out", counted.sent_bytes / entries - change);
     let messages = (counted.frames_in + counted.frames_out) / entries;
     report.add(&format!("overhead/{name}"), System::Tombolo, MESSAGES, messages);

@@ -31,8 +31,8 @@ pub(crate) struct Counted {
     pub(crate) sent_bytes: f64,
     /// Bytes of `append` frames' items, as they are stored.
     pub(crate) stored_bytes: f64,
-    /// Items that are durable.
-    pub(crate) items: f64,
+    /// Bytes queued for readers of what others appended.
+    pub(crate) fan_out_bytes: f64,
     /// Frames from devices.
     pub(crate) frames_in: f64,
     /// Frames to devices.
@@ -97,7 +97,7 @@ impl Relay {
             received_bytes: sum("tombolo_relay_received_bytes_total"),
             sent_bytes: sum("tombolo_relay_sent_bytes_total"),
             stored_bytes: sum("tombolo_relay_stored_bytes_total"),
-            items: sum("tombolo_relay_items_appended_total"),
+            fan_out_bytes: sum("tombolo_relay_fan_out_bytes_total"),
             frames_in: sum("tombolo_relay_frames_total{direction=\"in\""),
             frames_out: sum("tombolo_relay_frames_total{direction=\"out\""),
         })
@@ -130,7 +130,7 @@ impl std::ops::Sub for Counted {
             received_bytes: self.received_bytes - before.received_bytes,
             sent_bytes: self.sent_bytes - before.sent_bytes,
             stored_bytes: self.stored_bytes - before.stored_bytes,
-            items: self.items - before.items,
+            fan_out_bytes: self.fan_out_bytes - before.fan_out_bytes,
             frames_in: self.frames_in - before.frames_in,
             frames_out: self.frames_out - before.frames_out,
         }
