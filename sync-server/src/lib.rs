@@ -3,7 +3,7 @@
 //! | module | one sentence |
 //! |---|---|
 //! | [`cli`], [`config`], [`admission`] | how a relay is started, with what, and for whom |
-//! | [`serve`], [`http`], [`tls`], [`connection`] | the sockets; the only modules that know tokio |
+//! | [`mod@serve`], [`http`], [`tls`], [`connection`] | the sockets; the only modules that know tokio |
 //! | [`session`] | one device's session: frames in, frames out |
 //! | [`workspace`] | what the next items of a workspace are judged against |
 //! | [`log`], [`writer`], [`fanout`] | durable storage, group commit, and who hears of it |
