@@ -14,6 +14,7 @@
 //! Invariant: time, randomness and the transaction are arguments; no effect is handed out before the
 //! commit of what caused it; after a [`StoreError`] the engine is dropped and loaded again from disk.
 
+mod build;
 mod edit;
 mod input;
 mod open;
@@ -32,7 +33,8 @@ use tombolo_protocol::ids::{DeviceId, Incarnation, UserId, WorkspaceId};
 use tombolo_protocol::keys::VerifyKey;
 
 use crate::store::{Store, StoreError, Tx};
-use crate::sync::debt::{Counters, Waiters};
+use crate::sync::milestone::Waiters;
+use crate::sync::reason::Counters;
 use crate::sync::{Fault, Relay};
 use crate::workspace::Workspace;
 

@@ -50,7 +50,9 @@ pub use runtime::{
     Workspace,
 };
 pub use store::{Durability, IntegrityReport, Store, StoreError, Tx};
-pub use sync::debt::{Counters, DebtReason, DocumentDebt, Milestone, SetAside, SetAsideReason, SyncDebt};
+pub use sync::debt::{DebtReason, DocumentDebt, SyncDebt};
+pub use sync::milestone::Milestone;
+pub use sync::reason::{Counters, SetAside, SetAsideReason};
 pub use tombolo_crypto as crypto;
 pub use tombolo_protocol as protocol;
 pub use workspace::{InviteTerms, Member, WorkspaceSummary};

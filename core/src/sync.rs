@@ -7,15 +7,20 @@
 //! Invariant: the cursor moves in the commit of what it covers; nothing is sent before the channel is
 //! level; whatever a relay says that it should not closes the session with a counted reason.
 
+mod admit;
 mod backoff;
 pub(crate) mod channel;
 pub(crate) mod debt;
 mod handshake;
 mod intake;
 mod join;
+pub(crate) mod milestone;
 mod outbox;
+pub(crate) mod reason;
 mod receipt;
 mod reconcile;
+mod refusal;
+mod seal;
 mod status;
 
 use std::collections::BTreeMap;
@@ -23,8 +28,8 @@ use std::time::Duration;
 
 use backoff::Backoff;
 use channel::Channel;
-use debt::SetAsideReason;
 use handshake::Handshake;
+use reason::SetAsideReason;
 use tombolo_crypto::{Entropy, array};
 use tombolo_protocol::auth::Transcript;
 use tombolo_protocol::close::CloseCode;

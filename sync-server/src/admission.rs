@@ -52,19 +52,14 @@ impl Admission {
             Self::Token(tokens) => shown.is_some_and(|shown| {
                 let shown = fingerprint(shown);
                 // Hashes are compared whole: the time tells nothing of how much fits.
-                tokens
-                    .iter()
-                    .fold(false, |found, token| found | same(&token.0, &shown))
+                tokens.iter().fold(false, |found, token| found | same(&token.0, &shown))
             }),
         }
     }
 }
 
 fn same(a: &[u8; 32], b: &[u8; 32]) -> bool {
-    a.iter()
-        .zip(b)
-        .fold(0, |differing, (a, b)| differing | (a ^ b))
-        == 0
+    a.iter().zip(b).fold(0, |differing, (a, b)| differing | (a ^ b)) == 0
 }
 
 fn fingerprint(text: &str) -> [u8; 32] {

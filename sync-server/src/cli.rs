@@ -135,13 +135,10 @@ impl Flags {
                 settings.set(key, &text, Source::Flag);
             }
         }
-        let texts = std::env::vars_os().filter_map(|(name, value)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        });
+        let texts =
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         settings.read_env(texts);
-        let file = self
-            .config
-            .or_else(|| std::env::var_os("TOMBOLO_RELAY_CONFIG").map(Into::into));
+        let file = self.config.or_else(|| std::env::var_os("TOMBOLO_RELAY_CONFIG").map(Into::into));
         if let Some(file) = file {
             settings.read_file(&file);
         }
@@ -158,11 +155,7 @@ pub fn main_with(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => {
             // Help and version are asked for; anything else is a mistake.
             let code = u8::try_from(error.exit_code()).unwrap_or(2);
-            return if error.print().is_ok() {
-                ExitCode::from(code)
-            } else {
-                ExitCode::from(2)
-            };
+            return if error.print().is_ok() { ExitCode::from(code) } else { ExitCode::from(2) };
         }
     };
     match command.action {
@@ -170,9 +163,7 @@ pub fn main_with(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             Ok(config) => run(config),
             Err(problems) => report(&problems),
         },
-        Action::Config {
-            action: ConfigAction::Check(flags),
-        } => match flags.read() {
+        Action::Config { action: ConfigAction::Check(flags) } => match flags.read() {
             Ok(_) => {
                 say("the settings are good\n");
                 ExitCode::SUCCESS
@@ -184,9 +175,7 @@ pub fn main_with(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn run(config: Config) -> ExitCode {
     start_logging(&config);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format_args!("no threads can be started: {error}")),
@@ -257,11 +246,7 @@ fn complain(error: &dyn std::fmt::Display) {
 
 fn say(text: &str) {
     let mut out = std::io::stdout();
-    if out
-        .write_all(text.as_bytes())
-        .and_then(|()| out.flush())
-        .is_err()
-    {
+    if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
         tracing::warn!("standard output is closed");
     }
 }

@@ -37,25 +37,14 @@ pub struct Patience {
 pub type Progress = Arc<AtomicU64>;
 
 /// Runs one session to its end.
-pub async fn drive(
-    mut socket: WebSocket,
-    relay: Arc<Relay>,
-    peer: Peer,
-    progress: Progress,
-    patience: Patience,
-) {
+pub async fn drive(mut socket: WebSocket, relay: Arc<Relay>, peer: Peer, progress: Progress, patience: Patience) {
     let outbox = relay.new_outbox();
     let mut session = Session::new(Arc::clone(&relay), Arc::clone(&outbox), peer);
     let writer = Writer { progress, patience };
     let ended = converse(&mut socket, &mut session, &outbox, &relay, &writer).await;
     let rest = session.take_output();
     if let End::Closing(closing) = ended {
-        tracing::debug!(
-            session = outbox.id().0,
-            code = closing.code.number(),
-            "{}",
-            closing.code.text()
-        );
+        tracing::debug!(session = outbox.id().0, code = closing.code.number(), "{}", closing.code.text());
         relay.metrics().closed();
         let last = session.last_frame(closing);
         drop(session);
@@ -120,10 +109,7 @@ async fn converse(
     }
 }
 
-fn take_message(
-    session: &mut Session,
-    message: Option<Result<Message, axum::Error>>,
-) -> Result<(), End> {
+fn take_message(session: &mut Session, message: Option<Result<Message, axum::Error>>) -> Result<(), End> {
     match message {
         Some(Ok(Message::Binary(bytes))) if bytes.len() > LARGE_MESSAGE_BYTES => {
             may_block(|| session.handle(&bytes)).map_err(End::from)
@@ -142,21 +128,12 @@ fn take_message(
 /// Runs what may take milliseconds without holding up other sessions, where the runtime can.
 fn may_block<T>(f: impl FnOnce() -> T) -> T {
     let flavor = tokio::runtime::Handle::current().runtime_flavor();
-    if flavor == tokio::runtime::RuntimeFlavor::MultiThread {
-        tokio::task::block_in_place(f)
-    } else {
-        f()
-    }
+    if flavor == tokio::runtime::RuntimeFlavor::MultiThread { tokio::task::block_in_place(f) } else { f() }
 }
 
 impl Writer {
     /// Sends frames; a peer that takes no byte for too long is given up.
-    async fn send(
-        &self,
-        socket: &mut WebSocket,
-        relay: &Relay,
-        frames: Vec<Bytes>,
-    ) -> Result<(), End> {
+    async fn send(&self, socket: &mut WebSocket, relay: &Relay, frames: Vec<Bytes>) -> Result<(), End> {
         let send = async {
             for frame in frames {
                 relay.metrics().frame_out(&frame);
@@ -190,17 +167,8 @@ impl Writer {
     }
 }
 
-async fn farewell(
-    socket: &mut WebSocket,
-    relay: &Relay,
-    rest: Vec<Bytes>,
-    last: Bytes,
-    closing: Closing,
-) {
-    let close = CloseFrame {
-        code: closing.code.number(),
-        reason: closing.code.text().into(),
-    };
+async fn farewell(socket: &mut WebSocket, relay: &Relay, rest: Vec<Bytes>, last: Bytes, closing: Closing) {
+    let close = CloseFrame { code: closing.code.number(), reason: closing.code.text().into() };
     let send = async {
         for frame in rest.into_iter().chain([last]) {
             relay.metrics().frame_out(&frame);

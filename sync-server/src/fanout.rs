@@ -34,10 +34,7 @@ pub struct Closing {
 
 impl From<CloseCode> for Closing {
     fn from(code: CloseCode) -> Self {
-        Self {
-            code,
-            retry_after_ms: None,
-        }
+        Self { code, retry_after_ms: None }
     }
 }
 
@@ -126,10 +123,7 @@ impl Outbox {
     /// Starts empty.
     #[must_use]
     pub fn new(id: SessionId) -> Arc<Self> {
-        Arc::new(Self {
-            id,
-            inner: Mutex::default(),
-        })
+        Arc::new(Self { id, inner: Mutex::default() })
     }
 
     /// Returns whose it is.
@@ -225,8 +219,7 @@ pub fn items_frames(channel: Row, items: Vec<NewItem>) -> Vec<((u64, u64), Bytes
     let mut frames = Vec::new();
     let (mut run, mut bytes, mut first) = (Vec::new(), 0, 0);
     for item in items {
-        let full =
-            bytes + item.bytes.len() > ITEMS_BYTES_TARGET || run.len() >= ITEMS_PER_FRAME_MAX;
+        let full = bytes + item.bytes.len() > ITEMS_BYTES_TARGET || run.len() >= ITEMS_PER_FRAME_MAX;
         if full && !run.is_empty() {
             frames.push(items_frame(channel, first, std::mem::take(&mut run)));
             bytes = 0;
@@ -247,10 +240,6 @@ pub fn items_frames(channel: Row, items: Vec<NewItem>) -> Vec<((u64, u64), Bytes
 #[must_use]
 pub fn items_frame(channel: Row, first_position: u64, items: Vec<Vec<u8>>) -> ((u64, u64), Bytes) {
     let last = first_position + items.len() as u64 - 1;
-    let frame = Frame::from(Items {
-        channel,
-        first_position,
-        items: items.into_iter().map(Into::into).collect(),
-    });
+    let frame = Frame::from(Items { channel, first_position, items: items.into_iter().map(Into::into).collect() });
     ((first_position, last), Bytes::from(frame.encode()))
 }

@@ -52,11 +52,7 @@ impl Service {
     /// Puts together what the routes share.
     #[must_use]
     pub fn new(relay: Arc<Relay>, patience: Patience, alive: mpsc::Sender<()>) -> Self {
-        Self {
-            relay,
-            patience,
-            alive,
-        }
+        Self { relay, patience, alive }
     }
 }
 
@@ -78,9 +74,7 @@ pub fn public_routes(service: Service) -> Router {
 
 /// Returns the routes of the admin address.
 pub fn admin_routes(service: Service) -> Router {
-    Router::new()
-        .route("/metrics", get(metrics))
-        .with_state(service)
+    Router::new().route("/metrics", get(metrics)).with_state(service)
 }
 
 /// Serves one connection until it ends or becomes a session.
@@ -89,10 +83,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let progress = Progress::default();
-    let connection = Connection {
-        binding,
-        progress: Arc::clone(&progress),
-    };
+    let connection = Connection { binding, progress: Arc::clone(&progress) };
     let service = hyper::service::service_fn(move |mut request: hyper::Request<_>| {
         request.extensions_mut().insert(connection.clone());
         routes.clone().call(request)
@@ -123,24 +114,15 @@ async fn dial(
             return (StatusCode::UPGRADE_REQUIRED, text).into_response();
         }
     };
-    let host = headers
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok());
-    let peer = Peer {
-        host: host.unwrap_or_default().to_owned(),
-        binding: connection.binding,
-    };
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let peer = Peer { host: host.unwrap_or_default().to_owned(), binding: connection.binding };
     upgrade
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(0)
         .max_message_size(FRAME_BYTES_MAX)
         .max_frame_size(FRAME_BYTES_MAX)
         .on_upgrade(async move |socket| {
-            let Service {
-                relay,
-                patience,
-                alive,
-            } = service;
+            let Service { relay, patience, alive } = service;
             drive(socket, relay, peer, connection.progress, patience).await;
             drop(alive);
         })
@@ -183,11 +165,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
         if let Poll::Ready(Ok(count)) = &written {
             self.progress.fetch_add(*count as u64, Ordering::Relaxed);

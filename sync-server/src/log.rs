@@ -10,9 +10,7 @@ use std::fmt;
 
 use tombolo_protocol::entry::Entry;
 use tombolo_protocol::hash::Digest;
-use tombolo_protocol::ids::{
-    ChainId, ChainKey, DeviceId, EntryHash, LogId, RecordId, WorkspaceId, WorkspaceTag,
-};
+use tombolo_protocol::ids::{ChainId, ChainKey, DeviceId, EntryHash, LogId, RecordId, WorkspaceId, WorkspaceTag};
 use tombolo_protocol::item::{Declaration, ItemHash, LogItem};
 use tombolo_protocol::log::Frontier;
 
@@ -45,10 +43,9 @@ impl fmt::Display for LogError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Full => f.write_str("the disk is full"),
-            Self::TooNew { found, known } => write!(
-                f,
-                "the store is of version {found}, this relay knows up to {known}; it was left untouched"
-            ),
+            Self::TooNew { found, known } => {
+                write!(f, "the store is of version {found}, this relay knows up to {known}; it was left untouched")
+            }
             Self::Corrupt { what } => write!(f, "a stored {what} is damaged"),
             Self::Sqlite(error) => write!(f, "the store refuses: {error}"),
         }
@@ -193,11 +190,7 @@ impl Write {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         match self {
-            Self::Append(append) => append
-                .items
-                .iter()
-                .map(|item| item.bytes.len() as u64)
-                .sum(),
+            Self::Append(append) => append.items.iter().map(|item| item.bytes.len() as u64).sum(),
             Self::Probe { filler_bytes, .. } => *filler_bytes,
             Self::Create { .. } | Self::Reset { .. } | Self::Status { .. } => 0,
         }
@@ -274,12 +267,7 @@ pub trait Log: Send + Sync {
     ///
     /// # Errors
     /// [`LogError`] if the store can not be read.
-    fn items(
-        &self,
-        row: Row,
-        positions: (u64, u64),
-        bytes_max: usize,
-    ) -> Result<Vec<Vec<u8>>, LogError>;
+    fn items(&self, row: Row, positions: (u64, u64), bytes_max: usize) -> Result<Vec<Vec<u8>>, LogError>;
     /// Returns the head at a position, if a batch of the present history ended there.
     ///
     /// # Errors
@@ -289,10 +277,7 @@ pub trait Log: Send + Sync {
     ///
     /// # Errors
     /// [`LogError`] if the store can not be read.
-    fn summary(
-        &self,
-        tag: &WorkspaceTag,
-    ) -> Result<Option<(WorkspaceRow, Vec<ChainEnd>)>, LogError>;
+    fn summary(&self, tag: &WorkspaceTag) -> Result<Option<(WorkspaceRow, Vec<ChainEnd>)>, LogError>;
     /// Returns the admission that a history was lost.
     ///
     /// # Errors
@@ -314,11 +299,7 @@ pub trait Log: Send + Sync {
 ///
 /// # Errors
 /// [`LogError`] if the store can not be read or the item is not what was written.
-pub fn declaration(
-    log: &dyn Log,
-    row: Row,
-    position: u64,
-) -> Result<Option<Declaration>, LogError> {
+pub fn declaration(log: &dyn Log, row: Row, position: u64) -> Result<Option<Declaration>, LogError> {
     let Some(bytes) = log.item(row, position)? else {
         return Ok(None);
     };
@@ -348,8 +329,8 @@ pub fn expand_run(
             Ok(LogItem::Entry(bytes)) => Entry::decode(bytes).ok(),
             Ok(LogItem::Elided(elided)) => {
                 if declared.as_ref().map(|(position, _)| *position) != Some(elided.declared_at) {
-                    declared = declaration(log, row, elided.declared_at)?
-                        .map(|declaration| (elided.declared_at, declaration));
+                    declared =
+                        declaration(log, row, elided.declared_at)?.map(|declaration| (elided.declared_at, declaration));
                 }
                 match (&declared, prev) {
                     (Some((_, declaration)), Some(prev)) => elided.expand(declaration, prev).ok(),

@@ -11,9 +11,7 @@ use tombolo_protocol::frame::RefusalReason;
 use crate::log::NewItem;
 
 /// Upper bounds of the commit histogram, in microseconds.
-const COMMIT_BUCKETS_US: [u64; 10] = [
-    250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 100_000, 500_000, 2_500_000,
-];
+const COMMIT_BUCKETS_US: [u64; 10] = [250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 100_000, 500_000, 2_500_000];
 
 const FRAME_TYPES: [(u8, &str); 22] = [
     (1, "hello"),
@@ -62,11 +60,7 @@ const SCALARS: [(&str, &str, &str); 9] = [
     ("sent_bytes_total", "counter", "Bytes of frames out."),
     ("items_appended_total", "counter", "Items that are durable."),
     ("stored_bytes_total", "counter", "Bytes of those items."),
-    (
-        "fan_out_bytes_total",
-        "counter",
-        "Bytes queued for readers.",
-    ),
+    ("fan_out_bytes_total", "counter", "Bytes queued for readers."),
     ("commits_failed_total", "counter", "Commits that failed."),
 ];
 const FRAME_NUMBERS: usize = 64;
@@ -148,10 +142,7 @@ impl Metrics {
 
     /// Counts an item that was not taken.
     pub fn refused(&self, reason: RefusalReason) {
-        let slot = REFUSALS
-            .iter()
-            .zip(&self.refused)
-            .find(|((known, _), _)| *known == reason);
+        let slot = REFUSALS.iter().zip(&self.refused).find(|((known, _), _)| *known == reason);
         if let Some((_, counter)) = slot {
             counter.fetch_add(1, Relaxed);
         }
@@ -165,10 +156,7 @@ impl Metrics {
     /// Counts a commit and its time.
     pub fn committed(&self, took: Duration) {
         let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        let bucket = COMMIT_BUCKETS_US
-            .iter()
-            .take_while(|bound| us > **bound)
-            .count();
+        let bucket = COMMIT_BUCKETS_US.iter().take_while(|bound| us > **bound).count();
         if let Some(counter) = self.commits.get(bucket) {
             counter.fetch_add(1, Relaxed);
         }
@@ -189,12 +177,7 @@ impl Metrics {
             line(&mut out, name, "", value.load(Relaxed));
         }
         self.write_frames(&mut out);
-        heading(
-            &mut out,
-            "refused_total",
-            "counter",
-            "Items that were not taken.",
-        );
+        heading(&mut out, "refused_total", "counter", "Items that were not taken.");
         for ((_, name), counter) in REFUSALS.iter().zip(&self.refused) {
             let labels = format!("{{reason=\"{name}\"}}");
             line(&mut out, "refused_total", &labels, counter.load(Relaxed));
@@ -219,12 +202,7 @@ impl Metrics {
     }
 
     fn write_frames(&self, out: &mut String) {
-        heading(
-            out,
-            "frames_total",
-            "counter",
-            "Frames by direction and type.",
-        );
+        heading(out, "frames_total", "counter", "Frames by direction and type.");
         for (direction, counters) in [("in", &self.frames_in), ("out", &self.frames_out)] {
             for (number, name) in FRAME_TYPES {
                 let counter = counters.get(usize::from(number));
@@ -236,24 +214,12 @@ impl Metrics {
     }
 
     fn write_commits(&self, out: &mut String) {
-        heading(
-            out,
-            "commit_seconds",
-            "histogram",
-            "Time of a group commit.",
-        );
+        heading(out, "commit_seconds", "histogram", "Time of a group commit.");
         let mut below = 0;
-        let bounds = COMMIT_BUCKETS_US
-            .iter()
-            .map(|us| (*us as f64 / 1e6).to_string());
+        let bounds = COMMIT_BUCKETS_US.iter().map(|us| (*us as f64 / 1e6).to_string());
         for (bound, counter) in bounds.chain(["+Inf".to_owned()]).zip(&self.commits) {
             below += counter.load(Relaxed);
-            line(
-                out,
-                "commit_seconds_bucket",
-                &format!("{{le=\"{bound}\"}}"),
-                below,
-            );
+            line(out, "commit_seconds_bucket", &format!("{{le=\"{bound}\"}}"), below);
         }
         let seconds = self.commit_us.load(Relaxed) as f64 / 1e6;
         line(out, "commit_seconds_sum", "", seconds);
@@ -269,10 +235,7 @@ fn count(counters: &[AtomicU64; FRAME_NUMBERS], frame: &[u8]) {
 }
 
 fn heading(out: &mut String, name: &str, kind: &str, help: &str) {
-    append(
-        out,
-        format_args!("# HELP tombolo_relay_{name} {help}\n# TYPE tombolo_relay_{name} {kind}\n"),
-    );
+    append(out, format_args!("# HELP tombolo_relay_{name} {help}\n# TYPE tombolo_relay_{name} {kind}\n"));
 }
 
 fn line(out: &mut String, name: &str, labels: &str, value: impl std::fmt::Display) {

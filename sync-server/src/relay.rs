@@ -189,9 +189,7 @@ impl Relay {
     #[must_use]
     pub fn new_outbox(&self) -> Arc<Outbox> {
         let outbox = Outbox::new(SessionId(self.next_session.fetch_add(1, Ordering::Relaxed)));
-        lock(&self.sessions)
-            .all
-            .insert(outbox.id(), Arc::clone(&outbox));
+        lock(&self.sessions).all.insert(outbox.id(), Arc::clone(&outbox));
         outbox
     }
 
@@ -275,11 +273,7 @@ impl Relay {
         workspace.lose(CloseCode::Unavailable.into());
         let mut registry = lock(&self.workspaces);
         let tag = workspace.id().tag();
-        if registry
-            .loaded
-            .get(&tag)
-            .is_some_and(|held| Arc::ptr_eq(held, workspace))
-        {
+        if registry.loaded.get(&tag).is_some_and(|held| Arc::ptr_eq(held, workspace)) {
             registry.loaded.remove(&tag);
         }
     }
@@ -315,8 +309,7 @@ impl Relay {
 impl Registry {
     fn keep(&mut self, tag: WorkspaceTag, workspace: &Arc<Workspace>) {
         if self.loaded.len() >= self.sweep_at.max(WORKSPACES_IDLE_MAX) {
-            self.loaded
-                .retain(|_, workspace| Arc::strong_count(workspace) > 1);
+            self.loaded.retain(|_, workspace| Arc::strong_count(workspace) > 1);
             self.sweep_at = 2 * self.loaded.len();
         }
         self.loaded.insert(tag, Arc::clone(workspace));

@@ -79,25 +79,13 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Folder { path, error } => {
-                write!(
-                    f,
-                    "the data folder {} can not be used: {error}",
-                    path.display()
-                )
+                write!(f, "the data folder {} can not be used: {error}", path.display())
             }
             Self::Locked { path } => {
-                write!(
-                    f,
-                    "another relay is running on the data folder {}",
-                    path.display()
-                )
+                write!(f, "another relay is running on the data folder {}", path.display())
             }
             Self::Key { path } => {
-                write!(
-                    f,
-                    "{} does not hold a relay's key (32 bytes)",
-                    path.display()
-                )
+                write!(f, "{} does not hold a relay's key (32 bytes)", path.display())
             }
             Self::Bind { address, error } => write!(f, "can not listen on {address}: {error}"),
             Self::Log(error) => write!(f, "the log can not be opened: {error}"),
@@ -139,10 +127,7 @@ impl Serving {
 ///
 /// # Errors
 /// [`StartError`] if it can not serve.
-pub async fn serve(
-    config: Config,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> Result<Serving, StartError> {
+pub async fn serve(config: Config, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<Serving, StartError> {
     let lock = folder::lock(&config.data)?;
     let key = folder::load_key(&config.data)?;
     let log = SqliteLog::open(&config.data.join("log.sqlite"))?;
@@ -150,37 +135,18 @@ pub async fn serve(
     let (listener, address) = bind(config.listen).await?;
     let (admin, admin_address) = bind(config.admin_listen).await?;
     let (log, system) = (Box::new(log), Box::new(System::new()));
-    let relay = Arc::new(Relay::new(
-        key,
-        log,
-        system,
-        config.terms,
-        config.admission,
-    )?);
+    let relay = Arc::new(Relay::new(key, log, system, config.terms, config.admission)?);
     let (alive, all_gone) = mpsc::channel(1);
     let relay_id = relay.id();
-    let life = Life {
-        service: Service::new(relay, config.patience, alive),
-        listener,
-        admin,
-        acceptor,
-        all_gone,
-        _lock: lock,
-    };
+    let life =
+        Life { service: Service::new(relay, config.patience, alive), listener, admin, acceptor, all_gone, _lock: lock };
     let task = tokio::spawn(life.run(shutdown));
-    Ok(Serving {
-        address,
-        admin_address,
-        relay: relay_id,
-        task,
-    })
+    Ok(Serving { address, admin_address, relay: relay_id, task })
 }
 
 fn acceptor(choice: &TlsChoice) -> Result<Option<TlsAcceptor>, StartError> {
     match choice {
-        TlsChoice::Files { cert, key } => {
-            tls::acceptor(cert, key).map(Some).map_err(StartError::Tls)
-        }
+        TlsChoice::Files { cert, key } => tls::acceptor(cert, key).map(Some).map_err(StartError::Tls),
         TlsChoice::None | TlsChoice::Proxy => Ok(None),
     }
 }
@@ -212,15 +178,9 @@ impl Life {
         drop(stop);
         drop(self.service);
         let spread = SystemRandom::new();
-        relay.dismiss(|| Closing {
-            code: CloseCode::Draining,
-            retry_after_ms: Some(jitter(&spread)),
-        });
+        relay.dismiss(|| Closing { code: CloseCode::Draining, retry_after_ms: Some(jitter(&spread)) });
         let mut all_gone = self.all_gone;
-        if tokio::time::timeout(DRAIN_PATIENCE, all_gone.recv())
-            .await
-            .is_err()
-        {
+        if tokio::time::timeout(DRAIN_PATIENCE, all_gone.recv()).await.is_err() {
             tracing::warn!("some sessions did not end in time");
         }
         relay.queue().close();

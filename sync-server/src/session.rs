@@ -154,11 +154,7 @@ impl Session {
     #[must_use]
     pub fn last_frame(&self, closing: Closing) -> Bytes {
         let version = (closing.code == CloseCode::UnsupportedVersion).then_some(PROTOCOL_VERSION);
-        let frame = Frame::from(Close {
-            code: closing.code.number(),
-            retry_after_ms: closing.retry_after_ms,
-            version,
-        });
+        let frame = Frame::from(Close { code: closing.code.number(), retry_after_ms: closing.retry_after_ms, version });
         Bytes::from(frame.encode())
     }
 

@@ -55,13 +55,7 @@ impl Workspace {
     /// Starts a workspace that is not in the log yet.
     #[must_use]
     pub fn begin(relay: RelayId, row: Row, workspace: WorkspaceId, log: LogId) -> Arc<Self> {
-        let row = WorkspaceRow {
-            row,
-            workspace,
-            log,
-            frontier: Frontier::new(),
-            bytes: 0,
-        };
+        let row = WorkspaceRow { row, workspace, log, frontier: Frontier::new(), bytes: 0 };
         Arc::new(Self {
             row: row.row,
             id: workspace,
@@ -104,9 +98,7 @@ impl Workspace {
 
     /// Locks what is committed.
     pub fn published(&self) -> MutexGuard<'_, Published> {
-        self.published
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.published.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -195,10 +187,7 @@ impl Published {
     /// Notes a session that has the workspace open; it reads the log itself at first.
     pub fn enter(&mut self, outbox: &Arc<Outbox>) {
         let outbox = Arc::clone(outbox);
-        let reader = Reader {
-            outbox,
-            live: false,
-        };
+        let reader = Reader { outbox, live: false };
         self.readers.insert(reader.outbox.id(), reader);
     }
 

@@ -114,10 +114,7 @@ impl JobQueue {
             if inner.closed {
                 return None;
             }
-            inner = self
-                .arrived
-                .wait(inner)
-                .unwrap_or_else(PoisonError::into_inner);
+            inner = self.arrived.wait(inner).unwrap_or_else(PoisonError::into_inner);
         }
         Some(take_some(&mut inner.jobs))
     }

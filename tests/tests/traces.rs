@@ -25,7 +25,7 @@ struct Trace {
 }
 
 /// Finds a trace beside the tree or where `TOMBOLO_TRACES` says.
-fn data(name: &str) -> Option<serde_json::Value> {
+fn trace(name: &str) -> Option<serde_json::Value> {
     let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data");
     let folder = std::env::var_os("TOMBOLO_TRACES").map_or_else(|| PathBuf::from(beside), PathBuf::from);
     let Ok(file) = std::fs::File::open(folder.join(name)) else {
@@ -37,7 +37,7 @@ fn data(name: &str) -> Option<serde_json::Value> {
 }
 
 fn paper() -> Option<Trace> {
-    let json = data("automerge-paper.json.gz")?;
+    let json = trace("automerge-paper.json.gz")?;
     let mut patches = Vec::new();
     for transaction in json["txns"].as_array()? {
         for patch in transaction["patches"].as_array()? {

@@ -10,7 +10,7 @@ use tombolo_protocol::close::CloseCode;
 use tombolo_protocol::ids::{DeviceId, DocumentId, RelayId, WorkspaceId};
 
 use crate::document::Patch;
-use crate::sync::debt::SetAside;
+use crate::sync::reason::SetAside;
 
 /// The two clocks, as the driver read them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,14 +11,14 @@ use std::time::Duration;
 
 use tombolo_crypto::{Body, array};
 use tombolo_protocol::entry::{Entry, EntryFlags};
-use tombolo_protocol::hash::hash;
-use tombolo_protocol::ids::{ChainKey, DeviceId, DocumentId, Instance, Stream};
+use tombolo_protocol::ids::{ChainKey, DocumentId, Instance, Stream};
 
+use super::build::{Piece, build, derive_actor, find_culprit, foreign, join_parts};
 use super::{Engine, Event, Now, Origin};
-use crate::document::{Actor, ApplyReason, Crdt, DocumentError, ForeignChange, OpenDocument, PatchMode, trial};
+use crate::document::{Actor, ApplyReason, Crdt, OpenDocument, PatchMode, trial};
 use crate::error::Error;
 use crate::store::{About, DocumentRow, EntryState, StoreError, Tx};
-use crate::sync::debt::{SetAside, SetAsideReason};
+use crate::sync::reason::{SetAside, SetAsideReason};
 use crate::workspace::Workspace;
 
 /// How much of a document's time on a core applying may take: one part in this many.
@@ -56,16 +56,6 @@ pub(crate) struct OpenDocuments {
     rows: BTreeMap<DocumentId, i64>,
     uses: u64,
     memory_bytes: usize,
-}
-
-/// The work of one entry, opened: its changes, and where they came from.
-struct Piece {
-    arrival: i64,
-    state: EntryState,
-    author: DeviceId,
-    actor: Option<Actor>,
-    changes: Vec<Vec<u8>>,
-    entry: Entry,
 }
 
 impl OpenDocuments {
@@ -406,95 +396,4 @@ impl Opened {
     pub(crate) fn statistics(&self) -> DocumentStatistics {
         DocumentStatistics { memory_bytes: self.crdt.memory_bytes_estimate(), queued: self.queue.len() }
     }
-}
-
-/// Which piece stands in the way of building a document, and why.
-struct Blame {
-    piece: usize,
-    reason: ApplyReason,
-}
-
-/// Builds a document; foreign work that was never looked into must also encode and reload.
-fn build(crdt: Crdt, actor: Actor, pieces: &[Piece], own: &[Vec<u8>]) -> Result<OpenDocument, Option<Blame>> {
-    let mut changes = foreign(pieces);
-    changes.extend(own.iter().map(|bytes| ForeignChange { bytes, actor: None }));
-    let document = match OpenDocument::load(crdt, actor, &changes) {
-        Ok(document) => document,
-        Err(DocumentError::Change { index, reason }) => {
-            return Err(index.and_then(|index| piece_of(pieces, index)).map(|piece| Blame { piece, reason }));
-        }
-    };
-    let unproven = pieces.iter().any(|piece| piece.state == EntryState::Stored);
-    if unproven && document.verify().is_err() {
-        return Err(None);
-    }
-    Ok(document)
-}
-
-/// Finds the piece that a build fails on: by trial, and if all pass, by applying one after the other.
-fn find_culprit(crdt: Crdt, actor: Actor, pieces: &[Piece]) -> Option<Blame> {
-    for (piece, candidate) in pieces.iter().enumerate().filter(|(_, piece)| piece.state == EntryState::Stored) {
-        for change in &candidate.changes {
-            if let Err(poison) = trial(crdt, change, candidate.actor) {
-                return Some(Blame { piece, reason: poison.0 });
-            }
-        }
-    }
-    let mut document = OpenDocument::new(crdt, actor);
-    for (piece, candidate) in pieces.iter().enumerate() {
-        let one = foreign(std::slice::from_ref(candidate));
-        let applied = document.apply(&one, PatchMode::Off).map_err(|error| error.reason);
-        if let Err(reason) = applied.and_then(|_| document.verify()) {
-            return Some(Blame { piece, reason });
-        }
-    }
-    None
-}
-
-fn foreign(pieces: &[Piece]) -> Vec<ForeignChange<'_>> {
-    let of = |piece: &'_ Piece| piece.actor.filter(|_| piece.state == EntryState::Stored);
-    let changes = pieces.iter().flat_map(|piece| piece.changes.iter().map(move |bytes| (bytes, of(piece))));
-    changes.map(|(bytes, actor)| ForeignChange { bytes, actor }).collect()
-}
-
-fn piece_of(pieces: &[Piece], change: usize) -> Option<usize> {
-    let mut seen = 0;
-    pieces.iter().position(|piece| {
-        seen += piece.changes.len();
-        change < seen
-    })
-}
-
-/// Puts the parts of a large change together; the changes of an entry that is no part stay as they are.
-fn join_parts(parts: &mut BTreeMap<ChainKey, Vec<u8>>, entry: &Entry, changes: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
-    let chain = entry.header().chain;
-    let continues = entry.header().flags.has(EntryFlags::CONTINUES);
-    match parts.remove(&chain) {
-        None if !continues => changes,
-        begun => {
-            let mut whole = begun.unwrap_or_default();
-            whole.extend(changes.into_iter().flatten());
-            if continues {
-                parts.insert(chain, whole);
-                return Vec::new();
-            }
-            vec![whole]
-        }
-    }
-}
-
-fn derive_actor(chain: &ChainKey, document: &DocumentId, instance: Instance) -> Actor {
-    let parts: [&[u8]; 5] = [
-        chain.device.as_bytes(),
-        &chain.incarnation.0.to_be_bytes(),
-        document.as_bytes(),
-        &[chain.stream.0],
-        &instance.0.to_be_bytes(),
-    ];
-    let digest = hash("actor", &parts);
-    let mut actor = [0; 16];
-    for (to, from) in actor.iter_mut().zip(digest) {
-        *to = from;
-    }
-    Actor::from_bytes(actor)
 }

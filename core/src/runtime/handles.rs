@@ -17,7 +17,8 @@ use crate::document::{
 };
 use crate::engine::{DocumentStatistics, DocumentSummary};
 use crate::error::Error;
-use crate::sync::debt::{Milestone, SyncDebt};
+use crate::sync::debt::SyncDebt;
+use crate::sync::milestone::Milestone;
 use crate::workspace::{InviteTerms, Member};
 
 /// A workspace: members, keys and documents.

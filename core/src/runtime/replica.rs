@@ -17,7 +17,7 @@ use super::handles::{Document, Workspace};
 use crate::engine::{Engine, EngineConfig, Input, Now, RelayState};
 use crate::error::Error;
 use crate::store::{Durability, StoreError, Tx};
-use crate::sync::debt::Counters;
+use crate::sync::reason::Counters;
 use crate::workspace::WorkspaceSummary;
 
 /// How a replica is opened.

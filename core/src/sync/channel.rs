@@ -13,8 +13,8 @@ use tombolo_protocol::item::ItemHash;
 use tombolo_protocol::log::{Frontier, LogOrigin};
 use tombolo_protocol::receipt::{LogReset, Receipt, Signed};
 
-use super::debt::SetAsideReason;
 use super::handshake::MALFORMED;
+use super::reason::SetAsideReason;
 use super::{Fault, Live};
 use crate::engine::{Engine, Event, Now};
 use crate::store::{LogRow, StoreError, Tx};

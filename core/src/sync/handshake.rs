@@ -14,7 +14,7 @@ use tombolo_protocol::ids::RelayId;
 use super::{Fault, Live, Session};
 use crate::engine::{Connection, Engine, Event, Now, RelayState};
 use crate::store::Tx;
-use crate::sync::debt::SetAsideReason;
+use crate::sync::reason::SetAsideReason;
 
 /// How long both ends may take to prove themselves.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(15);

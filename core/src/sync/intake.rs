@@ -1,45 +1,32 @@
-//! Taking in what others wrote: records, attestations and entries, each checked before it is kept.
+//! Taking in a run of the log: records, attestations and entries, expanded and verified.
 //!
-//! The checks of an entry, in order: layout, workspace, device known, signature, role at its
-//! `members_head`, no step back in the membership log, epoch, place in the chain. What is opened later
-//! (key, AEAD, padding, actor, trial) is judged when its document is built.
-//!
-//! Invariant: every outcome that is not "stored" has a counted reason; a bad entry never stops the
-//! other chains of its document, nor other documents.
+//! Invariant: the frontier grows by the hash of every item of the run, whatever becomes of it, so that
+//! the signed head can be compared; entries between two records are verified together, one signature for
+//! a run of a chain.
 
 use std::collections::BTreeMap;
 
 use tombolo_protocol::close::CloseCode;
 use tombolo_protocol::entry::{Entry, EntryFlags, verify_run};
-use tombolo_protocol::frame::{Fetch, Items};
+use tombolo_protocol::frame::Items;
 use tombolo_protocol::ids::{ChainKey, EntryHash};
 use tombolo_protocol::item::{Declaration, ElidedEntry, ItemHash, LogItem};
-use tombolo_protocol::limits::HOLD_BYTES_MAX;
 use tombolo_protocol::membership::RecordOutcome;
 use tombolo_protocol::receipt::{Attestation, Signed};
 use tombolo_protocol::record::Record;
 
 use super::Fault;
+use super::admit::Admission;
 use super::channel::Phase;
-use super::debt::SetAsideReason;
-use crate::engine::{Engine, Event, Now};
-use crate::store::{DocumentRow, EntryState, StoreError, Tx};
+use super::reason::SetAsideReason;
+use crate::engine::{Engine, Now};
+use crate::store::{StoreError, Tx};
 
 /// An entry with where it came from.
 pub(super) struct Incoming {
     pub(super) entry: Entry,
     /// Its position in the relay's log, and whether the item had the full header.
     pub(super) placed: Option<(u64, bool)>,
-}
-
-/// Where an entry went.
-enum Admission {
-    /// It is in the store now.
-    Stored { chain: i64, document: i64 },
-    /// It was there before.
-    Duplicate { chain: i64 },
-    /// It waits for something, or was refused; the reason was counted.
-    Aside,
 }
 
 impl Engine {
@@ -190,214 +177,6 @@ impl Engine {
             }
         }
         verdicts
-    }
-
-    fn admit(&mut self, now: Now, at: (i64, i64), entry: Entry, tx: &Tx<'_>) -> Result<Admission, Fault> {
-        let admission = self.admit_one(now, at, entry, tx)?;
-        if let Admission::Stored { chain, document } = admission {
-            self.note_foreign(now, at, chain, tx)?;
-            self.touched.insert(document);
-            self.release_successors(now, at, chain, tx)?;
-        }
-        Ok(admission)
-    }
-
-    /// Admits what waited for the entry that was just stored.
-    fn release_successors(&mut self, now: Now, at: (i64, i64), chain: i64, tx: &Tx<'_>) -> Result<(), Fault> {
-        let Some((key, _)) = tx.chain_key(chain)? else {
-            return Ok(());
-        };
-        while let Some(head) = tx.chain_by_id(at.1, &key.id())? {
-            let Some(next) = tx.take_held(at.1, &key.id(), head.head_seq + 1)? else {
-                return Ok(());
-            };
-            if !matches!(self.admit_one(now, at, next, tx)?, Admission::Stored { .. }) {
-                return Ok(());
-            }
-        }
-        Ok(())
-    }
-
-    fn admit_one(&mut self, now: Now, at: (i64, i64), entry: Entry, tx: &Tx<'_>) -> Result<Admission, Fault> {
-        let workspace = at.1;
-        let header = entry.header().clone();
-        let Some(held) = self.workspaces.get(&workspace) else {
-            return Ok(Admission::Aside);
-        };
-        if header.workspace != held.tag {
-            self.counters.count(SetAsideReason::OtherWorkspace);
-            return Ok(Admission::Aside);
-        }
-        if held.membership.outcome(&header.members_head) != Some(RecordOutcome::Admitted) {
-            return self.hold(now, at, &entry, SetAsideReason::UnknownRecord, tx);
-        }
-        let document = tx.document_by_tag(workspace, &header.chain.document)?;
-        let chain = match &document {
-            Some(document) => tx.chain_by_key(document.row, &header.chain)?,
-            None => None,
-        };
-        let (head_seq, head_hash) = chain.as_ref().map_or((0, None), |(row, _)| (row.head_seq, Some(row.head_hash)));
-        if let Some((row, _)) = &chain
-            && header.seq <= head_seq
-        {
-            return self.compare_held(now, at.1, row.row, &entry, tx);
-        }
-        if header.seq > head_seq + 1 {
-            self.ask_again(at, &header.chain, head_seq + 1, header.seq - 1);
-            return self.hold(now, at, &entry, SetAsideReason::Gap, tx);
-        }
-        if head_hash.is_some_and(|hash| hash != header.prev) {
-            return self.keep_evidence(now, workspace, &entry, SetAsideReason::Fork, tx);
-        }
-        let verdict = self.judge_author(workspace, &entry, chain.as_ref().map(|(_, head)| *head));
-        let row = match document {
-            Some(row) => row,
-            None => self.note_document(workspace, &header.chain, tx)?,
-        };
-        let row = self.describe(now, row, &entry, tx)?;
-        self.note_own(workspace, &header.chain, tx)?;
-        let head = (header.seq, entry.hash(), header.members_head);
-        let chain = match chain {
-            Some((chain, _)) => {
-                tx.move_chain(chain.row, head)?;
-                chain.row
-            }
-            None => tx.insert_chain(workspace, row.row, &header.chain, head)?,
-        };
-        let state = if verdict.is_ok() { EntryState::Stored } else { EntryState::Quarantined };
-        let arrival = tx.insert_entry(chain, &entry, state)?;
-        match verdict {
-            Ok(()) => self.queue_apply(now, row.row, (arrival, entry), tx)?,
-            Err(reason) => self.set_entry_aside(now, &row, &entry, None, reason, tx)?,
-        }
-        Ok(Admission::Stored { chain, document: row.row })
-    }
-
-    /// Judges what the author was allowed to write, as of the record the entry names.
-    fn judge_author(
-        &self,
-        workspace: i64,
-        entry: &Entry,
-        before: Option<tombolo_protocol::ids::RecordId>,
-    ) -> Result<(), SetAsideReason> {
-        let header = entry.header();
-        let held = self.workspaces.get(&workspace).ok_or(SetAsideReason::UnknownRecord)?;
-        let view = held.membership.view_at(&header.members_head).ok_or(SetAsideReason::UnknownRecord)?;
-        let role = view.role_of_device(&header.chain.device).ok_or(SetAsideReason::UnknownAuthor)?;
-        if !role.may_write(header.chain.stream) {
-            return Err(SetAsideReason::RoleDenied);
-        }
-        if before.is_some_and(|before| !held.membership.descends(&header.members_head, &before)) {
-            return Err(SetAsideReason::MembershipRegression);
-        }
-        if view.epoch() != Some(header.epoch) {
-            return Err(SetAsideReason::EpochMismatch);
-        }
-        Ok(())
-    }
-
-    /// Compares an entry with the one that is already held in its place.
-    fn compare_held(
-        &mut self,
-        now: Now,
-        workspace: i64,
-        chain: i64,
-        entry: &Entry,
-        tx: &Tx<'_>,
-    ) -> Result<Admission, Fault> {
-        if tx.entry_hash(chain, entry.header().seq)? == Some(entry.hash()) {
-            self.counters.count(SetAsideReason::Duplicate);
-            return Ok(Admission::Duplicate { chain });
-        }
-        self.keep_evidence(now, workspace, entry, SetAsideReason::Fork, tx)
-    }
-
-    fn keep_evidence(
-        &mut self,
-        now: Now,
-        workspace: i64,
-        entry: &Entry,
-        reason: SetAsideReason,
-        tx: &Tx<'_>,
-    ) -> Result<Admission, Fault> {
-        tx.quarantine(workspace, entry, reason.code(), now.wall_ms)?;
-        self.counters.count(reason);
-        self.note_own(workspace, &entry.header().chain, tx)?;
-        Ok(Admission::Aside)
-    }
-
-    /// An entry of this device's present life that it does not hold: its store was copied.
-    fn note_own(&mut self, workspace: i64, chain: &ChainKey, tx: &Tx<'_>) -> Result<(), Fault> {
-        if chain.device == self.device.id() && chain.incarnation == self.incarnation {
-            self.next_incarnation(tx)?;
-            if let Some(id) = self.workspaces.get(&workspace).map(|workspace| workspace.id) {
-                self.tell(Event::CloneSuspected { workspace: id });
-            }
-        }
-        Ok(())
-    }
-
-    fn hold(
-        &mut self,
-        now: Now,
-        at: (i64, i64),
-        entry: &Entry,
-        reason: SetAsideReason,
-        tx: &Tx<'_>,
-    ) -> Result<Admission, Fault> {
-        let held = tx.held_bytes(at.1, &entry.header().chain.document)?;
-        if held.saturating_add(entry.sealed().len()) > HOLD_BYTES_MAX {
-            self.counters.count(SetAsideReason::TooMuchHeld);
-            return Ok(Admission::Aside);
-        }
-        tx.hold(at.1, entry, reason.code(), now.wall_ms)?;
-        self.counters.count(reason);
-        Ok(Admission::Aside)
-    }
-
-    /// Asks a relay for entries that are missing from a chain.
-    fn ask_again(&mut self, at: (i64, i64), chain: &ChainKey, from_seq: u64, to_seq: u64) {
-        let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) else {
-            return;
-        };
-        let id = chain.id();
-        let number = channel.number;
-        if channel.fetching.insert(id, (from_seq, to_seq)).is_none() {
-            self.send(at.0, Fetch { channel: number, chain: id, from_seq, to_seq });
-        }
-    }
-
-    fn note_document(&mut self, workspace: i64, chain: &ChainKey, tx: &Tx<'_>) -> Result<DocumentRow, StoreError> {
-        let tag = chain.document;
-        let row = tx.insert_document(workspace, &tag, None, self.entropy.as_mut())?;
-        Ok(DocumentRow { row, workspace, tag, about: None })
-    }
-
-    /// Learns from a first entry what its document is, if that is not known yet.
-    fn describe(
-        &mut self,
-        now: Now,
-        mut row: DocumentRow,
-        entry: &Entry,
-        tx: &Tx<'_>,
-    ) -> Result<DocumentRow, StoreError> {
-        if !entry.header().flags.has(EntryFlags::CREATION) || row.about.is_some() {
-            return Ok(row);
-        }
-        let Some(held) = self.workspaces.get(&row.workspace) else {
-            return Ok(row);
-        };
-        let workspace = held.id;
-        match self.describe_from(held, entry) {
-            Ok(Some(about)) => {
-                tx.describe_document(row.row, &about, self.entropy.as_mut())?;
-                self.tell(Event::DocumentAdded { workspace, document: about.id });
-                row.about = Some(about);
-            }
-            Ok(None) => {}
-            Err(reason) => self.set_entry_aside(now, &row, entry, None, reason, tx)?,
-        }
-        Ok(row)
     }
 
     /// Takes in a record of the log.

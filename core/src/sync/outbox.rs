@@ -1,30 +1,20 @@
-//! What goes out: records, sealed changes, and entries that a log lacks.
+//! What goes out: records, and entries that a log lacks.
 //!
-//! Changes are sealed late: only while a channel is level, and only when no earlier entry of the same
-//! chain is on its way, so that everything typed during one round trip becomes one entry.
-//!
-//! Invariant: an entry is stored, and its pending changes deleted, in one commit that reaches the
-//! platter before the entry leaves; a sealed entry is never sealed again; what is in flight never
-//! exceeds the relay's credit by more than one frame.
+//! Invariant: what is in flight never exceeds the relay's credit by more than one frame; what was sent in
+//! a session is not sent again in it, unless the relay says that it lacks it.
 
 use minicbor::bytes::ByteVec;
-use tombolo_crypto::{Body, CHANGES_MAX, Creation, Dep, EntryDraft};
-use tombolo_protocol::entry::{Entry, EntryFlags, EntryKind, Header};
 use tombolo_protocol::frame::Append;
-use tombolo_protocol::hash::Digest;
-use tombolo_protocol::ids::{ChainKey, EntryHash, Instance, RecordId, Stream};
 use tombolo_protocol::item::{Declaration, ItemHash, LogItem};
-use tombolo_protocol::limits::{DEPS_MAX, ITEMS_BYTES_TARGET, ITEMS_PER_FRAME_MAX};
+use tombolo_protocol::limits::{ITEMS_BYTES_TARGET, ITEMS_PER_FRAME_MAX};
 use tombolo_protocol::receipt::Signed;
 
 use super::channel::{Batch, Phase, SentItem};
 use super::receipt::{RETRY_MAX, RETRY_MIN};
 use super::{Relay, draw};
 use crate::engine::{Engine, Now};
-use crate::store::{ChainRow, DocumentRow, EntryState, PendingRow, StoreError, Tx};
+use crate::store::{StoreError, Tx};
 
-/// Bytes of changes in one entry, before compression: whatever they compress to, it fits.
-const CHUNK_BYTES_MAX: usize = 512 << 10;
 /// Entries of one chain that are read from the store at once.
 const ENTRIES_AT_ONCE: usize = 64;
 
@@ -34,15 +24,6 @@ struct Parcel {
     items: Vec<ByteVec>,
     sent: Vec<SentItem>,
     bytes: usize,
-}
-
-/// What one entry of a document will carry.
-struct Chunk {
-    instance: Instance,
-    wall_ms: i64,
-    changes: Vec<Vec<u8>>,
-    bytes: usize,
-    continues: bool,
 }
 
 impl Engine {
@@ -178,172 +159,6 @@ impl Engine {
         self.send(at.0, Append { channel: number, batch: nth, items: parcel.items });
     }
 
-    /// Seals the pending changes of a workspace's documents.
-    fn seal_workspace(&mut self, now: Now, at: (i64, i64), tx: &Tx<'_>) -> Result<(), StoreError> {
-        let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) else {
-            return Ok(());
-        };
-        if !std::mem::take(&mut channel.has_changes) {
-            return Ok(());
-        }
-        let Some(workspace) = self.workspaces.get(&at.1) else {
-            return Ok(());
-        };
-        let unsealed: Vec<(i64, Stream)> = workspace.unsealed.iter().copied().collect();
-        if !unsealed.is_empty() && workspace.membership.heads().len() > 1 {
-            self.heal_heads(now, at.1, tx)?;
-        }
-        for (document, stream) in unsealed {
-            self.seal_document(now, at, document, stream, tx)?;
-        }
-        Ok(())
-    }
-
-    fn seal_document(
-        &mut self,
-        now: Now,
-        at: (i64, i64),
-        document: i64,
-        stream: Stream,
-        tx: &Tx<'_>,
-    ) -> Result<(), StoreError> {
-        let Some(row) = tx.document_by_row(document)? else {
-            return Ok(());
-        };
-        let key = ChainKey { document: row.tag, stream, device: self.device.id(), incarnation: self.incarnation };
-        let chain = tx.chain_by_key(document, &key)?.map(|(chain, _)| chain);
-        if let (Some(chain), Some(relay)) = (&chain, self.relays.get_mut(&at.0))
-            && relay.channel_mut(at.1).is_some_and(|channel| channel.is_in_flight(chain.row))
-        {
-            return Ok(());
-        }
-        let Some(workspace) = self.workspaces.get(&at.1) else {
-            return Ok(());
-        };
-        let may = workspace.role(&self.device).is_some_and(|role| role.may_write(stream));
-        if !may || workspace.sealing().is_none() {
-            return Ok(());
-        }
-        let pending = tx.pending_of_document(document, stream)?;
-        let Some(last) = pending.last().map(|pending| pending.row) else {
-            return Ok(());
-        };
-        let (chain, head_seq) = self.seal_pending(now, &row, key, chain, pending, tx)?;
-        tx.delete_pending(document, stream, last)?;
-        if let Some(workspace) = self.workspaces.get_mut(&at.1) {
-            workspace.unsealed.remove(&(document, stream));
-        }
-        self.waiters.note_sealed(document, last, chain, head_seq);
-        self.touched.insert(document);
-        for relay in self.relays.values_mut() {
-            if let Some(channel) = relay.channel_mut(at.1) {
-                channel.unplaced.insert(chain);
-            }
-        }
-        Ok(())
-    }
-
-    /// Seals pending changes into as many entries as they need; returns the chain and its new head.
-    fn seal_pending(
-        &mut self,
-        now: Now,
-        row: &DocumentRow,
-        key: ChainKey,
-        chain: Option<ChainRow>,
-        pending: Vec<PendingRow>,
-        tx: &Tx<'_>,
-    ) -> Result<(i64, u64), StoreError> {
-        let mut deps = self.dependencies(row, chain.as_ref(), key.stream, tx)?;
-        let mut creation = self.creation(row, tx)?;
-        let mut chain_row = chain.as_ref().map(|chain| chain.row);
-        let mut head = chain.map_or((0, Header::NO_PREV), |chain| (chain.head_seq, chain.head_hash));
-        let crdt = row.about.as_ref().map_or(0, |about| about.crdt);
-        for chunk in chunks(pending, now) {
-            let mut flags = if creation.is_some() { EntryFlags::CREATION } else { EntryFlags::NONE };
-            if chunk.continues {
-                flags = flags.with(EntryFlags::CONTINUES);
-            }
-            let body = Body {
-                creation: creation.take(),
-                crdt,
-                instance: chunk.instance,
-                wall_ms: chunk.wall_ms,
-                deps: std::mem::take(&mut deps.0),
-                changes: chunk.changes,
-            };
-            let entry = self.seal_entry(row, key, flags, head, &body)?;
-            let next = (entry.header().seq, entry.hash(), entry.header().members_head);
-            let written = match chain_row {
-                Some(chain) => tx.move_chain(chain, next).map(|()| chain)?,
-                None => tx.insert_chain(row.workspace, row.row, &key, next)?,
-            };
-            tx.insert_entry(written, &entry, EntryState::Proven)?;
-            chain_row = Some(written);
-            head = (next.0, next.1);
-        }
-        let written = chain_row.ok_or(StoreError::Corrupt { table: "pending" })?;
-        for (other, seq) in deps.1 {
-            tx.set_dependency(written, other, seq)?;
-        }
-        Ok((written, head.0))
-    }
-
-    fn seal_entry(
-        &mut self,
-        row: &DocumentRow,
-        chain: ChainKey,
-        flags: EntryFlags,
-        head: (u64, EntryHash),
-        body: &Body,
-    ) -> Result<Entry, StoreError> {
-        const UNSEALABLE: StoreError = StoreError::Corrupt { table: "pending" };
-        let workspace = self.workspaces.get(&row.workspace).ok_or(UNSEALABLE)?;
-        let (members_head, keys): (RecordId, _) = workspace.sealing().ok_or(UNSEALABLE)?;
-        let draft = EntryDraft {
-            kind: EntryKind::Changes,
-            flags,
-            workspace: workspace.tag,
-            chain,
-            seq: head.0 + 1,
-            prev: head.1,
-            members_head,
-            clear: Vec::new(),
-        };
-        let body = body.encode().map_err(|_| UNSEALABLE)?;
-        keys.seal_entry(draft, &body, &self.device, self.entropy.as_mut()).map_err(|_| UNSEALABLE)
-    }
-
-    /// Returns the entries of other chains that this device has seen since its own last entry.
-    #[expect(clippy::type_complexity, reason = "dependencies, and the rows that remember them")]
-    fn dependencies(
-        &self,
-        row: &DocumentRow,
-        chain: Option<&ChainRow>,
-        stream: Stream,
-        tx: &Tx<'_>,
-    ) -> Result<(Vec<Dep>, Vec<(i64, u64)>), StoreError> {
-        let own = chain.map_or(0, |chain| chain.row);
-        let mut others = tx.dependencies_since(own, row.row, stream)?;
-        others.truncate(DEPS_MAX);
-        let dep = |(id, other): &(_, ChainRow)| Dep {
-            chain: *id,
-            seq: other.head_seq,
-            hash_prefix: prefix(other.head_hash.as_bytes()),
-        };
-        let deps = others.iter().map(dep).collect();
-        Ok((deps, others.iter().map(|(_, other)| (other.row, other.head_seq)).collect()))
-    }
-
-    /// Returns what the very first entry of a document says of its creation.
-    fn creation(&self, row: &DocumentRow, tx: &Tx<'_>) -> Result<Option<Creation>, StoreError> {
-        let begun = !tx.chains_of_document(row.row)?.is_empty();
-        let Some(about) = row.about.as_ref().filter(|_| !begun) else {
-            return Ok(None);
-        };
-        let app_type = about.app_type.clone();
-        Ok(Some(Creation { incarnation: about.incarnation, random: about.random, app_type }))
-    }
-
     /// Plans to send a chain of another device on to the relays that lack it, if nobody else does.
     pub(crate) fn note_foreign(&mut self, now: Now, at: (i64, i64), chain: i64, tx: &Tx<'_>) -> Result<(), StoreError> {
         let others: Vec<i64> = self.relays.keys().copied().filter(|relay| *relay != at.0).collect();
@@ -384,63 +199,4 @@ impl Parcel {
     fn is_full(&self) -> bool {
         self.bytes >= ITEMS_BYTES_TARGET || self.items.len() >= ITEMS_PER_FRAME_MAX
     }
-}
-
-/// Divides pending changes into the entries they need: one instance each, and not too large.
-fn chunks(pending: Vec<PendingRow>, now: Now) -> Vec<Chunk> {
-    let mut chunks: Vec<Chunk> = Vec::new();
-    for row in pending {
-        if row.change.len() > CHUNK_BYTES_MAX {
-            let parts: Vec<Vec<u8>> = row.change.chunks(CHUNK_BYTES_MAX).map(<[u8]>::to_vec).collect();
-            let last = parts.len() - 1;
-            for (nth, part) in parts.into_iter().enumerate() {
-                let mut chunk = Chunk::new(row.instance, row.wall_ms);
-                chunk.add(part);
-                chunk.continues = nth < last;
-                chunk.bytes = CHUNK_BYTES_MAX;
-                chunks.push(chunk);
-            }
-            continue;
-        }
-        let fits = |chunk: &&mut Chunk| {
-            chunk.instance == row.instance
-                && chunk.bytes + row.change.len() <= CHUNK_BYTES_MAX
-                && chunk.changes.len() < CHANGES_MAX
-        };
-        match chunks.last_mut().filter(fits) {
-            Some(chunk) => chunk.add(row.change),
-            None if row.change.is_empty() => {}
-            None => {
-                let mut chunk = Chunk::new(row.instance, row.wall_ms);
-                chunk.add(row.change);
-                chunks.push(chunk);
-            }
-        }
-    }
-    if chunks.is_empty() {
-        // Only the creation of a document that nobody has written into.
-        chunks.push(Chunk::new(Instance(0), now.wall_ms));
-    }
-    chunks
-}
-
-impl Chunk {
-    fn new(instance: Instance, wall_ms: i64) -> Self {
-        Self { instance, wall_ms, changes: Vec::new(), bytes: 0, continues: false }
-    }
-
-    fn add(&mut self, change: Vec<u8>) {
-        if !change.is_empty() {
-            self.bytes += change.len();
-            self.changes.push(change);
-        }
-    }
-}
-
-fn prefix(digest: &Digest) -> [u8; 8] {
-    let mut prefix = [0; 8];
-    for (to, from) in prefix.iter_mut().zip(digest) {
-        *to = *from;
-    }
-    prefix
 }

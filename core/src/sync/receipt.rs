@@ -1,18 +1,18 @@
-//! What a relay signs about its log, against what this device has: heads, receipts and refusals.
+//! What a relay signs about its log, against what this device has: heads and receipts.
 //!
 //! Invariant: a receipt counts only if its head is the one this device computes from the very items it
 //! has; otherwise the log contradicts itself, and everything believed of it is forgotten and compared
 //! anew.
 
 use tombolo_protocol::close::CloseCode;
-use tombolo_protocol::frame::{Received, RefusalReason, Refused};
+use tombolo_protocol::frame::Received;
 use tombolo_protocol::item::ItemHash;
 use tombolo_protocol::receipt::{Receipt, acknowledged};
 use tombolo_protocol::record::RelaySuccession;
 
+use super::Fault;
 use super::channel::{Batch, Phase, SentItem};
-use super::debt::SetAsideReason;
-use super::{Fault, draw};
+use super::reason::SetAsideReason;
 use crate::engine::{Engine, Event, Now};
 use crate::store::Tx;
 
@@ -200,67 +200,6 @@ impl Engine {
         };
         if !elided {
             tx.declare(at, position, chain, seq)?;
-        }
-        Ok(())
-    }
-
-    /// Takes in the refusal of one item.
-    pub(crate) fn take_refusal(
-        &mut self,
-        now: Now,
-        at: (i64, i64),
-        refused: &Refused,
-        tx: &Tx<'_>,
-    ) -> Result<(), Fault> {
-        let wait = draw(self.entropy.as_mut(), RETRY_MIN, RETRY_MAX);
-        let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) else {
-            return Ok(());
-        };
-        let batch = channel.in_flight.iter_mut().find(|batch| batch.nth == refused.batch);
-        let Some(item) = batch.and_then(|batch| batch.items.get_mut(refused.item as usize)) else {
-            return Err(Fault::Session(CloseCode::Misbehaved, SetAsideReason::Malformed));
-        };
-        item.refused = true;
-        let Some((chain, seq, _)) = item.entry else {
-            self.counters.count(SetAsideReason::from(refused.reason));
-            return Ok(());
-        };
-        match refused.reason {
-            RefusalReason::UnknownDeclaration => {
-                // What was believed of the log's declarations is wrong: compare everything anew.
-                tx.forget_log(at.0, at.1)?;
-                return Err(Fault::Session(CloseCode::Going, SetAsideReason::Malformed));
-            }
-            RefusalReason::Gap => {
-                // What was believed of the log is out of date: begin again where it says it stands.
-                let stands = refused.chain_seq.unwrap_or(seq.saturating_sub(1));
-                channel.sent.insert(chain, stands);
-                channel.unplaced.insert(chain);
-                tx.unplace(at.0, chain, stands)?;
-            }
-            reason => {
-                channel.refused.insert(chain, reason.into());
-                channel.unplaced.remove(&chain);
-                channel.retry_at = Some(now.mono + wait);
-                self.counters.count(SetAsideReason::from(reason));
-            }
-        }
-        if refused.reason == RefusalReason::Fork {
-            self.note_fork(at.1, chain, tx)?;
-        }
-        Ok(())
-    }
-
-    /// A log holds another entry in a place of this device's own chain: go on in another life.
-    fn note_fork(&mut self, workspace: i64, chain: i64, tx: &Tx<'_>) -> Result<(), Fault> {
-        let Some((key, _)) = tx.chain_key(chain)? else {
-            return Ok(());
-        };
-        if key.device == self.device.id() && key.incarnation == self.incarnation {
-            self.next_incarnation(tx)?;
-            if let Some(workspace) = self.workspaces.get(&workspace).map(|workspace| workspace.id) {
-                self.tell(Event::CloneSuspected { workspace });
-            }
         }
         Ok(())
     }

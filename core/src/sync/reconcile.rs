@@ -17,9 +17,9 @@ use tombolo_protocol::record::Record;
 
 use super::Fault;
 use super::channel::Phase;
-use super::debt::SetAsideReason;
 use super::handshake::MALFORMED;
 use super::intake::Incoming;
+use super::reason::SetAsideReason;
 use crate::engine::{Engine, Now};
 use crate::store::Tx;
 

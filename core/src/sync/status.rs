@@ -14,7 +14,7 @@ use tombolo_protocol::status::StatusRow;
 
 use super::Fault;
 use super::channel::Phase;
-use super::debt::SetAsideReason;
+use super::reason::SetAsideReason;
 use crate::engine::{Engine, Now};
 use crate::store::{StoreError, Tx};
 
@@ -112,7 +112,6 @@ impl Engine {
             return Ok(());
         }
         tx.set_status(workspace, &row.device, row.nth, bytes)?;
-        self.waiters.note_status(workspace);
         Ok(())
     }
 

@@ -79,10 +79,7 @@ impl Settings {
     /// Says a setting, unless an earlier layer has.
     pub fn set(&mut self, key: &str, text: &str, source: Source) {
         let texts = match key {
-            "tokens" => text
-                .split(',')
-                .map(|token| token.trim().to_owned())
-                .collect(),
+            "tokens" => text.split(',').map(|token| token.trim().to_owned()).collect(),
             _ => vec![text.to_owned()],
         };
         self.say(key, texts, source);
@@ -101,10 +98,7 @@ impl Settings {
 
     /// Takes a TOML file.
     pub fn read_file(&mut self, path: &Path) {
-        let at = |line| Source::File {
-            path: path.to_owned(),
-            line,
-        };
+        let at = |line| Source::File { path: path.to_owned(), line };
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) => return self.blame("config", at(1), Fault::Unreadable(error)),
@@ -135,11 +129,7 @@ impl Settings {
     }
 
     fn blame(&mut self, key: &str, source: Source, fault: Fault) {
-        self.problems.push(Problem {
-            source,
-            key: key.to_owned(),
-            fault,
-        });
+        self.problems.push(Problem { source, key: key.to_owned(), fault });
     }
 
     /// Judges everything together.
@@ -152,11 +142,7 @@ impl Settings {
             self.blame("data", Source::Default, Fault::Missing);
         }
         let listen = self.address("listen", LISTEN_DEFAULT);
-        let admin_default = if listen.port() == 0 {
-            "127.0.0.1:0"
-        } else {
-            ADMIN_LISTEN_DEFAULT
-        };
+        let admin_default = if listen.port() == 0 { "127.0.0.1:0" } else { ADMIN_LISTEN_DEFAULT };
         let admin_listen = self.address("admin_listen", admin_default);
         let tls = self.tls(listen);
         let admission = self.admission(listen);
@@ -167,17 +153,9 @@ impl Settings {
         };
         let (log_format, log_level) = self.logging();
         match data {
-            Some(data) if self.problems.is_empty() => Ok(Config {
-                data,
-                listen,
-                admin_listen,
-                tls,
-                admission,
-                terms,
-                patience,
-                log_format,
-                log_level,
-            }),
+            Some(data) if self.problems.is_empty() => {
+                Ok(Config { data, listen, admin_listen, tls, admission, terms, patience, log_format, log_level })
+            }
             _ => Err(self.problems),
         }
     }
@@ -224,11 +202,7 @@ impl Settings {
 
     fn admission(&mut self, listen: SocketAddr) -> Admission {
         let mut tokens: Vec<Token> = Vec::new();
-        let listed = self
-            .said
-            .get("tokens")
-            .map(|said| said.texts.clone())
-            .unwrap_or_default();
+        let listed = self.said.get("tokens").map(|said| said.texts.clone()).unwrap_or_default();
         let file = self.text("token_file").map(PathBuf::from);
         let from_file = match file.as_deref().map(std::fs::read_to_string) {
             Some(Ok(text)) => text.lines().map(|line| line.trim().to_owned()).collect(),
@@ -238,10 +212,7 @@ impl Settings {
             }
             None => Vec::new(),
         };
-        let texts = listed
-            .iter()
-            .chain(&from_file)
-            .filter(|text| !text.is_empty());
+        let texts = listed.iter().chain(&from_file).filter(|text| !text.is_empty());
         tokens.extend(texts.map(|text| Token::new(text)));
         match self.one_of("admission", &["open", "token"], "open or token") {
             Some("token") if tokens.is_empty() => {
@@ -260,10 +231,7 @@ impl Settings {
     }
 
     fn blame_said(&mut self, key: &'static str, fault: Fault) {
-        let source = self
-            .said
-            .get(key)
-            .map_or(Source::Default, |said| said.source.clone());
+        let source = self.said.get(key).map_or(Source::Default, |said| said.source.clone());
         self.blame(key, source, fault);
     }
 
@@ -271,12 +239,7 @@ impl Settings {
         self.said.get(key)?.texts.first().map(String::as_str)
     }
 
-    fn one_of(
-        &mut self,
-        key: &'static str,
-        known: &[&'static str],
-        expected: &'static str,
-    ) -> Option<&'static str> {
+    fn one_of(&mut self, key: &'static str, known: &[&'static str], expected: &'static str) -> Option<&'static str> {
         let text = self.text(key)?;
         let found = known.iter().find(|known| **known == text).copied();
         if found.is_none() {
@@ -288,10 +251,7 @@ impl Settings {
     fn address(&mut self, key: &'static str, default: &str) -> SocketAddr {
         let text = self.text(key).unwrap_or(default);
         text.parse().unwrap_or_else(|_| {
-            self.blame_said(
-                key,
-                Fault::Expected("an address with a port, like 127.0.0.1:7440"),
-            );
+            self.blame_said(key, Fault::Expected("an address with a port, like 127.0.0.1:7440"));
             SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
         })
     }
@@ -325,21 +285,14 @@ fn texts_of(value: &toml::de::DeValue<'_>) -> Option<Vec<String>> {
 }
 
 fn line_of(text: &str, offset: usize) -> usize {
-    1 + text
-        .bytes()
-        .take(offset)
-        .filter(|byte| *byte == b'\n')
-        .count()
+    1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
 }
 
 /// Finds the setting that a mistyped one was most likely meant to be.
 fn nearest(key: &str) -> Option<&'static str> {
     let key = key.replace('-', "_");
     let distances = KEYS.iter().map(|known| (distance(&key, known), *known));
-    distances
-        .min()
-        .filter(|(distance, _)| *distance <= 3)
-        .map(|(_, known)| known)
+    distances.min().filter(|(distance, _)| *distance <= 3).map(|(_, known)| known)
 }
 
 /// The least number of letters to add, drop or change (Levenshtein).

@@ -14,9 +14,7 @@ use tombolo_protocol::hash::Digest;
 use tombolo_protocol::ids::{ChainId, DeviceId, LogId, WorkspaceTag};
 use tombolo_protocol::limits::ITEMS_PER_FRAME_MAX;
 
-use super::{
-    ChainEnd, ChainItem, ChainRow, Log, LogError, MembershipItem, Row, WorkspaceRow, Write,
-};
+use super::{ChainEnd, ChainItem, ChainRow, Log, LogError, MembershipItem, Row, WorkspaceRow, Write};
 use rows::{LAST_POSITION, digest, place, position_of};
 
 /// Reading connections that are kept open: more than the cores of a small machine can use.
@@ -42,11 +40,7 @@ impl SqliteLog {
     pub fn open(path: &Path) -> Result<Self, LogError> {
         let mut writer = connect(path)?;
         migrate(&mut writer)?;
-        Ok(Self {
-            path: path.to_owned(),
-            writer: Mutex::new(Some(writer)),
-            readers: Mutex::new(Vec::new()),
-        })
+        Ok(Self { path: path.to_owned(), writer: Mutex::new(Some(writer)), readers: Mutex::new(Vec::new()) })
     }
 
     fn read<T>(&self, f: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, LogError> {
@@ -70,9 +64,7 @@ impl Log for SqliteLog {
     }
 
     fn last_row(&self) -> Result<Row, LogError> {
-        self.read(|connection| {
-            connection.query_row(include_str!("sql/workspace_last.sql"), [], |row| row.get(0))
-        })
+        self.read(|connection| connection.query_row(include_str!("sql/workspace_last.sql"), [], |row| row.get(0)))
     }
 
     fn may_be_member(&self, tag: &WorkspaceTag, device: &DeviceId) -> Result<bool, LogError> {
@@ -85,22 +77,15 @@ impl Log for SqliteLog {
 
     fn knows_device(&self, device: &DeviceId) -> Result<bool, LogError> {
         self.read(|connection| {
-            connection
-                .prepare_cached(include_str!("sql/device_find.sql"))?
-                .exists([device.as_bytes()])
+            connection.prepare_cached(include_str!("sql/device_find.sql"))?.exists([device.as_bytes()])
         })
     }
 
     fn membership(&self, row: Row) -> Result<Vec<MembershipItem>, LogError> {
         self.read(|connection| {
-            let mut statement =
-                connection.prepare_cached(include_str!("sql/item_membership.sql"))?;
+            let mut statement = connection.prepare_cached(include_str!("sql/item_membership.sql"))?;
             let items = statement.query_map([place(row, 0), place(row, LAST_POSITION)], |row| {
-                Ok(MembershipItem {
-                    position: position_of(row.get(0)?),
-                    hash: digest(row, 1)?,
-                    bytes: row.get(2)?,
-                })
+                Ok(MembershipItem { position: position_of(row.get(0)?), hash: digest(row, 1)?, bytes: row.get(2)? })
             })?;
             items.collect()
         })
@@ -148,12 +133,7 @@ impl Log for SqliteLog {
         })
     }
 
-    fn items(
-        &self,
-        row: Row,
-        positions: (u64, u64),
-        bytes_max: usize,
-    ) -> Result<Vec<Vec<u8>>, LogError> {
+    fn items(&self, row: Row, positions: (u64, u64), bytes_max: usize) -> Result<Vec<Vec<u8>>, LogError> {
         self.read(|connection| {
             let mut statement = connection.prepare_cached(include_str!("sql/item_range.sql"))?;
             let mut found = statement.query([place(row, positions.0), place(row, positions.1)])?;
@@ -174,18 +154,13 @@ impl Log for SqliteLog {
         self.read(|connection| {
             let head = connection
                 .prepare_cached(include_str!("sql/item_head.sql"))?
-                .query_row([place(row, position)], |row| {
-                    row.get::<_, Option<[u8; 32]>>(0)
-                })
+                .query_row([place(row, position)], |row| row.get::<_, Option<[u8; 32]>>(0))
                 .optional()?;
             Ok(head.flatten())
         })
     }
 
-    fn summary(
-        &self,
-        tag: &WorkspaceTag,
-    ) -> Result<Option<(WorkspaceRow, Vec<ChainEnd>)>, LogError> {
+    fn summary(&self, tag: &WorkspaceTag) -> Result<Option<(WorkspaceRow, Vec<ChainEnd>)>, LogError> {
         self.read(|connection| {
             // One read transaction: frontier and chains are of one moment.
             let snapshot = connection.unchecked_transaction()?;

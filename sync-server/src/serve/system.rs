@@ -14,19 +14,14 @@ pub(super) struct System {
 
 impl System {
     pub(super) fn new() -> Self {
-        Self {
-            random: SystemRandom::new(),
-            started: std::time::Instant::now(),
-        }
+        Self { random: SystemRandom::new(), started: std::time::Instant::now() }
     }
 }
 
 impl Surroundings for System {
     fn now_ms(&self) -> i64 {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        since.map_or(0, |since| {
-            i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-        })
+        since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
     }
 
     fn steady_ms(&self) -> u64 {

@@ -47,17 +47,11 @@ struct Bucket {
 impl Bucket {
     fn new(per_second: u32, now_ms: u64) -> Self {
         let per_second = u64::from(per_second);
-        Self {
-            per_second,
-            level: per_second * RATE_WINDOW_S * 1000,
-            filled_ms: now_ms,
-        }
+        Self { per_second, level: per_second * RATE_WINDOW_S * 1000, filled_ms: now_ms }
     }
 
     fn take(&mut self, amount: usize, now_ms: u64) -> Result<(), Closing> {
-        let passed = now_ms
-            .saturating_sub(self.filled_ms)
-            .min(RATE_WINDOW_S * 1000);
+        let passed = now_ms.saturating_sub(self.filled_ms).min(RATE_WINDOW_S * 1000);
         let full = self.per_second * RATE_WINDOW_S * 1000;
         self.level = (self.level + passed * self.per_second).min(full);
         self.filled_ms = now_ms;

@@ -48,13 +48,7 @@ pub(super) struct Channel {
 
 impl Channel {
     pub(super) fn new(workspace: Arc<Workspace>, mode: Mode, cursor: u64) -> Self {
-        Self {
-            workspace,
-            mode,
-            sent: cursor,
-            last_batch: 0,
-            held: VecDeque::new(),
-        }
+        Self { workspace, mode, sent: cursor, last_batch: 0, held: VecDeque::new() }
     }
 
     /// Goes back to reading the log: the outbox had no room for all.
@@ -85,26 +79,16 @@ impl Channel {
 impl Session {
     pub(super) fn deliver_one(&mut self, delivery: Delivery) -> Result<(), Closing> {
         match delivery {
-            Delivery::Items {
-                channel,
-                first,
-                last,
-                frame,
-            } => {
+            Delivery::Items { channel, first, last, frame } => {
                 let open = self.channels.get_mut(&channel);
                 // Whoever reads the log meets these items there.
-                if open.is_some_and(|open| open.mode != Mode::Waiting && open.advance(first, last))
-                {
+                if open.is_some_and(|open| open.mode != Mode::Waiting && open.advance(first, last)) {
                     self.output.push(frame);
                 }
                 self.release(channel);
                 Ok(())
             }
-            Delivery::Received {
-                channel,
-                alone,
-                acknowledgement,
-            } => {
+            Delivery::Received { channel, alone, acknowledgement } => {
                 self.settle(acknowledgement.credit_bytes);
                 if let Some(open) = self.channels.get_mut(&channel) {
                     if let Some((first, last)) = alone.filter(|_| open.mode == Mode::Live) {
@@ -140,9 +124,7 @@ impl Session {
     /// Tells whether [`Session::read_on`] has something to do.
     #[must_use]
     pub fn wants_to_read(&self) -> bool {
-        self.channels
-            .values()
-            .any(|channel| channel.mode == Mode::Reading)
+        self.channels.values().any(|channel| channel.mode == Mode::Reading)
     }
 
     /// Reads the next items of one workspace that is behind, or lets it go live.
@@ -150,10 +132,7 @@ impl Session {
     /// # Errors
     /// [`Closing`] if the log can not be read.
     pub fn read_on(&mut self) -> Result<(), Closing> {
-        let behind = self
-            .channels
-            .iter()
-            .find(|(_, channel)| channel.mode == Mode::Reading);
+        let behind = self.channels.iter().find(|(_, channel)| channel.mode == Mode::Reading);
         let Some((row, channel)) = behind.map(|(row, channel)| (*row, channel)) else {
             return Ok(());
         };
@@ -189,20 +168,14 @@ impl Session {
         }
         self.release(row);
         let receipt = Signed::sign(receipt, self.relay.key()).encode().into();
-        self.send(Head {
-            channel: row,
-            receipt,
-        });
+        self.send(Head { channel: row, receipt });
         self.send_statuses(workspace)
     }
 
     fn send_statuses(&mut self, workspace: &Workspace) -> Result<(), Closing> {
         let (row, device) = (workspace.row(), self.device()?);
         for status in self.relay.log().statuses(row, &device)? {
-            self.send(Status {
-                channel: row,
-                row: status.into(),
-            });
+            self.send(Status { channel: row, row: status.into() });
         }
         Ok(())
     }
@@ -229,8 +202,7 @@ impl Session {
         let channel = channel.ok_or(Closing::from(CloseCode::Malformed))?;
         let workspace = Arc::clone(&channel.workspace);
         let proven = self.proven()?;
-        let row =
-            StatusRow::decode(&status.row).map_err(|_| Closing::from(CloseCode::Malformed))?;
+        let row = StatusRow::decode(&status.row).map_err(|_| Closing::from(CloseCode::Malformed))?;
         let genuine = row.workspace == workspace.id().tag()
             && row.device == proven.device
             && row.verify(&proven.keys.sign).is_ok();
@@ -253,12 +225,7 @@ impl Session {
             mark.waiting = None;
             drop(published);
             let (device, nth) = (row.device, row.nth);
-            self.relay.queue().push(Job::Status {
-                workspace,
-                device,
-                nth,
-                bytes,
-            });
+            self.relay.queue().push(Job::Status { workspace, device, nth, bytes });
         } else {
             mark.waiting = Some((row.nth, bytes));
         }
@@ -281,19 +248,11 @@ impl Session {
         let Ok(device) = self.device() else {
             return;
         };
-        let waiting = published
-            .statuses
-            .remove(&device)
-            .and_then(|mark| mark.waiting);
+        let waiting = published.statuses.remove(&device).and_then(|mark| mark.waiting);
         drop(published);
         if let Some((nth, bytes)) = waiting {
             let workspace = Arc::clone(workspace);
-            self.relay.queue().push(Job::Status {
-                workspace,
-                device,
-                nth,
-                bytes,
-            });
+            self.relay.queue().push(Job::Status { workspace, device, nth, bytes });
         }
     }
 }

@@ -61,12 +61,7 @@ impl Session {
         let Stage::Challenged(challenged) = stage else {
             return Err(CloseCode::Malformed.into());
         };
-        let Challenged {
-            keys,
-            token,
-            transcript,
-            deadline_ms,
-        } = *challenged;
+        let Challenged { keys, token, transcript, deadline_ms } = *challenged;
         if self.relay.steady_ms() > deadline_ms {
             return Err(CloseCode::AuthTimeout.into());
         }
@@ -85,12 +80,7 @@ impl Session {
             ping_ms: terms.ping_ms,
         };
         tracing::debug!(device = %device.short(), session = self.outbox.id().0, "a device proved its key");
-        self.stage = Stage::Proven(Box::new(Proven {
-            keys,
-            device,
-            transcript,
-            token_holds,
-        }));
+        self.stage = Stage::Proven(Box::new(Proven { keys, device, transcript, token_holds }));
         self.relay.arrive(device, self.outbox.id());
         self.send(welcome);
         Ok(())

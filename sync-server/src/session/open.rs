@@ -8,9 +8,7 @@ use std::sync::Arc;
 use tombolo_protocol::close::CloseCode;
 use tombolo_protocol::frame::{ChainSummary, Ground, Open, Opened, Reconcile, Summary};
 use tombolo_protocol::hash::Digest;
-use tombolo_protocol::limits::{
-    ITEMS_BYTES_TARGET, OPEN_WORKSPACES_MAX, RECONCILE_CHAINS_PER_FRAME_MAX,
-};
+use tombolo_protocol::limits::{ITEMS_BYTES_TARGET, OPEN_WORKSPACES_MAX, RECONCILE_CHAINS_PER_FRAME_MAX};
 use tombolo_protocol::log::Frontier;
 use tombolo_protocol::membership::Membership;
 use tombolo_protocol::receipt::{LogReset, Receipt, Signed};
@@ -40,8 +38,7 @@ impl Session {
             return Ok(());
         }
         let workspace = self.relay.open(&open.workspace)?;
-        let workspace = workspace
-            .filter(|workspace| workspace.judge().view().role_of_device(&device).is_some());
+        let workspace = workspace.filter(|workspace| workspace.judge().view().role_of_device(&device).is_some());
         let Some(workspace) = workspace else {
             self.not_found(open.workspace);
             return Ok(());
@@ -58,10 +55,7 @@ impl Session {
             let published = workspace.published();
             (published.log, published.frontier.clone())
         };
-        let receipt = open
-            .receipt
-            .as_ref()
-            .map(|bytes| self.own_receipt(workspace, bytes));
+        let receipt = open.receipt.as_ref().map(|bytes| self.own_receipt(workspace, bytes));
         let reaches = open.cursor <= frontier.length();
         Ok(match (open.log, receipt) {
             (None, _) if open.cursor == 0 => Claim::Usable,
@@ -91,9 +85,7 @@ impl Session {
     fn head_at(&self, workspace: &Workspace, position: u64) -> Result<Option<Digest>, Closing> {
         if position == 0 {
             let published = workspace.published();
-            return Ok(Some(
-                Frontier::new().head(&published.origin(&published.log)),
-            ));
+            return Ok(Some(Frontier::new().head(&published.origin(&published.log))));
         }
         Ok(self.relay.log().head_at(workspace.row(), position)?)
     }
@@ -105,20 +97,11 @@ impl Session {
         }
         let new_log = self.relay.new_log_id()?;
         self.enter_channel(&workspace, Mode::Waiting, 0)?;
-        self.relay.queue().push(Job::Reset(ResetJob {
-            workspace,
-            outbox: Arc::clone(&self.outbox),
-            receipt,
-            new_log,
-        }));
+        self.relay.queue().push(Job::Reset(ResetJob { workspace, outbox: Arc::clone(&self.outbox), receipt, new_log }));
         Ok(())
     }
 
-    pub(super) fn after_reset(
-        &mut self,
-        channel: Row,
-        statement: &Signed<LogReset>,
-    ) -> Result<(), Closing> {
+    pub(super) fn after_reset(&mut self, channel: Row, statement: &Signed<LogReset>) -> Result<(), Closing> {
         let Some(channel) = self.channels.get(&channel) else {
             return Ok(());
         };
@@ -157,12 +140,7 @@ impl Session {
         Ok(())
     }
 
-    pub(super) fn enter_channel(
-        &mut self,
-        workspace: &Arc<Workspace>,
-        mode: Mode,
-        cursor: u64,
-    ) -> Result<(), Closing> {
+    pub(super) fn enter_channel(&mut self, workspace: &Arc<Workspace>, mode: Mode, cursor: u64) -> Result<(), Closing> {
         let row = workspace.row();
         if !self.channels.contains_key(&row) && self.channels.len() >= OPEN_WORKSPACES_MAX {
             return Err(CloseCode::RateLimited.into());
@@ -219,20 +197,10 @@ impl Session {
 /// Packs records and attestations into frames; there is always one.
 pub(super) fn ground(membership: &Membership) -> Vec<Ground> {
     let workspace = membership.workspace().tag();
-    let empty = || Ground {
-        workspace,
-        records: Vec::new(),
-        attestations: Vec::new(),
-        more: true,
-    };
+    let empty = || Ground { workspace, records: Vec::new(), attestations: Vec::new(), more: true };
     let (mut frames, mut frame, mut bytes) = (Vec::new(), empty(), 0);
-    let records = membership
-        .in_order()
-        .into_iter()
-        .map(|record| (true, record.encode()));
-    let attestations = membership
-        .attestations()
-        .map(|signed| (false, signed.encode()));
+    let records = membership.in_order().into_iter().map(|record| (true, record.encode()));
+    let attestations = membership.attestations().map(|signed| (false, signed.encode()));
     for (is_record, part) in records.chain(attestations) {
         if bytes > 0 && bytes + part.len() > ITEMS_BYTES_TARGET {
             frames.push(std::mem::replace(&mut frame, empty()));

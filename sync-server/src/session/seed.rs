@@ -151,9 +151,7 @@ impl Session {
         };
         let now_ms = self.relay.now_ms();
         let valid = invite.is_open() && (invite.expires_ms == 0 || now_ms <= invite.expires_ms);
-        let proof = proven
-            .transcript
-            .verify_invite(&proven.keys, &invite.sign, &enter.proof);
+        let proof = proven.transcript.verify_invite(&proven.keys, &invite.sign, &enter.proof);
         Ok((valid && proof.is_ok()).then(|| ground(judge.membership())))
     }
 }
@@ -176,8 +174,7 @@ impl SeedBuffer {
             self.records.push(record);
         }
         for attestation in &seed.attestations {
-            self.attestations
-                .push(Signed::decode(attestation).map_err(malformed)?);
+            self.attestations.push(Signed::decode(attestation).map_err(malformed)?);
         }
         Ok(())
     }

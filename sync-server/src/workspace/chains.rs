@@ -35,20 +35,11 @@ pub(super) struct Chains {
 
 impl Chains {
     pub(super) fn new(row: Row) -> Self {
-        Self {
-            row,
-            states: BTreeMap::new(),
-            declarations: BTreeMap::new(),
-            recent: BTreeMap::new(),
-        }
+        Self { row, states: BTreeMap::new(), declarations: BTreeMap::new(), recent: BTreeMap::new() }
     }
 
     /// Returns a chain's end, from memory or the log.
-    pub(super) fn state(
-        &mut self,
-        log: &dyn Log,
-        chain: &ChainId,
-    ) -> Result<Option<&ChainState>, LogError> {
+    pub(super) fn state(&mut self, log: &dyn Log, chain: &ChainId) -> Result<Option<&ChainState>, LogError> {
         if !self.states.contains_key(chain)
             && let Some(end) = log.chain(self.row, chain)?
         {
@@ -69,11 +60,7 @@ impl Chains {
     }
 
     /// Finds what a short form names: the newest declaration of a chain from memory, others in the log.
-    pub(super) fn declared(
-        &self,
-        log: &dyn Log,
-        position: u64,
-    ) -> Result<Option<Declaration>, LogError> {
+    pub(super) fn declared(&self, log: &dyn Log, position: u64) -> Result<Option<Declaration>, LogError> {
         let chain = self.declarations.get(&position);
         let kept = chain.and_then(|chain| self.states.get(chain));
         match kept.and_then(|state| state.declaration.clone()) {
@@ -83,12 +70,7 @@ impl Chains {
     }
 
     /// Finds an entry by its place: its hash and position.
-    pub(super) fn held(
-        &self,
-        log: &dyn Log,
-        chain: &ChainId,
-        seq: u64,
-    ) -> Result<Option<(EntryHash, u64)>, LogError> {
+    pub(super) fn held(&self, log: &dyn Log, chain: &ChainId, seq: u64) -> Result<Option<(EntryHash, u64)>, LogError> {
         if let Some(recent) = self.recent.get(&(*chain, seq)) {
             return Ok(Some(*recent));
         }
@@ -97,12 +79,7 @@ impl Chains {
     }
 
     /// Returns what an entry at the place after `seq` must name as its predecessor.
-    pub(super) fn prev(
-        &self,
-        log: &dyn Log,
-        chain: &ChainId,
-        seq: u64,
-    ) -> Result<Option<EntryHash>, LogError> {
+    pub(super) fn prev(&self, log: &dyn Log, chain: &ChainId, seq: u64) -> Result<Option<EntryHash>, LogError> {
         match seq {
             0 => Ok(Some(Header::NO_PREV)),
             seq => Ok(self.held(log, chain, seq)?.map(|(hash, _)| hash)),
@@ -110,12 +87,7 @@ impl Chains {
     }
 
     /// Moves a chain's end to an entry, and returns the entry in its stored form.
-    pub(super) fn extend(
-        &mut self,
-        state: Option<ChainState>,
-        entry: &Entry,
-        position: u64,
-    ) -> (Vec<u8>, ChainRow) {
+    pub(super) fn extend(&mut self, state: Option<ChainState>, entry: &Entry, position: u64) -> (Vec<u8>, ChainRow) {
         let header = entry.header();
         let declared = state.as_ref().and_then(|state| {
             let declaration = state.declaration.as_ref()?;
@@ -124,11 +96,7 @@ impl Chains {
         let bytes = LogItem::encode_entry(entry, declared);
         let elided = matches!(LogItem::decode(&bytes), Ok(LogItem::Elided(_)));
         let (declared_at, declared_seq, declaration) = match state.filter(|_| elided) {
-            Some(state) => (
-                state.end.declared_at,
-                state.end.declared_seq,
-                state.declaration,
-            ),
+            Some(state) => (state.end.declared_at, state.end.declared_seq, state.declaration),
             None => (position, header.seq, Some(Declaration::of(header))),
         };
         let end = ChainRow {
@@ -140,13 +108,8 @@ impl Chains {
             declared_seq,
         };
         let chain = header.chain.id();
-        self.recent
-            .insert((chain, header.seq), (entry.hash(), position));
-        let state = ChainState {
-            end: end.clone(),
-            declaration,
-            position,
-        };
+        self.recent.insert((chain, header.seq), (entry.hash(), position));
+        let state = ChainState { end: end.clone(), declaration, position };
         self.keep(chain, state);
         (bytes, end)
     }
@@ -155,8 +118,7 @@ impl Chains {
     pub(super) fn trim(&mut self, committed: u64) {
         if self.states.len() > CHAINS_CACHED_MAX {
             self.states.retain(|_, state| state.position > committed);
-            self.declarations
-                .retain(|_, chain| self.states.contains_key(chain));
+            self.declarations.retain(|_, chain| self.states.contains_key(chain));
         }
         if self.recent.len() > CHAINS_CACHED_MAX {
             self.recent.retain(|_, (_, position)| *position > committed);

@@ -55,11 +55,7 @@ impl Verdicts {
     }
 
     fn refuse_at(&mut self, item: u32, reason: RefusalReason, chain_seq: Option<u64>) {
-        self.refusals.push(Refusal {
-            item,
-            reason,
-            chain_seq,
-        });
+        self.refusals.push(Refusal { item, reason, chain_seq });
     }
 }
 
@@ -156,12 +152,7 @@ impl Judge {
                 Ok((entry, author)) => {
                     let header = entry.header();
                     tails.insert(header.chain.id(), (header.seq, entry.hash()));
-                    candidates.push(Candidate {
-                        item: *index,
-                        entry,
-                        author,
-                        genuine: false,
-                    });
+                    candidates.push(Candidate { item: *index, entry, author, genuine: false });
                 }
                 Err(Stop::Refused(reason, seq)) => verdicts.refuse_at(*index, reason, seq),
                 Err(Stop::Log(error)) => return Err(error),
@@ -186,12 +177,7 @@ impl Judge {
         Ok((entry, author))
     }
 
-    fn expand_elided(
-        &mut self,
-        log: &dyn Log,
-        elided: &ElidedEntry<'_>,
-        tails: &Tails,
-    ) -> Result<Entry, Stop> {
+    fn expand_elided(&mut self, log: &dyn Log, elided: &ElidedEntry<'_>, tails: &Tails) -> Result<Entry, Stop> {
         let declared = self.chains.declared(log, elided.declared_at)?;
         let declared = declared.ok_or(RefusalReason::UnknownDeclaration)?;
         let chain = declared.chain().id();
@@ -211,27 +197,19 @@ impl Judge {
     }
 
     /// Checks all that the header says against the members it names, and returns the author's key.
-    fn judge_author(
-        &self,
-        session: &DeviceId,
-        header: &Header,
-    ) -> Result<VerifyKey, RefusalReason> {
+    fn judge_author(&self, session: &DeviceId, header: &Header) -> Result<VerifyKey, RefusalReason> {
         if header.workspace != self.tag {
             return Err(RefusalReason::Malformed);
         }
         let device = &header.chain.device;
         let own = device == session;
         let carrier = self.view.role_of_device(session);
-        let may_carry = carrier.is_some_and(|role| {
-            role >= Role::Writer || (own && role.may_write(header.chain.stream))
-        });
+        let may_carry =
+            carrier.is_some_and(|role| role >= Role::Writer || (own && role.may_write(header.chain.stream)));
         if !may_carry {
             return Err(RefusalReason::RoleDenied);
         }
-        let view = self
-            .membership
-            .view_at(&header.members_head)
-            .ok_or(RefusalReason::UnknownRecord)?;
+        let view = self.membership.view_at(&header.members_head).ok_or(RefusalReason::UnknownRecord)?;
         let role = view.role_of_device(device);
         let (Some(role), Some(standing)) = (role, view.device(device)) else {
             return Err(RefusalReason::UnknownAuthor);
@@ -339,12 +317,7 @@ impl Judge {
         let position = self.next_position;
         self.next_position += 1;
         self.bytes += bytes.len() as u64;
-        verdicts.items.push(NewItem {
-            position,
-            hash,
-            chain,
-            bytes,
-        });
+        verdicts.items.push(NewItem { position, hash, chain, bytes });
         position
     }
 
@@ -357,15 +330,12 @@ impl Judge {
 pub fn verify(candidates: &mut [Candidate]) {
     let mut runs: BTreeMap<ChainId, Vec<usize>> = BTreeMap::new();
     for (index, candidate) in candidates.iter().enumerate() {
-        runs.entry(candidate.entry.header().chain.id())
-            .or_default()
-            .push(index);
+        runs.entry(candidate.entry.header().chain.id()).or_default().push(index);
     }
     for run in runs.values() {
         let of_run = run.iter().filter_map(|index| candidates.get(*index));
-        let (entries, authors): (Vec<Entry>, Vec<VerifyKey>) = of_run
-            .map(|candidate| (candidate.entry.clone(), candidate.author))
-            .unzip();
+        let (entries, authors): (Vec<Entry>, Vec<VerifyKey>) =
+            of_run.map(|candidate| (candidate.entry.clone(), candidate.author)).unzip();
         let Some(author) = authors.first() else {
             continue;
         };

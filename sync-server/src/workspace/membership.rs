@@ -41,13 +41,11 @@ impl Judge {
         let corrupt = |_| LogError::Corrupt { what: "record" };
         match LogItem::decode(&item.bytes) {
             Ok(LogItem::Record(bytes)) => {
-                let record =
-                    Record::decode(bytes).map_err(|_| LogError::Corrupt { what: "record" })?;
+                let record = Record::decode(bytes).map_err(|_| LogError::Corrupt { what: "record" })?;
                 self.membership.insert(record);
             }
             Ok(LogItem::Attestation(bytes)) => {
-                self.membership
-                    .attest(Signed::decode(bytes).map_err(corrupt)?);
+                self.membership.attest(Signed::decode(bytes).map_err(corrupt)?);
             }
             _ => return Err(LogError::Corrupt { what: "log item" }),
         }
@@ -56,13 +54,7 @@ impl Judge {
     }
 
     /// Judges one record or attestation that a member sends.
-    pub fn take_statement(
-        &mut self,
-        session: &DeviceId,
-        index: u32,
-        item: &LogItem<'_>,
-        verdicts: &mut Verdicts,
-    ) {
+    pub fn take_statement(&mut self, session: &DeviceId, index: u32, item: &LogItem<'_>, verdicts: &mut Verdicts) {
         let outcome = match item {
             _ if self.view.role_of_device(session).is_none() => Err(RefusalReason::RoleDenied),
             LogItem::Record(bytes) => Record::decode(bytes)
@@ -79,20 +71,12 @@ impl Judge {
         }
     }
 
-    fn take_record(
-        &mut self,
-        record: Record,
-        verdicts: &mut Verdicts,
-    ) -> Result<(ItemHash, u64), RefusalReason> {
+    fn take_record(&mut self, record: Record, verdicts: &mut Verdicts) -> Result<(ItemHash, u64), RefusalReason> {
         let id = record.id();
         if let Some(position) = self.record_position(&id) {
             return Ok((ItemHash::Record(id), position));
         }
-        if record
-            .parents()
-            .iter()
-            .any(|parent| self.record_position(parent).is_none())
-        {
+        if record.parents().iter().any(|parent| self.record_position(parent).is_none()) {
             return Err(RefusalReason::UnknownRecord);
         }
         let bytes = record.encode();
@@ -103,22 +87,13 @@ impl Judge {
                 self.membership = with;
                 Ok(self.write_record(id, &bytes, verdicts))
             }
-            RecordOutcome::AwaitsParents | RecordOutcome::NotKept => {
-                Err(RefusalReason::UnknownRecord)
-            }
-            RecordOutcome::Refused(RecordRefusal::InviteNotValid) => {
-                Err(RefusalReason::InviteNotValid)
-            }
+            RecordOutcome::AwaitsParents | RecordOutcome::NotKept => Err(RefusalReason::UnknownRecord),
+            RecordOutcome::Refused(RecordRefusal::InviteNotValid) => Err(RefusalReason::InviteNotValid),
             RecordOutcome::Refused(_) | _ => Err(RefusalReason::RecordRefused),
         }
     }
 
-    fn write_record(
-        &mut self,
-        id: RecordId,
-        bytes: &[u8],
-        verdicts: &mut Verdicts,
-    ) -> (ItemHash, u64) {
+    fn write_record(&mut self, id: RecordId, bytes: &[u8], verdicts: &mut Verdicts) -> (ItemHash, u64) {
         let hash = ItemHash::Record(id);
         let position = self.push(hash, None, LogItem::encode_record(bytes), verdicts);
         self.held.insert(*id.as_bytes(), position);
@@ -138,9 +113,7 @@ impl Judge {
         if let Some(position) = self.held.get(&digest) {
             return Ok((hash, *position));
         }
-        let statement = attestation
-            .verify()
-            .map_err(|_| RefusalReason::BadSignature)?;
+        let statement = attestation.verify().map_err(|_| RefusalReason::BadSignature)?;
         if self.record_position(&statement.subject).is_none() {
             return Err(RefusalReason::UnknownRecord);
         }
@@ -158,9 +131,7 @@ impl Judge {
     /// Takes the members anew, and notes devices that were not there before.
     fn look_again(&mut self, verdicts: &mut Verdicts) {
         let view = self.membership.view();
-        let new = view
-            .devices()
-            .filter(|(id, standing)| standing.certified && self.view.role_of_device(id).is_none());
+        let new = view.devices().filter(|(id, standing)| standing.certified && self.view.role_of_device(id).is_none());
         verdicts.devices.extend(new.map(|(id, _)| id));
         self.view = view;
     }
@@ -192,11 +163,7 @@ impl Judge {
             seed.attest(&mut union, &join)?;
         }
         let role = union.view().role_of_device(&seed.device);
-        let needed = if self.held.is_empty() {
-            Role::Writer
-        } else {
-            Role::Carrier
-        };
+        let needed = if self.held.is_empty() { Role::Writer } else { Role::Carrier };
         if role.is_none_or(|role| role < needed) {
             return Err(SeedError::NotMember);
         }
@@ -209,10 +176,7 @@ impl Judge {
         let mut attested = std::collections::BTreeMap::<RecordId, Vec<_>>::new();
         for attestation in union.attestations() {
             if let Ok(statement) = attestation.verify() {
-                attested
-                    .entry(statement.subject)
-                    .or_default()
-                    .push(attestation);
+                attested.entry(statement.subject).or_default().push(attestation);
             }
         }
         for record in union.in_order() {
@@ -259,10 +223,7 @@ impl Seeding<'_> {
         };
         let view = union.view_of(record.parents());
         let invite = view.invite(&body.invite).ok_or(SeedError::InviteNotValid)?;
-        let nth = union
-            .uses_of(&body.invite)
-            .checked_add(1)
-            .ok_or(SeedError::InviteNotValid)?;
+        let nth = union.uses_of(&body.invite).checked_add(1).ok_or(SeedError::InviteNotValid)?;
         let expired = invite.expires_ms != 0 && self.now_ms > invite.expires_ms;
         if expired || (invite.uses != 0 && nth > invite.uses) {
             return Err(SeedError::InviteNotValid);

@@ -72,10 +72,7 @@ impl Group {
         self.chains.extend(job.verdicts.chains);
         self.devices.extend(job.verdicts.devices);
         if let Some(batch) = job.batch {
-            let sender = self
-                .senders
-                .entry(job.outbox.id())
-                .or_insert_with(|| Sender::new(job.outbox, batch));
+            let sender = self.senders.entry(job.outbox.id()).or_insert_with(|| Sender::new(job.outbox, batch));
             sender.batches.1 = batch;
             sender.placed.extend(job.verdicts.placed);
             sender.items += items;
@@ -111,11 +108,7 @@ impl Group {
     /// Returns what was signed of a history in this transaction.
     pub(super) fn reset_of(&self, old_log: &LogId) -> Option<Signed<LogReset>> {
         let mut statements = self.resets.iter().map(|(_, statement)| statement);
-        let of_log = |signed: &&Signed<LogReset>| {
-            signed
-                .verify()
-                .is_ok_and(|statement| statement.old_log == *old_log)
-        };
+        let of_log = |signed: &&Signed<LogReset>| signed.verify().is_ok_and(|statement| statement.old_log == *old_log);
         statements.find(of_log).cloned()
     }
 
@@ -194,22 +187,10 @@ impl Group {
 
 impl Sender {
     fn new(outbox: Arc<Outbox>, batch: u32) -> Self {
-        Self {
-            outbox,
-            batches: (batch, batch),
-            placed: Vec::new(),
-            items: 0,
-            credit_bytes: 0,
-        }
+        Self { outbox, batches: (batch, batch), placed: Vec::new(), items: 0, credit_bytes: 0 }
     }
 
-    fn acknowledge(
-        self,
-        channel: Row,
-        published: &Published,
-        alone: Option<(u64, u64)>,
-        now_ms: i64,
-    ) {
+    fn acknowledge(self, channel: Row, published: &Published, alone: Option<(u64, u64)>, now_ms: i64) {
         let hashes: Vec<ItemHash> = self.placed.iter().map(|(hash, _)| *hash).collect();
         let acknowledgement = Acknowledgement {
             first_batch: self.batches.0,
@@ -218,22 +199,12 @@ impl Sender {
             receipt: published.receipt(now_ms, acknowledged(&hashes)),
             credit_bytes: self.credit_bytes,
         };
-        self.outbox.push(Delivery::Received {
-            channel,
-            alone,
-            acknowledgement,
-        });
+        self.outbox.push(Delivery::Received { channel, alone, acknowledgement });
     }
 }
 
 /// Hands new items to all who read along, but not to one who wrote them all.
-fn fan_out(
-    relay: &Relay,
-    channel: Row,
-    published: &mut Published,
-    items: Vec<NewItem>,
-    alone: Option<SessionId>,
-) {
+fn fan_out(relay: &Relay, channel: Row, published: &mut Published, items: Vec<NewItem>, alone: Option<SessionId>) {
     let reads = |session: &SessionId| Some(*session) != alone;
     let mut readers = published.readers.iter();
     if !readers.any(|(session, reader)| reader.live && reads(session)) {

@@ -26,12 +26,7 @@ pub(super) struct Plan<'a> {
 
 impl<'a> Plan<'a> {
     pub(super) fn new(relay: &'a Relay) -> Self {
-        Self {
-            relay,
-            groups: BTreeMap::new(),
-            writes: Vec::new(),
-            probes: Vec::new(),
-        }
+        Self { relay, groups: BTreeMap::new(), writes: Vec::new(), probes: Vec::new() }
     }
 
     pub(super) fn add(&mut self, job: Job) {
@@ -39,29 +34,16 @@ impl<'a> Plan<'a> {
             Job::Create(workspace) => self.create(&workspace),
             Job::Append(append) => self.append(append),
             Job::Reset(reset) => self.reset(reset),
-            Job::Status {
-                workspace,
-                device,
-                nth,
-                bytes,
-            } => {
+            Job::Status { workspace, device, nth, bytes } => {
                 if !workspace.is_lost() {
                     let row = workspace.row();
-                    self.writes.push(Write::Status {
-                        row,
-                        device,
-                        nth,
-                        bytes,
-                    });
+                    self.writes.push(Write::Status { row, device, nth, bytes });
                 }
             }
             Job::Probe(answer) => {
                 let time_ms = self.relay.now_ms();
                 let filler_bytes = self.relay.failed_bytes();
-                self.writes.push(Write::Probe {
-                    time_ms,
-                    filler_bytes,
-                });
+                self.writes.push(Write::Probe { time_ms, filler_bytes });
                 self.probes.push(answer);
             }
         }
@@ -69,11 +51,7 @@ impl<'a> Plan<'a> {
 
     fn create(&mut self, workspace: &Arc<Workspace>) {
         let log = workspace.published().log;
-        self.writes.push(Write::Create {
-            row: workspace.row(),
-            workspace: workspace.id(),
-            log,
-        });
+        self.writes.push(Write::Create { row: workspace.row(), workspace: workspace.id(), log });
         // Its group exists from here on, so that it is lost if this commit fails.
         self.groups.insert(workspace.row(), Group::new(workspace));
     }
@@ -94,10 +72,7 @@ impl<'a> Plan<'a> {
         if workspace.is_lost() {
             return None;
         }
-        let group = self
-            .groups
-            .entry(workspace.row())
-            .or_insert_with(|| Group::new(workspace));
+        let group = self.groups.entry(workspace.row()).or_insert_with(|| Group::new(workspace));
         Some(group)
     }
 
@@ -111,11 +86,7 @@ impl<'a> Plan<'a> {
             group.admit(job.outbox, statement);
             return;
         }
-        let kept = if job.receipt.log == group.log() {
-            group.frontier().clone()
-        } else {
-            Frontier::new()
-        };
+        let kept = if job.receipt.log == group.log() { group.frontier().clone() } else { Frontier::new() };
         if job.receipt.log == group.log() {
             group.begin_history(job.new_log);
         }

@@ -11,8 +11,8 @@ use tokio_tungstenite::tungstenite::Message;
 use tombolo_protocol::auth::{Binding, PROTOCOL_VERSION, Transcript};
 use tombolo_protocol::close::CloseCode;
 use tombolo_protocol::frame::{
-    Append, Auth, Challenge, Close, Enter, Frame, Ground, Head, Hello, Items, Open, Opened,
-    Received, Refused, Seed, Welcome,
+    Append, Auth, Challenge, Close, Enter, Frame, Ground, Head, Hello, Items, Open, Opened, Received, Refused, Seed,
+    Welcome,
 };
 use tombolo_protocol::ids::{LogId, RecordId, RelayId, WorkspaceTag};
 use tombolo_protocol::keys::SignKey;
@@ -44,16 +44,8 @@ impl Client {
     /// Speaks over a connection that somebody else made.
     pub(crate) async fn over(stream: Box<dyn Wire>, host: &str, binding: Binding) -> Self {
         let request = format!("ws://{host}/v1");
-        let (socket, _) = tokio_tungstenite::client_async(request, stream)
-            .await
-            .unwrap();
-        Self {
-            socket,
-            host: host.to_owned(),
-            binding,
-            transcript: None,
-            relay: None,
-        }
+        let (socket, _) = tokio_tungstenite::client_async(request, stream).await.unwrap();
+        Self { socket, host: host.to_owned(), binding, transcript: None, relay: None }
     }
 
     /// Connects and proves the device's key.
@@ -77,9 +69,7 @@ impl Client {
 
     pub(crate) async fn prove(&mut self, who: &Person, token: Option<&str>) -> Welcome {
         let challenge = self.ask_challenge(who, token).await;
-        let proof = self
-            .transcript(&challenge)
-            .sign_as_device(&who.keys, &who.sign_key());
+        let proof = self.transcript(&challenge).sign_as_device(&who.keys, &who.sign_key());
         self.send(Auth { proof }).await;
         let welcome: Welcome = match self.frame().await {
             Frame::Welcome(welcome) => welcome,
@@ -129,8 +119,7 @@ impl Client {
     }
 
     pub(crate) async fn send(&mut self, frame: impl Into<Frame>) {
-        self.send_raw(Message::Binary(frame.into().encode().into()))
-            .await;
+        self.send_raw(Message::Binary(frame.into().encode().into())).await;
     }
 
     pub(crate) async fn send_raw(&mut self, message: Message) {
@@ -141,11 +130,7 @@ impl Client {
     pub(crate) async fn frame(&mut self) -> Frame {
         loop {
             let message = tokio::time::timeout(PATIENCE, self.socket.next()).await;
-            match message
-                .expect("the relay says nothing")
-                .expect("the relay hung up")
-                .unwrap()
-            {
+            match message.expect("the relay says nothing").expect("the relay hung up").unwrap() {
                 Message::Binary(bytes) => return Frame::decode(&bytes).unwrap(),
                 Message::Ping(_) | Message::Pong(_) => {}
                 other => panic!("expected a frame, got {other:?}"),
@@ -155,9 +140,7 @@ impl Client {
 
     /// The next frame within a moment, if there is one.
     pub(crate) async fn frame_soon(&mut self) -> Option<Frame> {
-        tokio::time::timeout(Duration::from_millis(300), self.frame())
-            .await
-            .ok()
+        tokio::time::timeout(Duration::from_millis(300), self.frame()).await.ok()
     }
 
     /// Reads to the end and returns the code with which the relay ended the session.
@@ -199,13 +182,7 @@ impl Client {
         cursor: u64,
         receipt: Option<&Signed<Receipt>>,
     ) {
-        self.send(Open {
-            workspace: tag,
-            log,
-            cursor,
-            receipt: receipt.map(|receipt| receipt.encode().into()),
-        })
-        .await;
+        self.send(Open { workspace: tag, log, cursor, receipt: receipt.map(|receipt| receipt.encode().into()) }).await;
     }
 
     pub(crate) async fn opened(&mut self) -> Opened {
@@ -238,12 +215,7 @@ impl Client {
 
     pub(crate) async fn append(&mut self, channel: u32, batch: u32, items: Vec<Vec<u8>>) {
         let items = items.into_iter().map(Into::into).collect();
-        self.send(Append {
-            channel,
-            batch,
-            items,
-        })
-        .await;
+        self.send(Append { channel, batch, items }).await;
     }
 
     pub(crate) async fn received(&mut self) -> (Received, Receipt) {
@@ -280,32 +252,14 @@ impl Client {
             if let Message::Binary(bytes) = message
                 && let Frame::Items(items) = Frame::decode(&bytes).unwrap()
             {
-                return Some((
-                    items.first_position,
-                    items.first_position + items.items.len() as u64 - 1,
-                ));
+                return Some((items.first_position, items.first_position + items.items.len() as u64 - 1));
             }
         }
     }
 
-    pub(crate) async fn enter(
-        &mut self,
-        who: &Person,
-        tag: WorkspaceTag,
-        invite: RecordId,
-        key: &SignKey,
-    ) {
-        let proof = self
-            .transcript
-            .as_ref()
-            .unwrap()
-            .sign_as_invite(&who.keys, key);
-        self.send(Enter {
-            workspace: tag,
-            invite,
-            proof,
-        })
-        .await;
+    pub(crate) async fn enter(&mut self, who: &Person, tag: WorkspaceTag, invite: RecordId, key: &SignKey) {
+        let proof = self.transcript.as_ref().unwrap().sign_as_invite(&who.keys, key);
+        self.send(Enter { workspace: tag, invite, proof }).await;
     }
 
     pub(crate) async fn ground(&mut self) -> Ground {

@@ -79,17 +79,9 @@ struct Wire {
 impl Wire {
     fn new(relay: &Arc<Relay>, who: &Person) -> Self {
         let outbox = relay.new_outbox();
-        let peer = Peer {
-            host: "sim".to_owned(),
-            binding: Binding::None,
-        };
+        let peer = Peer { host: "sim".to_owned(), binding: Binding::None };
         let session = Session::new(Arc::clone(relay), Arc::clone(&outbox), peer);
-        let mut wire = Self {
-            relay: Arc::clone(relay),
-            session,
-            outbox,
-            heard: Vec::new(),
-        };
+        let mut wire = Self { relay: Arc::clone(relay), session, outbox, heard: Vec::new() };
         wire.say(Client::hello(who, None));
         let Some(Frame::Challenge(challenge)) = wire.heard.pop() else {
             panic!("expected Challenge");
@@ -116,8 +108,7 @@ impl Wire {
             self.session.read_on().unwrap();
         }
         let said = self.session.take_output();
-        self.heard
-            .extend(said.iter().map(|frame| Frame::decode(frame).unwrap()));
+        self.heard.extend(said.iter().map(|frame| Frame::decode(frame).unwrap()));
     }
 }
 
@@ -138,11 +129,7 @@ fn story() -> Vec<Vec<u8>> {
     assert_eq!(names, ["Opened", "Items", "Head"]);
     let mut pen = Pen::new(&alice, &ground, 1, Stream::CONTENT);
     let (channel, batch) = (1, 1);
-    wire.say(Append {
-        channel,
-        batch,
-        items: vec![pen.item(b"no socket").into()],
-    });
+    wire.say(Append { channel, batch, items: vec![pen.item(b"no socket").into()] });
     let Some(Frame::Received(received)) = wire.heard.last() else {
         panic!("expected Received");
     };

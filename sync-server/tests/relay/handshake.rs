@@ -12,12 +12,7 @@ use super::people::{Person, found};
 use super::process::RelayProcess;
 
 fn open_frame() -> Open {
-    Open {
-        workspace: WorkspaceTag::from_bytes([1; 16]),
-        log: None,
-        cursor: 0,
-        receipt: None,
-    }
+    Open { workspace: WorkspaceTag::from_bytes([1; 16]), log: None, cursor: 0, receipt: None }
 }
 
 #[tokio::test]
@@ -81,10 +76,7 @@ async fn another_version_is_told_which_one_is_spoken_here() {
     hello.version = 9;
     client.send(hello).await;
     let (code, close) = client.closed().await;
-    assert_eq!(
-        (code, close.version),
-        (CloseCode::UnsupportedVersion, Some(1))
-    );
+    assert_eq!((code, close.version), (CloseCode::UnsupportedVersion, Some(1)));
 }
 
 #[tokio::test]
@@ -98,13 +90,7 @@ async fn what_is_no_frame_ends_the_session_and_no_other() {
     text.send_raw(Message::text("hello")).await;
     assert_eq!(text.closed().await.0, CloseCode::Malformed);
 
-    for bytes in [
-        vec![],
-        vec![99],
-        vec![10, 0xff],
-        vec![20, 0xbf],
-        [open_frame_bytes(), vec![0]].concat(),
-    ] {
+    for bytes in [vec![], vec![99], vec![10, 0xff], vec![20, 0xbf], [open_frame_bytes(), vec![0]].concat()] {
         let mut client = Client::dial(relay.address, &alice).await;
         client.send_raw(Message::binary(bytes)).await;
         assert_eq!(client.closed().await.0, CloseCode::Malformed);
@@ -129,9 +115,7 @@ async fn an_oversized_message_is_refused_before_it_is_taken_in() {
     let folder = tempdir().unwrap();
     let relay = RelayProcess::start(folder.path());
     let mut client = Client::dial(relay.address, &Person::new(1)).await;
-    client
-        .send_and_forget(Message::binary(vec![20; FRAME_BYTES_MAX + 1]))
-        .await;
+    client.send_and_forget(Message::binary(vec![20; FRAME_BYTES_MAX + 1])).await;
     client.ended().await;
     let mut next = Client::dial(relay.address, &Person::new(1)).await;
     next.send(open_frame()).await;
@@ -169,12 +153,7 @@ async fn where_tokens_admit_a_stranger_needs_one_and_a_member_does_not() {
     let folder = tempdir().unwrap();
     let tokens = folder.path().join("tokens");
     std::fs::write(&tokens, "low-tide\nspring-tide\n").unwrap();
-    let args = [
-        "--admission",
-        "token",
-        "--token-file",
-        tokens.to_str().unwrap(),
-    ];
+    let args = ["--admission", "token", "--token-file", tokens.to_str().unwrap()];
     let data = folder.path().join("data");
     let relay = RelayProcess::start_with(&data, &args);
     let alice = Person::new(1);
@@ -182,9 +161,7 @@ async fn where_tokens_admit_a_stranger_needs_one_and_a_member_does_not() {
     for shown in [None, Some("neap-tide")] {
         let mut stranger = Client::connect(relay.address).await;
         let challenge = stranger.ask_challenge(&alice, shown).await;
-        let proof = stranger
-            .transcript(&challenge)
-            .sign_as_device(&alice.keys, &alice.sign_key());
+        let proof = stranger.transcript(&challenge).sign_as_device(&alice.keys, &alice.sign_key());
         stranger.send(Auth { proof }).await;
         assert_eq!(stranger.closed().await.0, CloseCode::NotAdmitted);
     }

@@ -34,9 +34,7 @@ async fn write(
     let (mut last, mut entries) = (None, Vec::new());
     for batch in batches {
         let entry = pen.write(b"to be kept");
-        client
-            .append(channel, batch, vec![LogItem::encode_entry(&entry, None)])
-            .await;
+        client.append(channel, batch, vec![LogItem::encode_entry(&entry, None)]).await;
         last = Some(client.received().await.0.receipt);
         entries.push(entry);
     }
@@ -74,32 +72,15 @@ async fn a_relay_that_lost_its_log_is_healed_by_its_devices() {
     let relay = RelayProcess::start(folder.path());
     let mut client = Client::dial(relay.address, &alice).await;
     let old = receipt.verify().unwrap().clone();
-    client
-        .open(
-            workspace(&ground).tag(),
-            Some(old.log),
-            old.position,
-            Some(&receipt),
-        )
-        .await;
+    client.open(workspace(&ground).tag(), Some(old.log), old.position, Some(&receipt)).await;
     assert!(matches!(client.frame().await, Frame::NotFound(_)));
     let opened = client.seeded(&ground).await;
     assert_ne!(opened.log, old.log);
-    let items = entries
-        .iter()
-        .map(|entry| LogItem::encode_entry(entry, None))
-        .collect();
+    let items = entries.iter().map(|entry| LogItem::encode_entry(entry, None)).collect();
     client.append(opened.channel, 1, items).await;
     assert_eq!(client.received().await.0.positions, [(3, 5)]);
     // Another device that shows a receipt of the lost history is told that it was lost.
-    client
-        .open(
-            workspace(&ground).tag(),
-            Some(old.log),
-            old.position,
-            Some(&receipt),
-        )
-        .await;
+    client.open(workspace(&ground).tag(), Some(old.log), old.position, Some(&receipt)).await;
     let reset = client.opened().await.reset.unwrap();
     let reset = Signed::<LogReset>::decode(&reset).unwrap();
     assert_eq!(reset.verify().unwrap().old_log, old.log);
@@ -136,13 +117,8 @@ async fn a_relay_that_was_rolled_back_admits_it_before_it_takes_anything() {
     at_bob.opened().await;
     at_bob.caught_up().await;
     let mut client = Client::dial(relay.address, &alice).await;
-    let (old, below) = (
-        lost.verify().unwrap().clone(),
-        kept.verify().unwrap().clone(),
-    );
-    client
-        .open(tag, Some(old.log), old.position, Some(&lost))
-        .await;
+    let (old, below) = (lost.verify().unwrap().clone(), kept.verify().unwrap().clone());
+    client.open(tag, Some(old.log), old.position, Some(&lost)).await;
     let opened = client.opened().await;
     assert!(!opened.resumed);
     let reset = Signed::<LogReset>::decode(&opened.reset.unwrap()).unwrap();
@@ -153,17 +129,10 @@ async fn a_relay_that_was_rolled_back_admits_it_before_it_takes_anything() {
     // Whoever had it open dials again, and is given the same admission.
     assert_eq!(at_bob.closed().await.0, CloseCode::Going);
     let mut at_bob = Client::dial(relay.address, &bob).await;
-    at_bob
-        .open(tag, Some(below.log), below.position, Some(&kept))
-        .await;
+    at_bob.open(tag, Some(below.log), below.position, Some(&kept)).await;
     let again = at_bob.opened().await;
     assert_eq!(again.log, opened.log);
-    assert_eq!(
-        Signed::<LogReset>::decode(&again.reset.unwrap())
-            .unwrap()
-            .verify(),
-        Ok(&reset)
-    );
+    assert_eq!(Signed::<LogReset>::decode(&again.reset.unwrap()).unwrap().verify(), Ok(&reset));
 }
 
 #[tokio::test]
@@ -171,8 +140,7 @@ async fn a_device_without_a_usable_cursor_reconciles_and_follows_from_there() {
     let folder = tempdir().unwrap();
     let relay = RelayProcess::start(folder.path());
     let (alice, bob) = (Person::new(1), Person::new(2));
-    let (mut at_alice, mut at_bob, ground, channel) =
-        island(&relay, &alice, &bob, Role::Writer).await;
+    let (mut at_alice, mut at_bob, ground, channel) = island(&relay, &alice, &bob, Role::Writer).await;
     let mut pen = Pen::new(&alice, &ground, 1, Stream::CONTENT);
     let (receipt, entries) = write(&mut at_alice, &mut pen, channel, 1..4).await;
     let head = receipt.verify().unwrap().clone();
@@ -180,9 +148,7 @@ async fn a_device_without_a_usable_cursor_reconciles_and_follows_from_there() {
         at_bob.items().await;
     }
     let foreign = tombolo_protocol::ids::LogId::from_bytes([3; 16]);
-    at_bob
-        .open(workspace(&ground).tag(), Some(foreign), 2, None)
-        .await;
+    at_bob.open(workspace(&ground).tag(), Some(foreign), 2, None).await;
     let opened = at_bob.opened().await;
     assert!(!opened.resumed && opened.reset.is_none());
     at_bob.send(Reconcile { channel, method: 0 }).await;
@@ -194,17 +160,11 @@ async fn a_device_without_a_usable_cursor_reconciles_and_follows_from_there() {
     };
     let mut frontier = Frontier::decode(&summary.frontier).unwrap();
     let origin = LogOrigin::new(&head.relay, &head.log, &head.workspace);
-    assert_eq!(
-        (frontier.length(), frontier.head(&origin)),
-        (head.position, head.head)
-    );
+    assert_eq!((frontier.length(), frontier.head(&origin)), (head.position, head.head));
     let [chain] = summary.chains.as_slice() else {
         panic!("one chain was expected");
     };
-    assert_eq!(
-        (chain.seq, chain.declared_at, chain.declared_seq),
-        (3, 6, 1)
-    );
+    assert_eq!((chain.seq, chain.declared_at, chain.declared_seq), (3, 6, 1));
     assert_eq!(chain.hash, entries[2].hash().as_bytes()[..8]);
     assert!(at_bob.caught_up().await.0.is_empty());
 
@@ -225,22 +185,11 @@ async fn entries_of_a_chain_can_be_fetched_again_with_full_headers() {
     let (_, entries) = write(&mut client, &mut pen, channel, 1..8).await;
     let chain = entries[0].header().chain.id();
     for (from_seq, to_seq, expected) in [(1, 7, 0..7), (3, 5, 2..5), (7, 99, 6..7), (8, 9, 0..0)] {
-        client
-            .send(Fetch {
-                channel,
-                chain,
-                from_seq,
-                to_seq,
-            })
-            .await;
+        client.send(Fetch { channel, chain, from_seq, to_seq }).await;
         let Frame::Fetched(fetched) = client.frame().await else {
             panic!("expected Fetched");
         };
-        let fetched: Vec<Entry> = fetched
-            .entries
-            .iter()
-            .map(|bytes| Entry::decode(bytes).unwrap())
-            .collect();
+        let fetched: Vec<Entry> = fetched.entries.iter().map(|bytes| Entry::decode(bytes).unwrap()).collect();
         assert_eq!(fetched, entries[expected]);
     }
 }
@@ -250,14 +199,11 @@ async fn a_reader_that_does_not_read_is_dropped_and_resumes_where_it_was() {
     let folder = tempdir().unwrap();
     let relay = RelayProcess::start_with(folder.path(), &["--slow-ms", "500"]);
     let (alice, bob) = (Person::new(1), Person::new(2));
-    let (mut at_alice, mut at_bob, ground, channel) =
-        island(&relay, &alice, &bob, Role::Reader).await;
+    let (mut at_alice, mut at_bob, ground, channel) = island(&relay, &alice, &bob, Role::Reader).await;
     let mut pen = Pen::new(&alice, &ground, 1, Stream::CONTENT);
     let mut head = 0;
     for batch in 1..=60 {
-        at_alice
-            .append(channel, batch, vec![pen.item(&[7; 500_000])])
-            .await;
+        at_alice.append(channel, batch, vec![pen.item(&[7; 500_000])]).await;
         head = at_alice.received().await.1.position;
     }
     relay.wait_for_sessions(1).await;
@@ -271,9 +217,7 @@ async fn a_reader_that_does_not_read_is_dropped_and_resumes_where_it_was() {
     at_bob.open(workspace(&ground).tag(), None, 0, None).await;
     let log = at_bob.opened().await.log;
     let mut at_bob = Client::dial(relay.address, &bob).await;
-    at_bob
-        .open(workspace(&ground).tag(), Some(log), have, None)
-        .await;
+    at_bob.open(workspace(&ground).tag(), Some(log), have, None).await;
     assert!(at_bob.opened().await.resumed);
     let (items, receipt) = at_bob.caught_up().await;
     assert_eq!(items.len() as u64, head - have);
@@ -285,14 +229,11 @@ async fn a_reader_that_pauses_for_a_moment_loses_nothing_and_is_not_dropped() {
     let folder = tempdir().unwrap();
     let relay = RelayProcess::start(folder.path());
     let (alice, bob) = (Person::new(1), Person::new(2));
-    let (mut at_alice, mut at_bob, ground, channel) =
-        island(&relay, &alice, &bob, Role::Reader).await;
+    let (mut at_alice, mut at_bob, ground, channel) = island(&relay, &alice, &bob, Role::Reader).await;
     let mut pen = Pen::new(&alice, &ground, 1, Stream::CONTENT);
     let mut head = 0;
     for batch in 1..=60 {
-        at_alice
-            .append(channel, batch, vec![pen.item(&[7; 300_000])])
-            .await;
+        at_alice.append(channel, batch, vec![pen.item(&[7; 300_000])]).await;
         head = at_alice.received().await.1.position;
     }
     let mut have = 5;
@@ -309,18 +250,11 @@ async fn status_rows_reach_who_is_there_and_who_comes_later() {
     let folder = tempdir().unwrap();
     let relay = RelayProcess::start(folder.path());
     let (alice, bob) = (Person::new(1), Person::new(2));
-    let (mut at_alice, mut at_bob, ground, channel) =
-        island(&relay, &alice, &bob, Role::Reader).await;
+    let (mut at_alice, mut at_bob, ground, channel) = island(&relay, &alice, &bob, Role::Reader).await;
     let tag = workspace(&ground).tag();
-    let row =
-        |nth| StatusRow::sign(tag, bob.id(), nth, EPOCH, vec![4; 40], &bob.sign_key()).encode();
+    let row = |nth| StatusRow::sign(tag, bob.id(), nth, EPOCH, vec![4; 40], &bob.sign_key()).encode();
     for nth in [1, 2] {
-        at_bob
-            .send(Status {
-                channel,
-                row: row(nth).into(),
-            })
-            .await;
+        at_bob.send(Status { channel, row: row(nth).into() }).await;
         let Frame::Status(status) = at_alice.frame().await else {
             panic!("expected Status");
         };
@@ -339,11 +273,6 @@ async fn status_rows_reach_who_is_there_and_who_comes_later() {
     assert_eq!(status.row.to_vec(), row(2));
     // A row in another's name is no mistake.
     let forged = StatusRow::sign(tag, bob.id(), 3, EPOCH, vec![4; 40], &alice.sign_key());
-    at_alice
-        .send(Status {
-            channel,
-            row: forged.encode().into(),
-        })
-        .await;
+    at_alice.send(Status { channel, row: forged.encode().into() }).await;
     assert_eq!(at_alice.closed().await.0, CloseCode::Misbehaved);
 }

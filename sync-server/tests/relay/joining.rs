@@ -13,10 +13,7 @@ use super::process::RelayProcess;
 use super::sync::island;
 
 async fn expect_not_found(client: &mut Client, workspace: WorkspaceTag) {
-    assert_eq!(
-        client.frame().await,
-        Frame::NotFound(NotFound { workspace })
-    );
+    assert_eq!(client.frame().await, Frame::NotFound(NotFound { workspace }));
 }
 
 /// Alice's workspace with one invite.
@@ -51,9 +48,7 @@ async fn a_stranger_is_told_the_same_of_a_workspace_that_exists_and_one_that_doe
         // An invite that is none, one with a key that is not its, one of another workspace.
         stranger.enter(&mallory, tag, ground[0].id(), &key).await;
         expect_not_found(&mut stranger, tag).await;
-        stranger
-            .enter(&mallory, tag, offer, &SignKey::from_seed(&[1; 32]))
-            .await;
+        stranger.enter(&mallory, tag, offer, &SignKey::from_seed(&[1; 32])).await;
         expect_not_found(&mut stranger, tag).await;
     }
     stranger.enter(&mallory, nowhere, offer, &key).await;
@@ -82,9 +77,7 @@ async fn an_invite_for_one_use_admits_one_device_and_says_so_in_an_attestation()
     assert_eq!(attestation.verify().unwrap().nth, 1);
 
     let mut at_carol = Client::dial(relay.address, &carol).await;
-    at_carol
-        .enter(&carol, workspace(&ground).tag(), offer, &key)
-        .await;
+    at_carol.enter(&carol, workspace(&ground).tag(), offer, &key).await;
     expect_not_found(&mut at_carol, workspace(&ground).tag()).await;
     at_carol.seed(&joining(&carol)).await;
     expect_not_found(&mut at_carol, workspace(&ground).tag()).await;
@@ -101,14 +94,8 @@ async fn an_invite_ends_by_the_clock_of_the_relay_that_counts_it_and_no_other_co
     let mut at_bob = Client::dial(relay.address, &bob).await;
 
     let (_alice, ground, key) = with_invite(&relay, &alice, None, 0, 1_000).await;
-    let late = [
-        ground.clone(),
-        vec![join(&ground, &bob, ground[2].id(), &key)],
-    ]
-    .concat();
-    at_bob
-        .enter(&bob, workspace(&ground).tag(), ground[2].id(), &key)
-        .await;
+    let late = [ground.clone(), vec![join(&ground, &bob, ground[2].id(), &key)]].concat();
+    at_bob.enter(&bob, workspace(&ground).tag(), ground[2].id(), &key).await;
     expect_not_found(&mut at_bob, workspace(&ground).tag()).await;
     at_bob.seed(&late).await;
     expect_not_found(&mut at_bob, workspace(&ground).tag()).await;
@@ -119,11 +106,7 @@ async fn an_invite_ends_by_the_clock_of_the_relay_that_counts_it_and_no_other_co
     elsewhere.push(offer);
     let mut at_alice = Client::dial(relay.address, &alice).await;
     at_alice.seeded(&elsewhere).await;
-    let foreign = [
-        elsewhere.clone(),
-        vec![join(&elsewhere, &bob, elsewhere[2].id(), &key)],
-    ]
-    .concat();
+    let foreign = [elsewhere.clone(), vec![join(&elsewhere, &bob, elsewhere[2].id(), &key)]].concat();
     at_bob.seed(&foreign).await;
     expect_not_found(&mut at_bob, workspace(&elsewhere).tag()).await;
 }
@@ -138,18 +121,11 @@ async fn many_may_join_by_one_invite_and_each_use_is_counted() {
     for n in 2..6 {
         let who = Person::new(n);
         let mut client = Client::dial(relay.address, &who).await;
-        client
-            .enter(&who, workspace(&ground).tag(), offer, &key)
-            .await;
+        client.enter(&who, workspace(&ground).tag(), offer, &key).await;
         let shown = client.ground().await;
         assert_eq!(shown.records.len(), ground.len());
-        let uses = shown.attestations.iter().map(|bytes| {
-            Signed::<Attestation>::decode(bytes)
-                .unwrap()
-                .verify()
-                .unwrap()
-                .nth
-        });
+        let uses =
+            shown.attestations.iter().map(|bytes| Signed::<Attestation>::decode(bytes).unwrap().verify().unwrap().nth);
         assert_eq!(uses.max().unwrap_or(0), u32::from(n) - 2);
         ground.push(join(&ground, &who, offer, &key));
         client.seeded(&ground).await;
@@ -161,14 +137,11 @@ async fn a_reader_reads_and_is_refused_when_it_writes() {
     let folder = tempdir().unwrap();
     let relay = RelayProcess::start(folder.path());
     let (alice, bob) = (Person::new(1), Person::new(2));
-    let (mut at_alice, mut at_bob, ground, channel) =
-        island(&relay, &alice, &bob, Role::Reader).await;
+    let (mut at_alice, mut at_bob, ground, channel) = island(&relay, &alice, &bob, Role::Reader).await;
     use tombolo_protocol::frame::RefusalReason;
     use tombolo_protocol::ids::Stream;
     let mut theirs = super::people::Pen::new(&bob, &ground, 1, Stream::CONTENT);
-    at_bob
-        .append(channel, 1, vec![theirs.item(b"mine now")])
-        .await;
+    at_bob.append(channel, 1, vec![theirs.item(b"mine now")]).await;
     assert_eq!(at_bob.refused().await.reason, RefusalReason::RoleDenied);
     assert!(at_bob.received().await.0.positions.is_empty());
     // Nor may it carry what somebody else wrote.

@@ -14,11 +14,7 @@ use super::people::{Pen, Person, found, workspace};
 use super::process::{RelayProcess, command, http_get};
 
 fn run(args: &[&str]) -> (i32, String) {
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = command().args(args).output().unwrap();
+    let Output { status, stdout, stderr } = command().args(args).output().unwrap();
     let text = String::from_utf8(stdout).unwrap() + &String::from_utf8(stderr).unwrap();
     (status.code().unwrap(), text)
 }
@@ -39,10 +35,7 @@ fn all_mistakes_in_the_settings_are_told_at_once_with_their_place() {
         &format!("{file}:5: admission: expected open or token"),
         "--listen: expected an address with a port",
     ] {
-        assert!(
-            said.contains(expected),
-            "{expected:?} is missing in:\n{said}"
-        );
+        assert!(said.contains(expected), "{expected:?} is missing in:\n{said}");
     }
     assert!(!said.contains("hush"), "a secret was repeated:\n{said}");
     let (code, said) = run(&["config", "check"]);
@@ -52,10 +45,7 @@ fn all_mistakes_in_the_settings_are_told_at_once_with_their_place() {
     let broken = folder.path().join("broken.toml");
     let (code, said) = run(&["config", "check", "--config", broken.to_str().unwrap()]);
     assert_eq!(code, 2);
-    assert!(
-        said.contains("broken.toml:1: config: the file is not TOML here"),
-        "{said}"
-    );
+    assert!(said.contains("broken.toml:1: config: the file is not TOML here"), "{said}");
 }
 
 #[test]
@@ -65,10 +55,7 @@ fn a_relay_for_others_must_be_told_whom_and_how() {
     let data = data.to_str().unwrap();
     let (code, said) = run(&["serve", "--data", data, "--listen", "0.0.0.0:0"]);
     assert_eq!(code, 2);
-    assert!(
-        said.contains("--admission token") && said.contains("--tls-cert"),
-        "{said}"
-    );
+    assert!(said.contains("--admission token") && said.contains("--tls-cert"), "{said}");
     assert!(!Path::new(data).exists(), "a refused start made the folder");
     let (code, said) = run(&["config", "check", "--data", data, "--admission", "token"]);
     assert_eq!(code, 2);
@@ -99,47 +86,19 @@ fn what_the_machine_does_not_allow_is_one_clear_sentence() {
     let data = folder.path().to_str().unwrap();
     let (code, said) = run(&["serve", "--data", data, "--listen", "127.0.0.1:0"]);
     assert_eq!(code, 1);
-    assert!(
-        said.contains("another relay is running on the data folder"),
-        "{said}"
-    );
+    assert!(said.contains("another relay is running on the data folder"), "{said}");
     let other = tempdir().unwrap();
-    let (code, said) = run(&[
-        "serve",
-        "--data",
-        other.path().to_str().unwrap(),
-        "--listen",
-        &taken,
-    ]);
+    let (code, said) = run(&["serve", "--data", other.path().to_str().unwrap(), "--listen", &taken]);
     assert_eq!(code, 1);
-    assert!(
-        said.contains(&format!("can not listen on {taken}")),
-        "{said}"
-    );
+    assert!(said.contains(&format!("can not listen on {taken}")), "{said}");
     let file = other.path().join("a-file");
     std::fs::write(&file, "").unwrap();
-    let (code, said) = run(&[
-        "serve",
-        "--data",
-        file.to_str().unwrap(),
-        "--listen",
-        "127.0.0.1:0",
-    ]);
+    let (code, said) = run(&["serve", "--data", file.to_str().unwrap(), "--listen", "127.0.0.1:0"]);
     assert_eq!(code, 1);
     assert!(said.contains("can not be used"), "{said}");
     let foreign = tempdir().unwrap();
-    std::fs::write(
-        foreign.path().join("log.sqlite"),
-        "not a database, but long enough to be read",
-    )
-    .unwrap();
-    let (code, said) = run(&[
-        "serve",
-        "--data",
-        foreign.path().to_str().unwrap(),
-        "--listen",
-        "127.0.0.1:0",
-    ]);
+    std::fs::write(foreign.path().join("log.sqlite"), "not a database, but long enough to be read").unwrap();
+    let (code, said) = run(&["serve", "--data", foreign.path().to_str().unwrap(), "--listen", "127.0.0.1:0"]);
     assert_eq!(code, 1);
     assert!(said.contains("the log can not be opened"), "{said}");
 }
@@ -165,9 +124,7 @@ async fn a_relay_that_is_told_to_stop_says_so_and_keeps_what_is_under_way() {
     let mut client = Client::dial(relay.address, &alice).await;
     let channel = client.seeded(&ground).await.channel;
     let mut pen = Pen::new(&alice, &ground, 1, Stream::CONTENT);
-    client
-        .append(channel, 1, vec![pen.item(b"last words")])
-        .await;
+    client.append(channel, 1, vec![pen.item(b"last words")]).await;
     client.received().await;
     let mut silent = Client::connect(relay.address).await;
     let asked = Instant::now();
@@ -195,14 +152,8 @@ fn health_and_readiness_are_answered_beside_the_socket() {
     assert_eq!(http_get(relay.address, "/v1").0, 426);
     let (status, text) = http_get(relay.metrics, "/metrics");
     assert_eq!(status, 200);
-    assert!(
-        text.contains("tombolo_relay_commit_seconds_bucket{le=\"+Inf\"} 1"),
-        "{text}"
-    );
-    assert!(
-        http_get(relay.address, "/metrics").0 != 200,
-        "metrics are not for everybody"
-    );
+    assert!(text.contains("tombolo_relay_commit_seconds_bucket{le=\"+Inf\"} 1"), "{text}");
+    assert!(http_get(relay.address, "/metrics").0 != 200, "metrics are not for everybody");
 }
 
 /// A small file system of its own; `None` where the machine does not allow it.
@@ -212,9 +163,7 @@ struct SmallDisk {
 
 impl SmallDisk {
     fn mount() -> Option<Self> {
-        let disk = Self {
-            folder: tempdir().unwrap(),
-        };
+        let disk = Self { folder: tempdir().unwrap() };
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o", "size=2m", "tombolo-test"])
             .arg(disk.folder.path())
@@ -223,21 +172,14 @@ impl SmallDisk {
     }
 
     fn grow(&self) {
-        let grown = Command::new("mount")
-            .args(["-o", "remount,size=64m"])
-            .arg(self.folder.path())
-            .status();
+        let grown = Command::new("mount").args(["-o", "remount,size=64m"]).arg(self.folder.path()).status();
         assert!(grown.unwrap().success());
     }
 }
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        match Command::new("umount")
-            .arg("-l")
-            .arg(self.folder.path())
-            .status()
-        {
+        match Command::new("umount").arg("-l").arg(self.folder.path()).status() {
             Ok(status) if status.success() => {}
             other => println!("the small disk is still mounted: {other:?}"),
         }
@@ -258,9 +200,7 @@ async fn a_full_disk_acknowledges_nothing_loses_nothing_and_heals() {
     let mut pen = Pen::new(&alice, &ground, 1, Stream::CONTENT);
     let mut acknowledged = 2;
     let code = loop {
-        client
-            .append(channel, acknowledged, vec![pen.item(&[1; 100_000])])
-            .await;
+        client.append(channel, acknowledged, vec![pen.item(&[1; 100_000])]).await;
         match client.frame().await {
             Frame::Received(_) => acknowledged += 1,
             Frame::Close(close) => break close.code,
@@ -268,10 +208,7 @@ async fn a_full_disk_acknowledges_nothing_loses_nothing_and_heals() {
         }
     };
     assert_eq!(CloseCode::from_number(code), CloseCode::Unavailable);
-    assert!(
-        acknowledged > 3,
-        "the disk was full too early for this story"
-    );
+    assert!(acknowledged > 3, "the disk was full too early for this story");
     // Small rows may still fit: the relay is ready only once as much fits as did not.
     let filler = disk.folder.path().join("filler");
     std::fs::write(&filler, vec![0; 4 << 20]).unwrap_err();
@@ -288,9 +225,7 @@ async fn a_full_disk_acknowledges_nothing_loses_nothing_and_heals() {
     let (items, _) = client.caught_up().await;
     assert_eq!(items.len() as u32, acknowledged);
     let mut next = Pen::new(&alice, &ground, 2, Stream::CONTENT);
-    client
-        .append(channel, 1, vec![next.item(&[1; 100_000])])
-        .await;
+    client.append(channel, 1, vec![next.item(&[1; 100_000])]).await;
     client.received().await;
     drop(relay);
 }

@@ -7,9 +7,7 @@ use tombolo_protocol::ids::{
 };
 use tombolo_protocol::item::LogItem;
 use tombolo_protocol::keys::{SignKey, VerifyKey};
-use tombolo_protocol::record::{
-    Draft, EpochWrap, Genesis, InviteCreate, Join, Record, RecordBody, Role, Rotation,
-};
+use tombolo_protocol::record::{Draft, EpochWrap, Genesis, InviteCreate, Join, Record, RecordBody, Role, Rotation};
 
 /// One device of one user.
 pub(crate) struct Person {
@@ -20,10 +18,7 @@ pub(crate) struct Person {
 impl Person {
     pub(crate) fn new(seed: u8) -> Self {
         let keys = DeviceKeys::parse(&SignKey::from_seed(&[seed; 32]).public(), &[seed; 32]);
-        Self {
-            seed,
-            keys: keys.unwrap(),
-        }
+        Self { seed, keys: keys.unwrap() }
     }
 
     pub(crate) fn sign_key(&self) -> SignKey {
@@ -40,10 +35,7 @@ impl Person {
 
     fn identity(&self) -> IdentityLog {
         let first = IdentityRecord::first(&self.root(), self.keys, 0, &self.sign_key());
-        IdentityLog {
-            root: VerifyKey::parse(&self.root().public()).unwrap(),
-            records: vec![first],
-        }
+        IdentityLog { root: VerifyKey::parse(&self.root().public()).unwrap(), records: vec![first] }
     }
 
     pub(crate) fn record(&self, ground: &[Record], body: RecordBody) -> Record {
@@ -80,11 +72,7 @@ pub(crate) fn found(founder: &Person, nonce: u8) -> Vec<Record> {
         secret: Vec::new(),
     };
     let genesis = Record::sign(genesis, &founder.sign_key()).unwrap();
-    let rotation = Rotation {
-        epoch: EPOCH,
-        previous: Vec::new(),
-        wraps: vec![wrap(*founder.id().as_bytes())],
-    };
+    let rotation = Rotation { epoch: EPOCH, previous: Vec::new(), wraps: vec![wrap(*founder.id().as_bytes())] };
     let devices = RecordBody::Devices(founder.identity(), Some(rotation));
     let devices = founder.record(std::slice::from_ref(&genesis), devices);
     vec![genesis, devices]
@@ -109,17 +97,11 @@ pub(crate) fn invite(
         epoch: EPOCH,
         wrap: wrap([0; 32]),
     };
-    (
-        by.record(ground, RecordBody::InviteCreate(Box::new(body))),
-        key,
-    )
+    (by.record(ground, RecordBody::InviteCreate(Box::new(body))), key)
 }
 
 pub(crate) fn join(ground: &[Record], who: &Person, invite: RecordId, key: &SignKey) -> Record {
-    who.record(
-        ground,
-        RecordBody::Join(Join::sign(invite, who.identity(), key)),
-    )
+    who.record(ground, RecordBody::Join(Join::sign(invite, who.identity(), key)))
 }
 
 pub(crate) fn workspace(ground: &[Record]) -> WorkspaceId {
@@ -127,11 +109,7 @@ pub(crate) fn workspace(ground: &[Record]) -> WorkspaceId {
 }
 
 fn wrap(recipient: [u8; 32]) -> EpochWrap {
-    EpochWrap {
-        recipient,
-        encapsulated: [1; 32],
-        sealed: [2; 80],
-    }
+    EpochWrap { recipient, encapsulated: [1; 32], sealed: [2; 80] }
 }
 
 /// A chain that is being written.
@@ -161,11 +139,7 @@ impl Pen {
             salt: [5; 16],
             body_len: 0,
         };
-        Self {
-            key: who.sign_key(),
-            header,
-            declared: None,
-        }
+        Self { key: who.sign_key(), header, declared: None }
     }
 
     pub(crate) fn header(&mut self) -> &mut Header {
@@ -185,10 +159,7 @@ impl Pen {
     /// Writes an entry as a log item, in short form once a declaration is known.
     pub(crate) fn item(&mut self, text: &[u8]) -> Vec<u8> {
         let entry = self.write(text);
-        let declared = self
-            .declared
-            .as_ref()
-            .map(|(position, declared)| (*position, declared));
+        let declared = self.declared.as_ref().map(|(position, declared)| (*position, declared));
         LogItem::encode_entry(&entry, declared)
     }
 

@@ -30,15 +30,7 @@ impl Scene {
         let ground = found(&alice, 1);
         let mut client = Client::dial(relay.address, &alice).await;
         let channel = client.seeded(&ground).await.channel;
-        Self {
-            relay,
-            _folder: folder,
-            alice,
-            ground,
-            client,
-            channel,
-            batch: 0,
-        }
+        Self { relay, _folder: folder, alice, ground, client, channel, batch: 0 }
     }
 
     fn pen(&self) -> Pen {
@@ -60,10 +52,7 @@ impl Scene {
             refused.push((refusal.item, refusal.reason, refusal.chain_seq));
         }
         let (received, _) = self.client.received().await;
-        assert_eq!(
-            (received.first_batch, received.last_batch),
-            (self.batch, self.batch)
-        );
+        assert_eq!((received.first_batch, received.last_batch), (self.batch, self.batch));
         (refused, received.positions)
     }
 }
@@ -88,31 +77,19 @@ async fn what_is_sent_again_is_acknowledged_at_its_old_place() {
 #[tokio::test]
 async fn a_gap_is_refused_with_the_last_seq_and_other_chains_go_on() {
     let mut scene = Scene::new().await;
-    let (mut pen, mut other) = (
-        scene.pen(),
-        Pen::new(&scene.alice, &scene.ground, 2, Stream::CONTENT),
-    );
+    let (mut pen, mut other) = (scene.pen(), Pen::new(&scene.alice, &scene.ground, 2, Stream::CONTENT));
     let first = full(&pen.write(b"1"));
     pen.write(b"2 is lost");
     let (third, fourth) = (full(&pen.write(b"3")), full(&pen.write(b"4")));
     let beside = full(&other.write(b"beside"));
     let (refused, taken) = scene.append(vec![first, third, fourth, beside], 2).await;
-    assert_eq!(
-        refused,
-        [
-            (1, RefusalReason::Gap, Some(1)),
-            (2, RefusalReason::Gap, Some(1))
-        ]
-    );
+    assert_eq!(refused, [(1, RefusalReason::Gap, Some(1)), (2, RefusalReason::Gap, Some(1))]);
     assert_eq!(taken, [(3, 2)]);
     let mut late = Pen::new(&scene.alice, &scene.ground, 3, Stream::CONTENT);
     late.write(b"lost");
     let second = full(&late.write(b"a chain begins with its first entry"));
     let (refused, taken) = scene.append(vec![second], 1).await;
-    assert_eq!(
-        (refused, taken),
-        (vec![(0, RefusalReason::Gap, Some(0))], vec![])
-    );
+    assert_eq!((refused, taken), (vec![(0, RefusalReason::Gap, Some(0))], vec![]));
 }
 
 #[tokio::test]
@@ -124,19 +101,12 @@ async fn a_fork_is_refused_whether_old_or_at_the_end() {
     for expected in [1, 2, 3] {
         let other = full(&twin.write(b"false"));
         let (refused, _) = scene.append(vec![other], 1).await;
-        assert_eq!(
-            refused,
-            [(0, RefusalReason::Fork, Some(3))],
-            "at seq {expected}"
-        );
+        assert_eq!(refused, [(0, RefusalReason::Fork, Some(3))], "at seq {expected}");
     }
     // The next seq on a false predecessor.
     let (refused, _) = scene.append(vec![full(&twin.write(b"false"))], 1).await;
     assert_eq!(refused, [(0, RefusalReason::Fork, Some(3))]);
-    assert_eq!(
-        scene.append(vec![full(&pen.write(b"true"))], 0).await.1,
-        [(6, 1)]
-    );
+    assert_eq!(scene.append(vec![full(&pen.write(b"true"))], 0).await.1, [(6, 1)]);
 }
 
 #[tokio::test]
@@ -207,24 +177,14 @@ async fn each_wrong_header_has_its_own_reason() {
 #[tokio::test]
 async fn members_heads_of_a_chain_only_go_forward() {
     let mut scene = Scene::new().await;
-    let (offer, _) = invite(
-        &scene.ground,
-        &scene.alice,
-        scene.client.relay.unwrap(),
-        Role::Reader,
-        0,
-        0,
-    );
+    let (offer, _) = invite(&scene.ground, &scene.alice, scene.client.relay.unwrap(), Role::Reader, 0, 0);
     let record = LogItem::encode_record(&offer.encode());
     let mut pen = scene.pen();
     let older = scene.ground[1].id();
     pen.header().members_head = offer.id();
     // The record and an entry that stands on it, in one append.
     let first = full(&pen.write(b"on the new head"));
-    assert_eq!(
-        scene.append(vec![record.clone(), first], 0).await.1,
-        [(3, 2)]
-    );
+    assert_eq!(scene.append(vec![record.clone(), first], 0).await.1, [(3, 2)]);
     assert_eq!(scene.append(vec![record], 0).await.1, [(3, 1)]);
     pen.header().members_head = older;
     let (refused, _) = scene.append(vec![full(&pen.write(b"back"))], 1).await;
@@ -235,31 +195,14 @@ async fn members_heads_of_a_chain_only_go_forward() {
 async fn a_record_that_does_not_count_is_refused_and_leaves_nothing_behind() {
     let mut scene = Scene::new().await;
     let mallory = Person::new(9);
-    let (offer, _) = invite(
-        &scene.ground,
-        &mallory,
-        scene.client.relay.unwrap(),
-        Role::Owner,
-        0,
-        0,
-    );
+    let (offer, _) = invite(&scene.ground, &mallory, scene.client.relay.unwrap(), Role::Owner, 0, 0);
     let mut orphan = scene.ground.clone();
     orphan.push(offer.clone());
-    let (above, _) = invite(
-        &orphan,
-        &scene.alice,
-        scene.client.relay.unwrap(),
-        Role::Reader,
-        0,
-        0,
-    );
+    let (above, _) = invite(&orphan, &scene.alice, scene.client.relay.unwrap(), Role::Reader, 0, 0);
     let items = [&offer, &above].map(|record| LogItem::encode_record(&record.encode()));
     let (refused, taken) = scene.append(items.to_vec(), 2).await;
     let reasons: Vec<_> = refused.iter().map(|(_, reason, _)| *reason).collect();
-    assert_eq!(
-        reasons,
-        [RefusalReason::RecordRefused, RefusalReason::UnknownRecord]
-    );
+    assert_eq!(reasons, [RefusalReason::RecordRefused, RefusalReason::UnknownRecord]);
     assert!(taken.is_empty());
 }
 
@@ -271,18 +214,9 @@ async fn a_commenter_comments_and_changes_nothing_else() {
     let (_alice, mut at_bob, ground, channel) = island(&relay, &alice, &bob, Role::Commenter).await;
     let mut comments = Pen::new(&bob, &ground, 1, Stream::COMMENTS);
     let mut content = Pen::new(&bob, &ground, 1, Stream::CONTENT);
-    at_bob
-        .append(
-            channel,
-            1,
-            vec![comments.item(b"well said"), content.item(b"but")],
-        )
-        .await;
+    at_bob.append(channel, 1, vec![comments.item(b"well said"), content.item(b"but")]).await;
     let refused = at_bob.refused().await;
-    assert_eq!(
-        (refused.item, refused.reason),
-        (1, RefusalReason::RoleDenied)
-    );
+    assert_eq!((refused.item, refused.reason), (1, RefusalReason::RoleDenied));
     assert_eq!(at_bob.received().await.0.positions, [(6, 1)]);
 }
 
@@ -295,13 +229,9 @@ async fn a_full_workspace_takes_nothing_more_and_keeps_what_it_has() {
     let mut client = Client::dial(relay.address, &alice).await;
     let channel = client.seeded(&ground).await.channel;
     let mut pen = Pen::new(&alice, &ground, 1, Stream::CONTENT);
-    client
-        .append(channel, 1, vec![pen.item(&[1; 15_000])])
-        .await;
+    client.append(channel, 1, vec![pen.item(&[1; 15_000])]).await;
     assert_eq!(client.received().await.0.positions, [(3, 1)]);
-    client
-        .append(channel, 2, vec![pen.item(&[1; 15_000])])
-        .await;
+    client.append(channel, 2, vec![pen.item(&[1; 15_000])]).await;
     assert_eq!(client.refused().await.reason, RefusalReason::QuotaExceeded);
     client.received().await;
 }

@@ -25,9 +25,7 @@ pub(crate) async fn island(
     let opened = at_alice.seeded(&ground).await;
     let mut at_bob = Client::dial(relay.address, bob).await;
     let offer = ground.last().unwrap().id();
-    at_bob
-        .enter(bob, workspace(&ground).tag(), offer, &key)
-        .await;
+    at_bob.enter(bob, workspace(&ground).tag(), offer, &key).await;
     assert_eq!(at_bob.ground().await.records.len(), 3);
     ground.push(join(&ground, bob, offer, &key));
     let theirs = at_bob.seeded(&ground).await;
@@ -42,22 +40,16 @@ async fn what_is_appended_is_acknowledged_and_reaches_the_other_member() {
     let folder = tempdir().unwrap();
     let relay = RelayProcess::start(folder.path());
     let (alice, bob) = (Person::new(1), Person::new(2));
-    let (mut at_alice, mut at_bob, ground, channel) =
-        island(&relay, &alice, &bob, Role::Writer).await;
+    let (mut at_alice, mut at_bob, ground, channel) = island(&relay, &alice, &bob, Role::Writer).await;
 
     let mut pen = Pen::new(&alice, &ground, 1, Stream::CONTENT);
     let first = pen.write(b"low tide at six");
-    at_alice
-        .append(channel, 1, vec![LogItem::encode_entry(&first, None)])
-        .await;
+    at_alice.append(channel, 1, vec![LogItem::encode_entry(&first, None)]).await;
     let (received, receipt) = at_alice.received().await;
     assert_eq!((received.first_batch, received.last_batch), (1, 1));
     assert_eq!(received.positions, [(6, 1)]);
     assert_eq!(receipt.position, 6);
-    assert_eq!(
-        receipt.acknowledged,
-        acknowledged(&[ItemHash::Entry(first.hash())])
-    );
+    assert_eq!(receipt.acknowledged, acknowledged(&[ItemHash::Entry(first.hash())]));
     let items = at_bob.items().await;
     assert_eq!(items, [(6, LogItem::encode_entry(&first, None))]);
 
@@ -79,29 +71,19 @@ async fn a_device_that_was_away_catches_up_from_its_cursor_with_one_request() {
     let (mut at_alice, at_bob, ground, channel) = island(&relay, &alice, &bob, Role::Reader).await;
     drop(at_bob);
 
-    let mut pens: Vec<Pen> = (0..50)
-        .map(|document| Pen::new(&alice, &ground, document, Stream::CONTENT))
-        .collect();
+    let mut pens: Vec<Pen> = (0..50).map(|document| Pen::new(&alice, &ground, document, Stream::CONTENT)).collect();
     let items: Vec<Vec<u8>> = pens.iter_mut().map(|pen| pen.item(b"away")).collect();
     at_alice.append(channel, 1, items.clone()).await;
     let (_, receipt) = at_alice.received().await;
 
     let mut at_bob = Client::dial(relay.address, &bob).await;
-    at_bob
-        .open(workspace(&ground).tag(), Some(receipt.log), 5, None)
-        .await;
+    at_bob.open(workspace(&ground).tag(), Some(receipt.log), 5, None).await;
     assert!(at_bob.opened().await.resumed);
     let (caught, head) = at_bob.caught_up().await;
-    assert_eq!(
-        caught.into_iter().map(|(_, item)| item).collect::<Vec<_>>(),
-        items
-    );
+    assert_eq!(caught.into_iter().map(|(_, item)| item).collect::<Vec<_>>(), items);
     assert_eq!((head.position, head.head), (receipt.position, receipt.head));
     // Seed or join aside: one Open from Bob, and one from nobody else.
-    assert!(
-        (relay.metric("tombolo_relay_frames_total{direction=\"in\",type=\"open\"}") - 1.0).abs()
-            < 0.5
-    );
+    assert!((relay.metric("tombolo_relay_frames_total{direction=\"in\",type=\"open\"}") - 1.0).abs() < 0.5);
 }
 
 #[tokio::test]
@@ -115,9 +97,7 @@ async fn everything_acknowledged_survives_a_kill_and_can_be_resumed_with_the_rec
     let mut pen = Pen::new(&alice, &ground, 1, Stream::CONTENT);
     let mut last = None;
     for batch in 1..=20 {
-        client
-            .append(channel, batch, vec![pen.item(b"durable")])
-            .await;
+        client.append(channel, batch, vec![pen.item(b"durable")]).await;
         last = Some(client.received().await.0.receipt);
     }
     relay.kill();
@@ -126,9 +106,7 @@ async fn everything_acknowledged_survives_a_kill_and_can_be_resumed_with_the_rec
     let mut client = Client::dial(relay.address, &alice).await;
     let (signed, receipt) = verified(&last.unwrap());
     let (tag, log) = (workspace(&ground).tag(), receipt.log);
-    client
-        .open(tag, Some(log), receipt.position, Some(&signed))
-        .await;
+    client.open(tag, Some(log), receipt.position, Some(&signed)).await;
     let opened = client.opened().await;
     assert!(opened.resumed && opened.reset.is_none());
     let (items, head) = client.caught_up().await;
@@ -141,8 +119,7 @@ async fn a_batch_of_two_authors_is_shown_to_both_before_their_receipts() {
     let folder = tempdir().unwrap();
     let relay = RelayProcess::start(folder.path());
     let (alice, bob) = (Person::new(1), Person::new(2));
-    let (mut at_alice, mut at_bob, ground, channel) =
-        island(&relay, &alice, &bob, Role::Writer).await;
+    let (mut at_alice, mut at_bob, ground, channel) = island(&relay, &alice, &bob, Role::Writer).await;
     let mut mine = Pen::new(&alice, &ground, 1, Stream::CONTENT);
     let mut theirs = Pen::new(&bob, &ground, 1, Stream::CONTENT);
     for batch in 1..=100 {
@@ -159,11 +136,7 @@ async fn a_batch_of_two_authors_is_shown_to_both_before_their_receipts() {
                 }
                 Frame::Received(received) => {
                     let (_, receipt) = verified(&received.receipt);
-                    let own: u64 = received
-                        .positions
-                        .iter()
-                        .map(|(_, count)| u64::from(*count))
-                        .sum();
+                    let own: u64 = received.positions.iter().map(|(_, count)| u64::from(*count)).sum();
                     if receipt.position != have {
                         // All of the commit was this device's own.
                         assert_eq!(receipt.position, have + own);

@@ -16,10 +16,7 @@ use super::client::Client;
 use super::people::Person;
 use super::process::{RelayProcess, command};
 
-async fn dial_tls(
-    relay: &RelayProcess,
-    certificate: &CertificateDer<'static>,
-) -> TlsStream<TcpStream> {
+async fn dial_tls(relay: &RelayProcess, certificate: &CertificateDer<'static>) -> TlsStream<TcpStream> {
     let mut roots = RootCertStore::empty();
     roots.add(certificate.clone()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -30,37 +27,22 @@ async fn dial_tls(
         .with_no_client_auth();
     let stream = TcpStream::connect(relay.address).await.unwrap();
     let name = ServerName::try_from("localhost").unwrap();
-    TlsConnector::from(Arc::new(config))
-        .connect(name, stream)
-        .await
-        .unwrap()
+    TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
 }
 
 fn exporter(stream: &TlsStream<TcpStream>) -> Binding {
     let (_, connection) = stream.get_ref();
-    Binding::Exporter(
-        connection
-            .export_keying_material([0; 32], EXPORTER_LABEL, None)
-            .unwrap(),
-    )
+    Binding::Exporter(connection.export_keying_material([0; 32], EXPORTER_LABEL, None).unwrap())
 }
 
 #[tokio::test]
 async fn a_proof_is_tied_to_the_tls_connection_that_it_was_made_in() {
     let folder = tempdir().unwrap();
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let (cert, key) = (
-        folder.path().join("cert.pem"),
-        folder.path().join("key.pem"),
-    );
+    let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
     std::fs::write(&cert, made.cert.pem()).unwrap();
     std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
-    let args = [
-        "--tls-cert",
-        cert.to_str().unwrap(),
-        "--tls-key",
-        key.to_str().unwrap(),
-    ];
+    let args = ["--tls-cert", cert.to_str().unwrap(), "--tls-key", key.to_str().unwrap()];
     let relay = RelayProcess::start_with(&folder.path().join("data"), &args);
     let alice = Person::new(1);
 
@@ -76,9 +58,7 @@ async fn a_proof_is_tied_to_the_tls_connection_that_it_was_made_in() {
         let mut client = Client::over(Box::new(stream), "localhost", wrong).await;
         let challenge = client.ask_challenge(&alice, None).await;
         assert_eq!(challenge.tls, TlsMode::Exporter);
-        let proof = client
-            .transcript(&challenge)
-            .sign_as_device(&alice.keys, &alice.sign_key());
+        let proof = client.transcript(&challenge).sign_as_device(&alice.keys, &alice.sign_key());
         client.send(Auth { proof }).await;
         assert_eq!(client.closed().await.0, CloseCode::AuthFailed);
     }

@@ -7,8 +7,7 @@ use rusqlite::types::Type;
 use rusqlite::{CachedStatement, Row as SqlRow, params};
 use tombolo_protocol::hash::Digest;
 use tombolo_protocol::ids::{
-    ChainId, ChainKey, DeviceId, DocumentTag, EntryHash, Incarnation, LogId, RecordId, Stream,
-    WorkspaceId,
+    ChainId, ChainKey, DeviceId, DocumentTag, EntryHash, Incarnation, LogId, RecordId, Stream, WorkspaceId,
 };
 use tombolo_protocol::log::Frontier;
 
@@ -40,9 +39,8 @@ pub(super) fn digest(row: &SqlRow<'_>, column: usize) -> rusqlite::Result<Digest
 
 pub(super) fn workspace(row: &SqlRow<'_>) -> rusqlite::Result<WorkspaceRow> {
     let frontier: Vec<u8> = row.get(3)?;
-    let frontier = Frontier::decode(&frontier).map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(3, Type::Blob, Box::new(error))
-    })?;
+    let frontier = Frontier::decode(&frontier)
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(3, Type::Blob, Box::new(error)))?;
     Ok(WorkspaceRow {
         row: row.get(0)?,
         workspace: WorkspaceId::from_bytes(row.get(1)?),
@@ -87,11 +85,7 @@ pub(super) fn chain_item(row: &SqlRow<'_>) -> rusqlite::Result<ChainItem> {
     })
 }
 
-pub(super) fn upsert_chain(
-    statement: &mut CachedStatement<'_>,
-    row: Row,
-    chain: &ChainRow,
-) -> rusqlite::Result<()> {
+pub(super) fn upsert_chain(statement: &mut CachedStatement<'_>, row: Row, chain: &ChainRow) -> rusqlite::Result<()> {
     statement.execute(params![
         row,
         chain.key.id().as_bytes(),

@@ -12,29 +12,17 @@ use crate::log::{AppendWrite, NewItem, Row, Write};
 
 pub(super) fn perform(transaction: &Transaction<'_>, write: &Write) -> rusqlite::Result<()> {
     match write {
-        Write::Create {
-            row,
-            workspace,
-            log,
-        } => create(transaction, *row, workspace, log),
+        Write::Create { row, workspace, log } => create(transaction, *row, workspace, log),
         Write::Reset { .. } => reset(transaction, write),
         Write::Append(write) => append(transaction, write),
-        Write::Status {
-            row,
-            device,
-            nth,
-            bytes,
-        } => {
+        Write::Status { row, device, nth, bytes } => {
             transaction.execute(
                 include_str!("../sql/status_upsert.sql"),
                 params![row, device.as_bytes(), rows::integer(*nth), bytes],
             )?;
             Ok(())
         }
-        Write::Probe {
-            time_ms,
-            filler_bytes,
-        } => {
+        Write::Probe { time_ms, filler_bytes } => {
             let values = params![time_ms, rows::integer(*filler_bytes)];
             transaction.execute(include_str!("../sql/probe_write.sql"), values)?;
             Ok(())
@@ -42,53 +30,23 @@ pub(super) fn perform(transaction: &Transaction<'_>, write: &Write) -> rusqlite:
     }
 }
 
-fn create(
-    transaction: &Transaction<'_>,
-    row: Row,
-    workspace: &WorkspaceId,
-    log: &LogId,
-) -> rusqlite::Result<()> {
+fn create(transaction: &Transaction<'_>, row: Row, workspace: &WorkspaceId, log: &LogId) -> rusqlite::Result<()> {
     let (tag, frontier) = (workspace.tag(), Frontier::new().encode());
     transaction.execute(
         include_str!("../sql/workspace_insert.sql"),
-        params![
-            row,
-            tag.as_bytes(),
-            workspace.as_bytes(),
-            log.as_bytes(),
-            frontier
-        ],
+        params![row, tag.as_bytes(), workspace.as_bytes(), log.as_bytes(), frontier],
     )?;
     Ok(())
 }
 
 fn reset(transaction: &Transaction<'_>, write: &Write) -> rusqlite::Result<()> {
-    let Write::Reset {
-        row,
-        old_log,
-        new_log,
-        head,
-        statement,
-    } = write
-    else {
+    let Write::Reset { row, old_log, new_log, head, statement } = write else {
         return Ok(());
     };
-    transaction.execute(
-        include_str!("../sql/workspace_reset.sql"),
-        params![row, new_log.as_bytes()],
-    )?;
-    transaction.execute(
-        include_str!("../sql/item_clear_heads.sql"),
-        [place(*row, 0), place(*row, LAST_POSITION)],
-    )?;
-    transaction.execute(
-        include_str!("../sql/item_set_head.sql"),
-        params![place(*row, head.0), head.1],
-    )?;
-    transaction.execute(
-        include_str!("../sql/reset_insert.sql"),
-        params![row, old_log.as_bytes(), statement],
-    )?;
+    transaction.execute(include_str!("../sql/workspace_reset.sql"), params![row, new_log.as_bytes()])?;
+    transaction.execute(include_str!("../sql/item_clear_heads.sql"), [place(*row, 0), place(*row, LAST_POSITION)])?;
+    transaction.execute(include_str!("../sql/item_set_head.sql"), params![place(*row, head.0), head.1])?;
+    transaction.execute(include_str!("../sql/reset_insert.sql"), params![row, old_log.as_bytes(), statement])?;
     Ok(())
 }
 
@@ -96,12 +54,12 @@ fn append(transaction: &Transaction<'_>, append: &AppendWrite) -> rusqlite::Resu
     let bytes = insert_items(transaction, append.row, &append.items)?;
     if !append.items.is_empty() {
         let end = place(append.row, append.frontier.length());
-        transaction
-            .prepare_cached(include_str!("../sql/item_set_head.sql"))?
-            .execute(params![end, append.head])?;
-        transaction
-            .prepare_cached(include_str!("../sql/workspace_advance.sql"))?
-            .execute(params![append.row, append.frontier.encode(), bytes])?;
+        transaction.prepare_cached(include_str!("../sql/item_set_head.sql"))?.execute(params![end, append.head])?;
+        transaction.prepare_cached(include_str!("../sql/workspace_advance.sql"))?.execute(params![
+            append.row,
+            append.frontier.encode(),
+            bytes
+        ])?;
     }
     let mut upsert = transaction.prepare_cached(include_str!("../sql/chain_upsert.sql"))?;
     for chain in &append.chains {
@@ -115,11 +73,7 @@ fn append(transaction: &Transaction<'_>, append: &AppendWrite) -> rusqlite::Resu
 }
 
 /// Writes items, and returns how many bytes they have.
-fn insert_items(
-    transaction: &Transaction<'_>,
-    row: Row,
-    items: &[NewItem],
-) -> rusqlite::Result<i64> {
+fn insert_items(transaction: &Transaction<'_>, row: Row, items: &[NewItem]) -> rusqlite::Result<i64> {
     let mut insert = transaction.prepare_cached(include_str!("../sql/item_insert.sql"))?;
     let mut bytes = 0;
     for item in items {

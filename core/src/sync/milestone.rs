@@ -1,0 +1,131 @@
+//! How far a change has come, and those who wait for it.
+//!
+//! Invariant: local, relay and peer acknowledgements are never confused: a relay's counts by its signed
+//! receipt, a device's by its own signed status row.
+
+use std::collections::BTreeMap;
+
+use tombolo_protocol::ids::{DeviceId, DocumentId};
+
+use crate::engine::{Engine, Event};
+use crate::error::Error;
+use crate::store::{StoreError, Tx};
+
+/// How far a change has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Milestone {
+    /// It is durable on this device.
+    Local,
+    /// It was sent to a relay.
+    Sent,
+    /// A relay signed that it is durable there.
+    RelayDurable,
+    /// This device of a member has it.
+    SeenBy(DeviceId),
+}
+
+/// One who waits for a milestone.
+struct Waiter {
+    workspace: i64,
+    document: i64,
+    milestone: Milestone,
+    /// The last pending change that must have been sealed.
+    pending: Option<i64>,
+    /// The entries that must have arrived.
+    entries: Vec<(i64, u64)>,
+}
+
+/// Those who wait for milestones.
+#[derive(Default)]
+pub(crate) struct Waiters {
+    waiting: BTreeMap<u64, Waiter>,
+    last: u64,
+}
+
+impl Waiters {
+    /// Notes that pending changes were sealed into entries.
+    pub(crate) fn note_sealed(&mut self, document: i64, up_to: i64, chain: i64, seq: u64) {
+        for waiter in self.waiting.values_mut().filter(|waiter| waiter.document == document) {
+            if waiter.pending.take_if(|pending| *pending <= up_to).is_some() {
+                waiter.entries.push((chain, seq));
+            }
+        }
+    }
+}
+
+impl Engine {
+    /// Begins to wait for a milestone of all that this device has written into a document so far;
+    /// [`Event::Reached`] with the returned number tells when it has come.
+    ///
+    /// # Errors
+    /// [`Error::NoDocument`], [`Error::Store`].
+    pub fn await_milestone(&mut self, document: &DocumentId, milestone: Milestone, tx: &Tx<'_>) -> Result<u64, Error> {
+        let row = self.find_document(document, tx)?;
+        let (_, _, pending) = tx.pending_summary(row.row)?;
+        let mut entries = Vec::new();
+        for (chain, device, head_seq) in tx.chains_of_document(row.row)? {
+            if device == self.device.id() {
+                entries.push((chain, head_seq));
+            }
+        }
+        self.waiters.last += 1;
+        let waiter = Waiter { workspace: row.workspace, document: row.row, milestone, pending, entries };
+        self.waiters.waiting.insert(self.waiters.last, waiter);
+        self.touched.insert(row.row);
+        Ok(self.waiters.last)
+    }
+
+    /// Ends a wait that nobody is interested in any more.
+    pub fn forget_waiter(&mut self, waiter: u64) {
+        self.waiters.waiting.remove(&waiter);
+    }
+
+    /// Tells those whose milestone has come.
+    pub(crate) fn wake_waiters(&mut self, tx: &Tx<'_>) -> Result<(), StoreError> {
+        let touched = std::mem::take(&mut self.touched);
+        let mut reached = Vec::new();
+        for (number, waiter) in &self.waiters.waiting {
+            let seen = matches!(waiter.milestone, Milestone::SeenBy(_));
+            if (seen || touched.contains(&waiter.document)) && self.has_reached(waiter, tx)? {
+                reached.push(*number);
+            }
+        }
+        for number in reached {
+            self.waiters.waiting.remove(&number);
+            self.tell(Event::Reached(number));
+        }
+        Ok(())
+    }
+
+    fn has_reached(&self, waiter: &Waiter, tx: &Tx<'_>) -> Result<bool, StoreError> {
+        if waiter.milestone == Milestone::Local {
+            return Ok(true);
+        }
+        if waiter.pending.is_some() {
+            return Ok(false);
+        }
+        for (row, relay) in &self.relays {
+            let mut all = true;
+            for (chain, seq) in &waiter.entries {
+                let placed = tx.placed(*row, *chain)?.filter(|(placed, _)| placed >= seq);
+                let sent = relay.live().and_then(|live| live.channels.get(&waiter.workspace)?.sent.get(chain).copied());
+                all &= match (waiter.milestone, placed) {
+                    (Milestone::Sent, None) => sent.is_some_and(|sent| sent >= *seq),
+                    (Milestone::SeenBy(device), Some((_, position))) => {
+                        let key = relay.key();
+                        let log = tx.log(*row, waiter.workspace)?.map(|log| log.id);
+                        let places = self.reached_by(waiter.workspace, &device, tx)?;
+                        places.iter().any(|place| {
+                            Some(place.relay) == key && Some(place.log) == log && place.position >= position
+                        })
+                    }
+                    (_, placed) => placed.is_some(),
+                };
+            }
+            if all {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
