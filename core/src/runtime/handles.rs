@@ -134,7 +134,7 @@ impl InviteBuilder {
         self
     }
 
-    /// Lets any number join, until a member is removed or the invite ends.
+    /// Lets any number join. Until it expires such an invite can not be ended, so give it a time.
     pub fn unlimited_uses(mut self) -> Self {
         self.uses = None;
         self
