@@ -1,0 +1,208 @@
+//! What is under way: dials, frames, losses and commits, each at its moment.
+//!
+//! Invariant: a connection's frames keep their order; a cut path carries nothing more, and both of its
+//! ends are told, each at a moment of its own within [`NOTICE_MAX`].
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tombolo::engine::Connection;
+use tombolo::protocol::close::CloseCode;
+
+use super::{Net, Path};
+use crate::replica::Replica;
+use crate::station::{RelayNode, Said};
+
+/// How long a peer may go on without noticing that the other is gone.
+const NOTICE_MAX: Duration = Duration::from_secs(30);
+
+/// Something that will happen.
+pub(super) enum Happening {
+    Stands { device: usize, connection: Connection },
+    ToRelay { device: usize, connection: Connection, bytes: Vec<u8> },
+    ToDevice { device: usize, connection: Connection, bytes: Vec<u8> },
+    DeviceLoses { device: usize, connection: Connection, code: Option<CloseCode> },
+    RelayLoses { relay: usize, device: usize, connection: Connection },
+    Commit { relay: usize },
+}
+
+/// What will happen, by time and then by the order of planning.
+#[derive(Default)]
+pub(super) struct Plan {
+    at: BTreeMap<(Duration, u64), Happening>,
+    planned: u64,
+}
+
+impl Plan {
+    pub(super) fn add(&mut self, at: Duration, happening: Happening) {
+        self.planned += 1;
+        self.at.insert((at, self.planned), happening);
+    }
+
+    pub(super) fn next_at(&self) -> Option<Duration> {
+        self.at.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    pub(super) fn take(&mut self) -> Option<Happening> {
+        self.at.pop_first().map(|(_, happening)| happening)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.at.is_empty()
+    }
+}
+
+impl Net {
+    pub(super) fn dial(&mut self, device: usize, connection: Connection, address: &str) {
+        let found = self.stations.iter().position(|station| station.address == address);
+        let at = self.now + self.latency();
+        match found.filter(|relay| self.is_reachable(device, *relay)) {
+            Some(relay) => {
+                self.paths.insert((device, connection), (relay, Path { up_at: at, down_at: at }));
+                self.plan.add(at, Happening::Stands { device, connection });
+            }
+            None => self.plan.add(at, Happening::DeviceLoses { device, connection, code: None }),
+        }
+    }
+
+    pub(super) fn send_up(&mut self, device: usize, connection: Connection, bytes: Vec<u8>) {
+        let frames = match self.patches.get_mut(&device) {
+            Some(patch) => patch(Replica(device), bytes, &mut self.chance),
+            None => vec![bytes],
+        };
+        let latency = self.latency();
+        let Some((_, path)) = self.paths.get_mut(&(device, connection)) else { return };
+        path.up_at = path.up_at.max(self.now + latency);
+        let at = path.up_at;
+        for bytes in frames {
+            self.plan.add(at, Happening::ToRelay { device, connection, bytes });
+        }
+    }
+
+    pub(super) fn hang_up(&mut self, device: usize, connection: Connection) {
+        let latency = self.latency();
+        if let Some((relay, path)) = self.paths.remove(&(device, connection)) {
+            let at = path.up_at.max(self.now + latency);
+            self.plan.add(at, Happening::RelayLoses { relay, device, connection });
+        }
+    }
+
+    /// Sends what a relay has to say.
+    pub(super) fn after_relay(&mut self, relay: usize) {
+        for said in self.stations[relay].take_said() {
+            match said {
+                Said::Frame((device, connection), bytes) => self.send_down(relay, device, connection, bytes),
+                Said::Ended((device, connection), code) => {
+                    let latency = self.latency();
+                    if let Some((_, path)) = self.paths.get_mut(&(device, connection)) {
+                        let at = path.down_at.max(self.now + latency);
+                        self.plan.add(at, Happening::DeviceLoses { device, connection, code: Some(code) });
+                    }
+                }
+            }
+        }
+    }
+
+    /// Plans the commit of what a relay took in.
+    pub(super) fn plan_commit(&mut self, relay: usize) {
+        if !std::mem::replace(&mut self.stations[relay].commit_planned, true) {
+            let wait = self.chance.between(Duration::from_micros(100), Duration::from_millis(6));
+            self.plan.add(self.now + wait, Happening::Commit { relay });
+        }
+    }
+
+    fn send_down(&mut self, relay: usize, device: usize, connection: Connection, bytes: Vec<u8>) {
+        let frames = match self.lies.get_mut(&relay) {
+            Some(lie) => lie(Replica(device), bytes, &mut self.chance),
+            None => vec![bytes],
+        };
+        let latency = self.latency();
+        let Some((_, path)) = self.paths.get_mut(&(device, connection)) else { return };
+        path.down_at = path.down_at.max(self.now + latency);
+        let at = path.down_at;
+        for bytes in frames {
+            self.plan.add(at, Happening::ToDevice { device, connection, bytes });
+        }
+    }
+
+    /// Cuts a device from every relay.
+    pub fn cut(&mut self, replica: Replica) {
+        for relay in 0..self.stations.len() {
+            self.cut_from(replica, RelayNode(relay));
+        }
+    }
+
+    /// Cuts a device from one relay.
+    pub fn cut_from(&mut self, replica: Replica, relay: RelayNode) {
+        self.cuts.insert((replica.0, relay.0));
+        self.lose_paths(|device, to| device == replica.0 && to == relay.0);
+    }
+
+    /// Mends all cuts; the relays that are down stay down.
+    pub fn heal(&mut self) {
+        self.cuts.clear();
+        self.trace.note(self.now, "the net is whole".to_owned(), &[]);
+    }
+
+    /// Mends the cut between a device and one relay.
+    pub fn heal_to(&mut self, replica: Replica, relay: RelayNode) {
+        self.cuts.remove(&(replica.0, relay.0));
+    }
+
+    fn lose_paths(&mut self, lost: impl Fn(usize, usize) -> bool) {
+        let gone = self.paths.iter().filter(|((device, _), (relay, _))| lost(*device, *relay));
+        let gone: Vec<_> = gone.map(|((device, connection), (relay, _))| (*device, *connection, *relay)).collect();
+        for (device, connection, relay) in gone {
+            self.paths.remove(&(device, connection));
+            let at = self.now + self.chance.between(Duration::ZERO, NOTICE_MAX);
+            self.plan.add(at, Happening::DeviceLoses { device, connection, code: None });
+            let at = self.now + self.chance.between(Duration::ZERO, NOTICE_MAX);
+            self.plan.add(at, Happening::RelayLoses { relay, device, connection });
+        }
+    }
+
+    /// Ends all connections of a device that died.
+    pub(super) fn disconnect_all(&mut self, device: usize) {
+        self.lose_paths(|lost, _| lost == device);
+    }
+
+    /// Stops a relay, so that what it had not committed is lost and its sessions end.
+    pub fn stop_relay(&mut self, relay: RelayNode) {
+        self.trace.note(self.now, format!("relay {} stops", relay.0), &[]);
+        self.down.insert(relay.0);
+        self.stations[relay.0].stop();
+        self.lose_paths(|_, to| to == relay.0);
+    }
+
+    /// Starts a relay again.
+    pub fn start_relay(&mut self, relay: RelayNode) {
+        self.trace.note(self.now, format!("relay {} starts", relay.0), &[]);
+        self.down.remove(&relay.0);
+        self.stations[relay.0].start();
+    }
+
+    /// Stops a relay and starts it again.
+    pub fn restart_relay(&mut self, relay: RelayNode) {
+        self.stop_relay(relay);
+        self.start_relay(relay);
+    }
+
+    /// Replaces a relay by an empty one with another key.
+    pub fn wipe_relay(&mut self, relay: RelayNode) {
+        self.stop_relay(relay);
+        self.stations[relay.0].wipe(true);
+        self.start_relay(relay);
+    }
+
+    /// Copies a relay's files, to be put back by [`Net::roll_back_relay`].
+    pub fn back_up_relay(&mut self, relay: RelayNode) {
+        self.stations[relay.0].back_up();
+    }
+
+    /// Puts a relay's files back as they were when they were copied.
+    pub fn roll_back_relay(&mut self, relay: RelayNode) {
+        self.stop_relay(relay);
+        self.stations[relay.0].roll_back();
+        self.start_relay(relay);
+    }
+}

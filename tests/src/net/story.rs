@@ -1,0 +1,227 @@
+//! What stories say: who is there, who writes what, who crashes.
+//!
+//! Invariant: every word that is written is distinct, so that a loss names the edit.
+
+use tombolo::crypto::{DeviceSecrets, InviteLink};
+use tombolo::document::Crdt;
+use tombolo::engine::Event;
+use tombolo::protocol::ids::{DocumentId, WorkspaceId};
+use tombolo::protocol::record::Role;
+use tombolo::{Error, InviteTerms, SetAsideReason, SyncDebt};
+
+use super::Net;
+use crate::replica::{CrashAt, Replica};
+use crate::station::RelayNode;
+
+impl Net {
+    /// Makes devices that share a workspace and a document of each CRDT; the first founds it.
+    pub fn replicas<const N: usize>(&mut self, names: [&str; N]) -> [Replica; N] {
+        let replicas = names.map(|name| self.device(name));
+        let Some((founder, others)) = replicas.split_first() else { return replicas };
+        self.found(*founder);
+        for other in others {
+            self.join(*founder, *other, Role::Writer);
+        }
+        self.run_until_quiet();
+        replicas
+    }
+
+    /// Founds the shared workspace and its documents, and brings them to the first relay.
+    pub fn found(&mut self, founder: Replica) -> WorkspaceId {
+        self.dial_relay(founder, RelayNode(0));
+        let made = self.act(founder, |engine, now, tx| engine.create_workspace(now, "Field notes", tx));
+        let workspace = made.expect("a workspace is founded").expect("the founder lives");
+        self.workspace = Some(workspace);
+        for crdt in [Crdt::Automerge, Crdt::Yrs] {
+            let document = founder.create(self, crdt);
+            self.documents.push(document);
+        }
+        self.run_until_quiet();
+        workspace
+    }
+
+    /// Lets a device join the shared workspace by an invite.
+    pub fn join(&mut self, host: Replica, guest: Replica, role: Role) {
+        let link = host.invite(self, role);
+        guest.take_invite(self, link);
+        self.run_until_quiet();
+    }
+
+    /// Lets a device dial a relay.
+    pub fn dial_relay(&mut self, replica: Replica, relay: RelayNode) {
+        let address = self.station(relay).address.clone();
+        let dialled = self.act(replica, move |engine, now, tx| engine.dial(now, &address, false, None, tx));
+        dialled.expect("the address is good");
+    }
+
+    /// Returns the workspace that the replicas share.
+    #[must_use]
+    pub fn workspace(&self) -> WorkspaceId {
+        self.workspace.expect("a workspace was founded")
+    }
+
+    /// Returns the shared documents: automerge, then yrs.
+    #[must_use]
+    pub fn documents(&self) -> Vec<DocumentId> {
+        self.documents.clone()
+    }
+
+    /// Starts a device that is down.
+    pub fn start(&mut self, replica: Replica) {
+        self.state_mut(replica).start();
+        // Engines dial on their first tick.
+        self.act(replica, |_, _, _| Ok(())).expect("the engine settles");
+    }
+
+    /// Makes a device whose store is a copy of another's, and starts it.
+    pub fn copy_store(&mut self, of: Replica, name: &str) -> Replica {
+        let root = self.root();
+        let copy = self.state(of).copy(name, &root);
+        let replica = self.push_device(copy);
+        self.start(replica);
+        replica
+    }
+}
+
+impl Replica {
+    /// Creates a document in the shared workspace, with the text that edits go to.
+    pub fn create(self, net: &mut Net, crdt: Crdt) -> DocumentId {
+        let workspace = net.workspace();
+        let made = net.act(self, |engine, now, tx| {
+            let document = engine.create_document(now, &workspace, crdt, tx)?;
+            engine.edit(now, &document, |edit| edit.text("body").map(|_| ()), tx)?;
+            Ok(document)
+        });
+        made.expect("a document is made").expect("its device lives")
+    }
+
+    /// Writes a word into every shared document.
+    pub fn edit(self, net: &mut Net, word: &str) {
+        for document in net.documents() {
+            self.try_edit(net, document, word).expect("the edit is taken");
+        }
+    }
+
+    /// Writes a word into one document; it counts as written if the device lived to say so.
+    ///
+    /// # Errors
+    /// What the engine answers.
+    pub fn try_edit(self, net: &mut Net, document: DocumentId, word: &str) -> Result<(), Error> {
+        let name = format!("{}/{word}", document.short());
+        let text = format!("{word} ");
+        let place = net.chance().below(u64::MAX);
+        let key = word.to_owned();
+        let edited = net.act(self, |engine, now, tx| {
+            engine.edit(
+                now,
+                &document,
+                |edit| {
+                    edit.put(&key, 1)?;
+                    let mut body = edit.text("body")?;
+                    let at = place as usize % (body.len_utf16() + 1);
+                    body.splice(at, 0, &text)
+                },
+                tx,
+            )
+        })?;
+        match edited {
+            Some(()) => net.written.insert(name),
+            None => net.unsure.insert(name),
+        };
+        Ok(())
+    }
+
+    /// Makes an invite to the shared workspace.
+    pub fn invite(self, net: &mut Net, role: Role) -> InviteLink {
+        let workspace = net.workspace();
+        let terms = InviteTerms { role, expires_ms: None, uses: Some(1) };
+        let made = net.act(self, |engine, now, tx| engine.invite(now, &workspace, terms, tx));
+        let link = made.expect("an invite is made").expect("its device lives");
+        net.run_until_quiet();
+        link
+    }
+
+    /// Accepts an invite; the next relay that is reached makes it a membership.
+    pub fn take_invite(self, net: &mut Net, link: InviteLink) {
+        net.act(self, |engine, now, tx| engine.join(now, link, tx)).expect("the invite is kept");
+    }
+
+    /// Dies at once, and starts again.
+    pub fn crash(self, net: &mut Net) {
+        self.kill(net);
+        net.start(self);
+    }
+
+    /// Dies at once, and stays down.
+    pub fn kill(self, net: &mut Net) {
+        net.state_mut(self).kill();
+        net.disconnect_all(self.0);
+    }
+
+    /// Dies at the n-th commit from now, and stays down.
+    pub fn crash_at_commit(self, net: &mut Net, nth: u64, at: CrashAt) {
+        let device = net.state_mut(self);
+        device.crash_at = Some((device.commits + nth, at));
+    }
+
+    /// Tells whether the device is up.
+    #[must_use]
+    pub fn is_up(self, net: &Net) -> bool {
+        net.state(self).is_up()
+    }
+
+    /// Returns how many commits the device has made.
+    #[must_use]
+    pub fn commits(self, net: &Net) -> u64 {
+        net.state(self).commits
+    }
+
+    /// Copies the device's files, to be put back by [`Replica::restore`].
+    pub fn back_up(self, net: &Net) {
+        net.state(self).back_up();
+    }
+
+    /// Puts the device's files back as they were; with `lock` also what tells that they are old.
+    pub fn restore(self, net: &mut Net, lock: bool) {
+        self.kill(net);
+        net.state_mut(self).restore(lock);
+        net.start(self);
+    }
+
+    /// Returns the secrets of the device: what its owner could extract.
+    #[must_use]
+    pub fn secrets(self, net: &Net) -> DeviceSecrets {
+        net.state(self).secrets()
+    }
+
+    /// Returns what the device told its app so far.
+    #[must_use]
+    pub fn events(self, net: &Net) -> &[Event] {
+        &net.state(self).events
+    }
+
+    /// Returns how often a reason was counted in all of the device's lives.
+    #[must_use]
+    pub fn counted(self, net: &Net, reason: SetAsideReason) -> u64 {
+        net.state(self).counted(reason)
+    }
+
+    /// Returns what the device owes the shared workspace.
+    pub fn debt(self, net: &mut Net) -> SyncDebt {
+        let workspace = net.workspace();
+        let debt = net.act(self, |engine, _, tx| engine.sync_debt(&workspace, tx));
+        debt.expect("the workspace is here").expect("the device lives")
+    }
+
+    /// Returns the words of a document.
+    pub fn words(self, net: &mut Net, document: DocumentId) -> Vec<String> {
+        let read = net.act(self, |engine, now, tx| engine.read(now, &document, |view| view.keys(), tx));
+        let keys = read.expect("the document is here").expect("the device lives").expect("it reads");
+        keys.into_iter().filter(|key| key != "body").collect()
+    }
+
+    /// Tells whether a document holds a word.
+    pub fn has(self, net: &mut Net, document: DocumentId, word: &str) -> bool {
+        self.words(net, document).iter().any(|held| held == word)
+    }
+}

@@ -1,0 +1,210 @@
+//! One device of the harness: its store on disk, its engine in memory, and its crashes.
+//!
+//! A turn is the runtime's: begin → handle → settle → commit → drain. A crash may fall before the commit,
+//! after it, or between turns; what was in memory is gone, what was committed stays.
+//!
+//! Invariant: no effect leaves before the commit of what caused it, because the engine hands out none.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use tombolo::crypto::{DeviceSecrets, MemoryVault};
+use tombolo::engine::{Effect, Engine, EngineConfig, Event, Input, Now};
+use tombolo::{Durability, Error, SetAsideReason, Store, StoreError, Tx};
+
+use crate::chance::Chance;
+
+/// Names a replica of a net.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Replica(pub(crate) usize);
+
+/// Where in a turn a device dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CrashAt {
+    /// Everything is done but the commit.
+    BeforeCommit,
+    /// The commit was made, and nobody has heard of it.
+    AfterCommit,
+}
+
+/// How a turn ended.
+pub(crate) enum Turn<R> {
+    /// It was committed, and its effects may leave.
+    Done(R),
+    /// The device died in it.
+    Died,
+}
+
+/// One device.
+pub(crate) struct Device {
+    pub(crate) name: String,
+    path: PathBuf,
+    vault: MemoryVault,
+    seed: u64,
+    boots: u32,
+    // The engine goes before the store whose transactions it saw.
+    engine: Option<Engine>,
+    store: Option<Store>,
+    pub(crate) commits: u64,
+    pub(crate) crash_at: Option<(u64, CrashAt)>,
+    pub(crate) events: Vec<Event>,
+    counted: BTreeMap<SetAsideReason, u64>,
+}
+
+impl Device {
+    pub(crate) fn new(name: &str, root: &Path, seed: u64) -> Self {
+        let folder = root.join(name);
+        std::fs::create_dir_all(&folder).expect("a folder for the store");
+        Self {
+            name: name.to_owned(),
+            path: folder.join("store.sqlite"),
+            vault: MemoryVault::default(),
+            seed,
+            boots: 0,
+            engine: None,
+            store: None,
+            commits: 0,
+            crash_at: None,
+            events: Vec::new(),
+            counted: BTreeMap::new(),
+        }
+    }
+
+    /// Makes a device whose store is a copy of this one's files, as they are on disk now.
+    pub(crate) fn copy(&self, name: &str, root: &Path) -> Self {
+        let mut copy = Self::new(name, root, self.seed);
+        crate::station::copy_all(self.folder(), copy.folder());
+        copy.vault = self.vault.clone();
+        copy
+    }
+
+    /// Copies the store's files aside.
+    pub(crate) fn back_up(&self) {
+        let to = self.backup();
+        std::fs::create_dir_all(&to).expect("a folder for the backup");
+        crate::station::remove_all(&to);
+        crate::station::copy_all(self.folder(), &to);
+    }
+
+    /// Puts the copied files back; with `lock` also what tells a restored store from the newest.
+    pub(crate) fn restore(&mut self, lock: bool) {
+        self.kill();
+        for entry in std::fs::read_dir(self.folder()).expect("the folder is there").flatten() {
+            if lock || entry.path().extension().is_none_or(|extension| extension != "lock") {
+                std::fs::remove_file(entry.path()).expect("the file goes");
+            }
+        }
+        for entry in std::fs::read_dir(self.backup()).expect("there is a backup").flatten() {
+            let to = self.folder().join(entry.file_name());
+            if !to.exists() {
+                std::fs::copy(entry.path(), to).expect("the file is copied");
+            }
+        }
+    }
+
+    fn folder(&self) -> &Path {
+        self.path.parent().expect("a store is in a folder")
+    }
+
+    fn backup(&self) -> PathBuf {
+        self.folder().with_extension("backup")
+    }
+
+    fn label(&self, what: &str, nth: u32) -> String {
+        format!("{}/{what}/{nth}", self.name)
+    }
+
+    /// Returns the secrets of the device, which are the first that its first engine drew.
+    pub(crate) fn secrets(&self) -> DeviceSecrets {
+        DeviceSecrets::generate(&mut Chance::new(self.seed, &self.label("engine", 1)))
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        self.engine.is_some()
+    }
+
+    pub(crate) fn engine(&self) -> Option<&Engine> {
+        self.engine.as_ref()
+    }
+
+    pub(crate) fn start(&mut self) {
+        if self.is_up() {
+            return;
+        }
+        self.boots += 1;
+        let mut chance = Chance::new(self.seed, &self.label("store", self.boots));
+        let opened = Store::open(&self.path, &self.vault, Durability::Power, &mut chance);
+        let mut store = opened.expect("the store opens");
+        let chance = Chance::new(self.seed, &self.label("engine", self.boots));
+        let loaded = Engine::load(&mut store, Box::new(chance), EngineConfig::default());
+        self.engine = Some(loaded.expect("the engine loads"));
+        self.store = Some(store);
+    }
+
+    /// Ends the process, whatever it was at.
+    pub(crate) fn kill(&mut self) {
+        if let Some(engine) = self.engine.take() {
+            for (reason, count) in engine.counters().iter() {
+                *self.counted.entry(reason).or_default() += count;
+            }
+        }
+        self.store = None;
+    }
+
+    /// Returns how often a reason was counted, in all of the device's lives.
+    pub(crate) fn counted(&self, reason: SetAsideReason) -> u64 {
+        let before = self.counted.get(&reason).copied().unwrap_or(0);
+        before + self.engine.as_ref().map_or(0, |engine| engine.counters().of(reason))
+    }
+
+    /// Returns all reasons that were counted.
+    pub(crate) fn all_counted(&self) -> BTreeMap<SetAsideReason, u64> {
+        let mut all = self.counted.clone();
+        for (reason, count) in self.engine.iter().flat_map(|engine| engine.counters().iter()) {
+            *all.entry(reason).or_default() += count;
+        }
+        all
+    }
+
+    pub(crate) fn hear(&mut self, now: Now, input: Input) -> Turn<()> {
+        let heard = self.turn(now, |engine, tx| engine.handle(now, input, tx).map_err(Error::Store));
+        match heard {
+            Turn::Done(Ok(())) => Turn::Done(()),
+            Turn::Done(Err(error)) => panic!("{}: the engine failed: {error}", self.name),
+            Turn::Died => Turn::Died,
+        }
+    }
+
+    /// One turn of the device.
+    pub(crate) fn turn<R>(
+        &mut self,
+        now: Now,
+        work: impl FnOnce(&mut Engine, &Tx<'_>) -> Result<R, Error>,
+    ) -> Turn<Result<R, Error>> {
+        let (Some(engine), Some(store)) = (self.engine.as_mut(), self.store.as_mut()) else {
+            return Turn::Died;
+        };
+        self.commits += 1;
+        let crash = self.crash_at.filter(|(at, _)| *at == self.commits).map(|(_, crash)| crash);
+        let step = || -> Result<Option<Result<R, Error>>, StoreError> {
+            let tx = store.begin(true)?;
+            let done = work(engine, &tx);
+            engine.settle(now, &tx, true)?;
+            if crash == Some(CrashAt::BeforeCommit) {
+                return Ok(None);
+            }
+            tx.commit()?;
+            Ok(Some(done))
+        };
+        let done = step().expect("the store works");
+        if crash.is_some() {
+            self.kill();
+            return Turn::Died;
+        }
+        done.map_or(Turn::Died, Turn::Done)
+    }
+
+    pub(crate) fn next_effect(&mut self) -> Option<Effect> {
+        self.engine.as_mut().and_then(Engine::poll_effect)
+    }
+}
