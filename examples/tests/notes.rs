@@ -1,0 +1,195 @@
+//! Stories of people who use the `notes` program, each with a store of their own, and a real relay.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use tempfile::TempDir;
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
+use tombolo_relay::{Config, Serving, serve};
+
+/// What a run of the program left.
+struct Ran {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+/// A person with a store.
+struct Person {
+    store: PathBuf,
+    passphrase: Option<&'static str>,
+}
+
+impl Person {
+    fn named(name: &str, folder: &TempDir) -> Self {
+        Self { store: folder.path().join(name).join("notes.tombolo"), passphrase: None }
+    }
+
+    async fn run(&self, args: &[&str]) -> Ran {
+        self.run_with(args, "").await
+    }
+
+    async fn run_with(&self, args: &[&str], input: &str) -> Ran {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_notes"));
+        command.args(args).env("NOTES_STORE", &self.store).env_remove("NOTES_PASSPHRASE");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        if let Some(passphrase) = self.passphrase {
+            command.env("NOTES_PASSPHRASE", passphrase);
+        }
+        let Ok(mut child) = command.spawn() else { unreachable!("the program starts") };
+        let stdin = child.stdin.take();
+        if let Some(mut stdin) = stdin {
+            // A command that reads no input has closed it.
+            drop(stdin.write_all(input.as_bytes()).await);
+        }
+        let Ok(done) = child.wait_with_output().await else { unreachable!("the program ends") };
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Ran { code: done.status.code(), out: text(done.stdout), err: text(done.stderr) }
+    }
+
+    /// Runs what must succeed; returns what it printed.
+    async fn does(&self, args: &[&str]) -> String {
+        let ran = self.run(args).await;
+        assert_eq!(ran.code, Some(0), "{args:?} printed {} and {}", ran.out, ran.err);
+        ran.out
+    }
+
+    /// Runs what must fail; returns what it complained of.
+    async fn fails(&self, args: &[&str]) -> String {
+        let ran = self.run(args).await;
+        assert_eq!(ran.code, Some(1), "{args:?} printed {} and {}", ran.out, ran.err);
+        assert_eq!(ran.out, "");
+        ran.err
+    }
+}
+
+async fn relay(folder: &Path) -> (Serving, String) {
+    let Ok(config) = Config::on_loopback(&folder.join("relay")) else { unreachable!("built-in settings") };
+    let Ok(serving) = serve(config, std::future::pending()).await else { unreachable!("a free port") };
+    let address = format!("ws://{}", serving.address);
+    (serving, address)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_people_edit_offline_at_once_and_read_the_same_after_both_have_synced() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_relay, address) = relay(folder.path()).await;
+    let (ana, ben) = (Person::named("ana", &folder), Person::named("ben", &folder));
+    for (title, crdt) in [("Groceries", "automerge"), ("Reef 🪸", "yrs")] {
+        ana.does(&["new", title, "--crdt", crdt]).await;
+        ana.does(&["edit", title, "--append", "milk\neggs\nbread"]).await;
+    }
+    ana.does(&["sync", "--relay", &address]).await;
+    let link = ana.does(&["share", "--expires", "7d"]).await;
+    assert!(link.starts_with("tombolo:1:"), "{link}");
+    assert_eq!(ben.does(&["join", &link]).await, "joined \"Notes\"; see: notes list\n");
+    let list = ben.does(&["list"]).await;
+    assert!(list.starts_with("Notes (writer)\n") && list.contains("Groceries  (automerge)"), "{list}");
+    for title in ["Groceries", "Reef 🪸"] {
+        ana.does(&["edit", title, "--editor", "sed -i 's/^milk/oat milk 🥛/'"]).await;
+        let ben_edits = ben.run_with(&["edit", title, "--replace"], "milk\neggs and ham\nbread\n").await;
+        assert_eq!(ben_edits.code, Some(0), "{}", ben_edits.err);
+        ben.does(&["edit", title, "--append", "tea"]).await;
+    }
+    ana.does(&["sync"]).await;
+    ben.does(&["sync"]).await;
+    ana.does(&["sync"]).await;
+    for title in ["Groceries", "Reef 🪸"] {
+        assert_eq!(ana.does(&["show", title]).await, "oat milk 🥛\neggs and ham\nbread\ntea\n");
+        assert_eq!(ben.does(&["show", title]).await, "oat milk 🥛\neggs and ham\nbread\ntea\n");
+    }
+    let status = ben.does(&["status"]).await;
+    assert!(status.contains("Notes (writer): in step") && status.contains("owner, 1 device\n"), "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_reads_and_is_told_why_nothing_can_be_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_relay, address) = relay(folder.path()).await;
+    let (ana, ben) = (Person::named("ana", &folder), Person::named("ben", &folder));
+    ana.does(&["new", "Rules"]).await;
+    ana.does(&["edit", "Rules", "--append", "no fishing"]).await;
+    ana.does(&["sync", "--relay", &address]).await;
+    let link = ana.does(&["share", "--role", "reader"]).await;
+    ben.does(&["join", &link]).await;
+    assert_eq!(ben.does(&["show", "rules"]).await, "no fishing\n");
+    assert!(ben.fails(&["edit", "Rules", "--append", "but nets"]).await.contains("role"));
+    let complaint = ben.fails(&["new", "Mine"]).await;
+    assert!(complaint.contains("reader of \"Notes\"") && complaint.contains("--in NAME"), "{complaint}");
+    ben.does(&["new", "Mine", "--in", "Ben's own"]).await;
+    assert!(ben.does(&["list"]).await.contains("Ben's own (owner)"));
+    let late = Person::named("late", &folder);
+    assert!(late.fails(&["join", &link]).await.contains("ask for a new one"), "one use only");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_whose_editor_fails_changes_nothing_and_one_that_can_not_be_saved_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let ana = Person::named("ana", &folder);
+    ana.does(&["new", "Log"]).await;
+    ana.does(&["edit", "Log", "--append", "high tide"]).await;
+    assert!(ana.fails(&["edit", "Log", "--editor", "false"]).await.contains("the note is as it was"));
+    assert_eq!(ana.does(&["edit", "Log", "--editor", "true"]).await, "\"Log\" is as it was\n");
+    // While the editor is open the store is free; another command changes the note under it.
+    let script = folder.path().join("editor.sh");
+    let binary = env!("CARGO_BIN_EXE_notes");
+    let body = format!("{binary} edit Log --append 'from another pane'\nsed -i s/high/low/ \"$1\"\n");
+    std::fs::write(&script, body).unwrap();
+    ana.does(&["edit", "Log", "--editor", &format!("sh {}", script.display())]).await;
+    assert_eq!(ana.does(&["show", "Log"]).await, "low tide\nfrom another pane\n");
+    std::fs::write(&script, format!("echo mine >> \"$1\"\nmv {0} {0}.away\nmkdir {0}\n", ana.store.display())).unwrap();
+    let complaint = ana.fails(&["edit", "Log", "--editor", &format!("sh {}", script.display())]).await;
+    let draft = complaint.lines().find_map(|line| line.strip_prefix("your text is kept in ")).unwrap();
+    assert_eq!(std::fs::read_to_string(draft).unwrap(), "low tide\nfrom another pane\nmine\n");
+    std::fs::remove_file(draft).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_made_with_a_passphrase_opens_with_it_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut ana = Person::named("ana", &folder);
+    ana.passphrase = Some("six tides");
+    ana.does(&["new", "Secret"]).await;
+    ana.passphrase = Some("seven tides");
+    assert!(ana.fails(&["list"]).await.contains("the passphrase is wrong"));
+    ana.passphrase = None;
+    assert!(ana.fails(&["list"]).await.contains("export NOTES_PASSPHRASE"));
+    assert!(ana.fails(&["list", "--passphrase-env", "NOT_SET"]).await.contains("NOT_SET holds no passphrase"));
+    ana.passphrase = Some("six tides");
+    assert!(ana.does(&["list"]).await.contains("Secret"));
+    let mut ben = Person::named("ben", &folder);
+    ben.does(&["new", "Open"]).await;
+    ben.passphrase = Some("six tides");
+    assert!(ben.fails(&["list"]).await.contains("unset NOTES_PASSPHRASE"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_note_that_is_named_wrongly_or_doubtfully_is_not_guessed() {
+    let folder = tempfile::tempdir().unwrap();
+    let ana = Person::named("ana", &folder);
+    assert!(ana.does(&["list"]).await.contains("notes new"));
+    assert!(ana.fails(&["show", "Tides"]).await.contains("no note is called \"Tides\"; see: notes list"));
+    let made = ana.does(&["new", "Tides"]).await;
+    ana.does(&["new", "Tides"]).await;
+    let id = made.split_whitespace().next().unwrap();
+    assert!(ana.fails(&["show", "tides"]).await.contains(id));
+    ana.does(&["edit", id, "--append", "by its id"]).await;
+    assert_eq!(ana.does(&["show", id]).await, "by its id\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_needs_a_relay_says_so_and_still_owes_without_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let ana = Person::named("ana", &folder);
+    ana.does(&["new", "Island"]).await;
+    assert!(ana.fails(&["sync"]).await.contains("notes sync --relay"));
+    assert!(ana.fails(&["share"]).await.contains("notes sync --relay"));
+    assert!(ana.fails(&["sync", "--relay", "http://127.0.0.1:1"]).await.contains("wss://"));
+    assert!(ana.fails(&["join", "tombolo:1:abc"]).await.contains("invite link"));
+    assert!(ana.fails(&["join", "https://example.org"]).await.contains("tombolo:1:"));
+    let owing = ana.run(&["sync", "--relay", "ws://127.0.0.1:9", "--deadline", "1s"]).await;
+    assert_eq!(owing.code, Some(3), "{}", owing.err);
+    assert!(owing.out.contains("\"Island\": 2 changes"), "{}", owing.out);
+    assert!(owing.out.contains("no relay is reached"), "{}", owing.out);
+}
