@@ -39,8 +39,6 @@ pub(crate) enum Failure {
     Editor { command: String },
     /// The edited text could not be saved into the note; it is kept in a file.
     Unsaved { draft: PathBuf, cause: Box<Failure> },
-    /// A note of nothing can not be found again.
-    NoTitle,
 }
 
 impl Failure {
@@ -96,7 +94,6 @@ impl std::fmt::Display for Failure {
                 write!(f, "the editor \"{command}\" ended with an error; the note is as it was")
             }
             Self::Unsaved { draft, cause } => write!(f, "{cause}\nyour text is kept in {}", draft.display()),
-            Self::NoTitle => f.write_str("a note needs a title"),
         }
     }
 }

@@ -66,6 +66,7 @@ struct Command {
 enum Action {
     /// Makes a note
     New {
+        #[arg(value_parser = parse_title)]
         title: String,
         /// The workspace; made if there is none of this name [default: the newest]
         #[arg(long = "in", value_name = "NAME")]
@@ -200,6 +201,12 @@ async fn run(command: Command) -> Result<Outcome, Failure> {
         Action::Status => status::status(&place).await?,
     }
     Ok(Outcome::Done)
+}
+
+/// Reads a title; a note without one could not be found again.
+fn parse_title(text: &str) -> Result<String, &'static str> {
+    let title = text.trim();
+    if title.is_empty() { Err("a note needs a title") } else { Ok(title.to_owned()) }
 }
 
 /// Reads "30s", "90m", "12h" or "7d".

@@ -45,10 +45,6 @@ impl Source {
 
 /// Makes a note.
 pub(crate) async fn new(place: &Place, title: &str, workspace: Option<&str>, crdt: Crdt) -> Result<(), Failure> {
-    let title = title.trim().to_owned();
-    if title.is_empty() {
-        return Err(Failure::NoTitle);
-    }
     let replica = place.open_offline().await?;
     let found = match (notebook::find_workspace(&replica, workspace).await, workspace) {
         (Err(Failure::NoWorkspace { wanted }), Some(_)) => {
@@ -59,7 +55,7 @@ pub(crate) async fn new(place: &Place, title: &str, workspace: Option<&str>, crd
     };
     notebook::require(&found, Role::Writer, "write in it")?;
     let document = replica.workspace(found.id).create_document(crdt).await?;
-    let named = title.clone();
+    let named = title.to_owned();
     let begin = document.edit(move |e| {
         e.put(TITLE, named)?;
         e.text(BODY).map(|_| ())
@@ -67,7 +63,7 @@ pub(crate) async fn new(place: &Place, title: &str, workspace: Option<&str>, crd
     begin.await?;
     replica.close().await?;
     let name = notebook::workspace_name(&found);
-    page::print(&format!("{}  {}  in \"{name}\"\n", document.id().short(), page::plain(&title)))
+    page::print(&format!("{}  {}  in \"{name}\"\n", document.id().short(), page::plain(title)))
 }
 
 /// Changes the text of a note.
