@@ -186,6 +186,11 @@ impl Engine {
         Ok(RelayRef(row))
     }
 
+    /// Tells whether the app allowed a proxy before the relay at this address.
+    pub(crate) fn allows_proxy(&self, address: &str) -> bool {
+        self.relays.values().any(|relay| relay.row.address == address && relay.row.allow_proxy)
+    }
+
     /// Returns the relays that were dialled, and how each session stands.
     #[must_use]
     pub fn relay_states(&self, now: Now) -> Vec<(String, RelayState)> {

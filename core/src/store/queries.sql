@@ -114,7 +114,8 @@ SELECT document, device, seq, hash, reason, since_ms FROM quarantine WHERE works
 SELECT relay, address, key, allow_proxy, token_sealed FROM relay ORDER BY relay;
 -- name: insert_relay
 INSERT INTO relay (address, key, allow_proxy, token_sealed) VALUES (?1, NULL, ?2, ?3)
-ON CONFLICT (address) DO UPDATE SET allow_proxy = excluded.allow_proxy, token_sealed = excluded.token_sealed
+ON CONFLICT (address) DO UPDATE SET allow_proxy = excluded.allow_proxy,
+token_sealed = coalesce(excluded.token_sealed, token_sealed)
 RETURNING relay;
 -- name: set_relay_key
 UPDATE relay SET key = ?2 WHERE relay = ?1;

@@ -89,7 +89,9 @@ impl Engine {
             self.workspaces.insert(workspace.row, workspace);
         }
         for address in addresses {
-            self.dial(now, &address, false, None, tx)?;
+            // What the app said of a relay it dialled before still holds.
+            let allow_proxy = self.allows_proxy(&address);
+            self.dial(now, &address, allow_proxy, None, tx)?;
         }
         if let Some(row) = self.workspace_row(&id) {
             self.open_channels(row);
