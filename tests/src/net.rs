@@ -13,14 +13,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tempfile::TempDir;
-use tombolo::engine::{Connection, Effect, Engine, Event, Input, Now};
+use tombolo::engine::{Effect, Engine, Event, Input, Now};
 use tombolo::protocol::ids::{DocumentId, WorkspaceId};
 use tombolo::{Error, Tx};
 
 use crate::chance::Chance;
 use crate::lies::Lie;
 use crate::replica::{Device, Replica, Turn};
-use crate::station::{RelayNode, SharedClock, Station};
+use crate::station::{Line, RelayNode, SharedClock, Station};
 use crate::trace::Trace;
 use plan::{Happening, Plan};
 
@@ -52,7 +52,7 @@ pub struct Net {
     lies: BTreeMap<usize, Lie>,
     patches: BTreeMap<usize, Lie>,
     /// Connections that carry frames, and the relay at their other end.
-    paths: BTreeMap<(usize, Connection), (usize, Path)>,
+    paths: BTreeMap<Line, (usize, Path)>,
     cuts: BTreeSet<(usize, usize)>,
     down: BTreeSet<usize>,
     trace: Trace,
@@ -245,41 +245,46 @@ impl Net {
 
     fn happen(&mut self, happening: Happening) {
         match happening {
-            Happening::Stands { device, connection } => {
-                let Some((relay, _)) = self.paths.get(&(device, connection)) else { return };
+            Happening::Stands { line } => {
+                let Some((relay, _)) = self.paths.get(&line) else { return };
                 let relay = *relay;
-                self.stations[relay].accept((device, connection));
-                let host = self.stations[relay].host();
+                self.stations[relay].accept(line);
+                let (connection, host) = (line.connection, self.stations[relay].host());
                 let binding = tombolo::protocol::auth::Binding::None;
-                self.input(device, Input::Connected { connection, host, binding, loopback: true });
+                self.hear(line, Input::Connected { connection, host, binding, loopback: true });
             }
-            Happening::ToRelay { device, connection, bytes } => {
-                let Some((relay, _)) = self.paths.get(&(device, connection)) else { return };
+            Happening::ToRelay { line, bytes } => {
+                let Some((relay, _)) = self.paths.get(&line) else { return };
                 let relay = *relay;
-                self.trace.note(self.now, format!("{} -> relay {relay}", self.devices[device].name), &bytes);
-                self.stations[relay].hear((device, connection), &bytes);
+                self.trace.note(self.now, format!("{} -> relay {relay}", self.devices[line.device].name), &bytes);
+                self.stations[relay].hear(line, &bytes);
                 self.after_relay(relay);
                 self.plan_commit(relay);
             }
-            Happening::ToDevice { device, connection, bytes } => {
-                if !self.paths.contains_key(&(device, connection)) {
-                    return;
-                }
-                self.trace.note(self.now, format!("relay -> {}", self.devices[device].name), &bytes);
-                self.input(device, Input::Frame { connection, bytes });
+            Happening::ToDevice { line, bytes } => {
+                let Some((relay, _)) = self.paths.get(&line) else { return };
+                self.trace.note(self.now, format!("relay {relay} -> {}", self.devices[line.device].name), &bytes);
+                self.hear(line, Input::Frame { connection: line.connection, bytes });
             }
-            Happening::DeviceLoses { device, connection, code } => {
-                self.trace.note(self.now, format!("{} loses a connection", self.devices[device].name), &[]);
-                self.input(device, Input::Disconnected { connection, code });
+            Happening::DeviceLoses { line, code } => {
+                self.trace.note(self.now, format!("{} loses a connection", self.devices[line.device].name), &[]);
+                self.hear(line, Input::Disconnected { connection: line.connection, code });
             }
-            Happening::RelayLoses { relay, device, connection } => {
-                self.stations[relay].forget((device, connection));
+            Happening::RelayLoses { relay, line } => {
+                self.stations[relay].forget(line);
                 self.after_relay(relay);
             }
             Happening::Commit { relay } => {
                 self.stations[relay].commit();
                 self.after_relay(relay);
             }
+        }
+    }
+
+    /// Hands a device what its connection brings, unless it has died since.
+    fn hear(&mut self, line: Line, input: Input) {
+        if self.devices[line.device].boots == line.boot {
+            self.input(line.device, input);
         }
     }
 

@@ -41,7 +41,7 @@ pub(crate) struct Device {
     path: PathBuf,
     vault: MemoryVault,
     seed: u64,
-    boots: u32,
+    pub(crate) boots: u32,
     // The engine goes before the store whose transactions it saw.
     engine: Option<Engine>,
     store: Option<Store>,

@@ -31,8 +31,18 @@ use crate::chance::Chance;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RelayNode(pub(crate) usize);
 
-/// Which end of which connection of which replica.
-pub(crate) type Line = (usize, Connection);
+impl RelayNode {
+    /// The relay that every net begins with.
+    pub const FIRST: Self = Self(0);
+}
+
+/// One connection: of which device, in which of its lives, and which attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Line {
+    pub(crate) device: usize,
+    pub(crate) boot: u32,
+    pub(crate) connection: Connection,
+}
 
 /// What a relay sends.
 pub(crate) enum Said {

@@ -11,18 +11,18 @@ use tombolo::protocol::close::CloseCode;
 
 use super::{Net, Path};
 use crate::replica::Replica;
-use crate::station::{RelayNode, Said};
+use crate::station::{Line, RelayNode, Said};
 
 /// How long a peer may go on without noticing that the other is gone.
 const NOTICE_MAX: Duration = Duration::from_secs(30);
 
 /// Something that will happen.
 pub(super) enum Happening {
-    Stands { device: usize, connection: Connection },
-    ToRelay { device: usize, connection: Connection, bytes: Vec<u8> },
-    ToDevice { device: usize, connection: Connection, bytes: Vec<u8> },
-    DeviceLoses { device: usize, connection: Connection, code: Option<CloseCode> },
-    RelayLoses { relay: usize, device: usize, connection: Connection },
+    Stands { line: Line },
+    ToRelay { line: Line, bytes: Vec<u8> },
+    ToDevice { line: Line, bytes: Vec<u8> },
+    DeviceLoses { line: Line, code: Option<CloseCode> },
+    RelayLoses { relay: usize, line: Line },
     Commit { relay: usize },
 }
 
@@ -54,15 +54,20 @@ impl Plan {
 
 impl Net {
     pub(super) fn dial(&mut self, device: usize, connection: Connection, address: &str) {
+        let line = self.line(device, connection);
         let found = self.stations.iter().position(|station| station.address == address);
         let at = self.now + self.latency();
         match found.filter(|relay| self.is_reachable(device, *relay)) {
             Some(relay) => {
-                self.paths.insert((device, connection), (relay, Path { up_at: at, down_at: at }));
-                self.plan.add(at, Happening::Stands { device, connection });
+                self.paths.insert(line, (relay, Path { up_at: at, down_at: at }));
+                self.plan.add(at, Happening::Stands { line });
             }
-            None => self.plan.add(at, Happening::DeviceLoses { device, connection, code: None }),
+            None => self.plan.add(at, Happening::DeviceLoses { line, code: None }),
         }
+    }
+
+    fn line(&self, device: usize, connection: Connection) -> Line {
+        Line { device, boot: self.devices[device].boots, connection }
     }
 
     pub(super) fn send_up(&mut self, device: usize, connection: Connection, bytes: Vec<u8>) {
@@ -71,19 +76,21 @@ impl Net {
             None => vec![bytes],
         };
         let latency = self.latency();
-        let Some((_, path)) = self.paths.get_mut(&(device, connection)) else { return };
+        let line = self.line(device, connection);
+        let Some((_, path)) = self.paths.get_mut(&line) else { return };
         path.up_at = path.up_at.max(self.now + latency);
         let at = path.up_at;
         for bytes in frames {
-            self.plan.add(at, Happening::ToRelay { device, connection, bytes });
+            self.plan.add(at, Happening::ToRelay { line, bytes });
         }
     }
 
     pub(super) fn hang_up(&mut self, device: usize, connection: Connection) {
         let latency = self.latency();
-        if let Some((relay, path)) = self.paths.remove(&(device, connection)) {
+        let line = self.line(device, connection);
+        if let Some((relay, path)) = self.paths.remove(&line) {
             let at = path.up_at.max(self.now + latency);
-            self.plan.add(at, Happening::RelayLoses { relay, device, connection });
+            self.plan.add(at, Happening::RelayLoses { relay, line });
         }
     }
 
@@ -91,12 +98,12 @@ impl Net {
     pub(super) fn after_relay(&mut self, relay: usize) {
         for said in self.stations[relay].take_said() {
             match said {
-                Said::Frame((device, connection), bytes) => self.send_down(relay, device, connection, bytes),
-                Said::Ended((device, connection), code) => {
+                Said::Frame(line, bytes) => self.send_down(relay, line, bytes),
+                Said::Ended(line, code) => {
                     let latency = self.latency();
-                    if let Some((_, path)) = self.paths.get_mut(&(device, connection)) {
+                    if let Some((_, path)) = self.paths.get_mut(&line) {
                         let at = path.down_at.max(self.now + latency);
-                        self.plan.add(at, Happening::DeviceLoses { device, connection, code: Some(code) });
+                        self.plan.add(at, Happening::DeviceLoses { line, code: Some(code) });
                     }
                 }
             }
@@ -111,17 +118,17 @@ impl Net {
         }
     }
 
-    fn send_down(&mut self, relay: usize, device: usize, connection: Connection, bytes: Vec<u8>) {
+    fn send_down(&mut self, relay: usize, line: Line, bytes: Vec<u8>) {
         let frames = match self.lies.get_mut(&relay) {
-            Some(lie) => lie(Replica(device), bytes, &mut self.chance),
+            Some(lie) => lie(Replica(line.device), bytes, &mut self.chance),
             None => vec![bytes],
         };
         let latency = self.latency();
-        let Some((_, path)) = self.paths.get_mut(&(device, connection)) else { return };
+        let Some((_, path)) = self.paths.get_mut(&line) else { return };
         path.down_at = path.down_at.max(self.now + latency);
         let at = path.down_at;
         for bytes in frames {
-            self.plan.add(at, Happening::ToDevice { device, connection, bytes });
+            self.plan.add(at, Happening::ToDevice { line, bytes });
         }
     }
 
@@ -150,14 +157,14 @@ impl Net {
     }
 
     fn lose_paths(&mut self, lost: impl Fn(usize, usize) -> bool) {
-        let gone = self.paths.iter().filter(|((device, _), (relay, _))| lost(*device, *relay));
-        let gone: Vec<_> = gone.map(|((device, connection), (relay, _))| (*device, *connection, *relay)).collect();
-        for (device, connection, relay) in gone {
-            self.paths.remove(&(device, connection));
+        let gone = self.paths.iter().filter(|(line, (relay, _))| lost(line.device, *relay));
+        let gone: Vec<(Line, usize)> = gone.map(|(line, (relay, _))| (*line, *relay)).collect();
+        for (line, relay) in gone {
+            self.paths.remove(&line);
             let at = self.now + self.chance.between(Duration::ZERO, NOTICE_MAX);
-            self.plan.add(at, Happening::DeviceLoses { device, connection, code: None });
+            self.plan.add(at, Happening::DeviceLoses { line, code: None });
             let at = self.now + self.chance.between(Duration::ZERO, NOTICE_MAX);
-            self.plan.add(at, Happening::RelayLoses { relay, device, connection });
+            self.plan.add(at, Happening::RelayLoses { relay, line });
         }
     }
 
@@ -191,6 +198,13 @@ impl Net {
     pub fn wipe_relay(&mut self, relay: RelayNode) {
         self.stop_relay(relay);
         self.stations[relay.0].wipe(true);
+        self.start_relay(relay);
+    }
+
+    /// Makes a relay forget its log, but not its key.
+    pub fn lose_log(&mut self, relay: RelayNode) {
+        self.stop_relay(relay);
+        self.stations[relay.0].wipe(false);
         self.start_relay(relay);
     }
 

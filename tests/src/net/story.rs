@@ -4,7 +4,7 @@
 
 use tombolo::crypto::{DeviceSecrets, InviteLink};
 use tombolo::document::Crdt;
-use tombolo::engine::Event;
+use tombolo::engine::{Engine, Event};
 use tombolo::protocol::ids::{DocumentId, WorkspaceId};
 use tombolo::protocol::record::Role;
 use tombolo::{Error, InviteTerms, SetAsideReason, SyncDebt};
@@ -102,6 +102,13 @@ impl Replica {
         }
     }
 
+    /// As [`Replica::edit`], unless the device is down.
+    pub fn edit_if_up(self, net: &mut Net, word: &str) {
+        if self.is_up(net) {
+            self.edit(net, word);
+        }
+    }
+
     /// Writes a word into one document; it counts as written if the device lived to say so.
     ///
     /// # Errors
@@ -164,6 +171,11 @@ impl Replica {
         device.crash_at = Some((device.commits + nth, at));
     }
 
+    /// Calls off a crash that was planned.
+    pub fn spare(self, net: &mut Net) {
+        net.state_mut(self).crash_at = None;
+    }
+
     /// Tells whether the device is up.
     #[must_use]
     pub fn is_up(self, net: &Net) -> bool {
@@ -200,10 +212,21 @@ impl Replica {
         &net.state(self).events
     }
 
+    /// Tells whether the device told its app of such an event.
+    pub fn was_told(self, net: &Net, such: impl Fn(&Event) -> bool) -> bool {
+        self.events(net).iter().any(such)
+    }
+
     /// Returns how often a reason was counted in all of the device's lives.
     #[must_use]
     pub fn counted(self, net: &Net, reason: SetAsideReason) -> u64 {
         net.state(self).counted(reason)
+    }
+
+    /// Returns how many documents the device has in memory.
+    #[must_use]
+    pub fn open_documents(self, net: &Net) -> usize {
+        net.state(self).engine().map_or(0, Engine::open_documents)
     }
 
     /// Returns what the device owes the shared workspace.

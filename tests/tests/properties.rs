@@ -1,0 +1,112 @@
+//! Random histories: whatever the network, the devices and the relays do, nothing is lost.
+//!
+//! A failing seed prints itself; `TOMBOLO_SEED=n cargo test -p tombolo-tests --test properties` plays
+//! that one alone, `TOMBOLO_SEEDS=n` plays the first n.
+
+use std::time::Duration;
+
+use tombolo_tests::{Chance, CrashAt, Net, RelayNode, Replica};
+
+/// Seeds of an ordinary test run.
+const SEEDS: u64 = 200;
+/// Steps of chaos in one history.
+const STEPS: u32 = 60;
+
+/// One history: chaos, then a whole network, then the judgement. Returns the hash of its trace.
+fn history(seed: u64) -> String {
+    let mut chance = Chance::new(seed, "history");
+    let mut net = Net::seeded(seed);
+    let count = 2 + chance.index(4);
+    let names = ["alice", "bob", "carol", "dave", "erin"];
+    let second = chance.one_in(3).then(|| net.add_relay());
+    let founder = net.device(names[0]);
+    net.found(founder);
+    let mut replicas = vec![founder];
+    for name in &names[1..count] {
+        let guest = net.device(name);
+        net.join(founder, guest, tombolo::protocol::record::Role::Writer);
+        replicas.push(guest);
+    }
+    if let Some(relay) = second {
+        replicas.iter().for_each(|replica| net.dial_relay(*replica, relay));
+    }
+    net.run_until_quiet();
+    net.back_up_relay(RelayNode::FIRST);
+    for step in 0..STEPS {
+        disturb(&mut net, &mut chance, &replicas, step);
+        let pause = chance.between(Duration::ZERO, Duration::from_secs(20));
+        net.run_for(if chance.one_in(3) { pause } else { pause / 100 });
+    }
+    mend(&mut net, &replicas);
+    net.assert_all_converged(&replicas);
+    net.trace_hash()
+}
+
+/// One step of chaos; most steps are edits.
+fn disturb(net: &mut Net, chance: &mut Chance, replicas: &[Replica], step: u32) {
+    let who = replicas[chance.index(replicas.len())];
+    let relay = RelayNode::FIRST;
+    match chance.below(40) {
+        0..=24 => who.edit_if_up(net, &format!("word{step}")),
+        25..=27 => net.cut(who),
+        28 => net.cut_from(who, relay),
+        29..=31 => net.heal(),
+        32..=33 => who.crash(net),
+        34 => {
+            let nth = 1 + chance.below(6);
+            let at = if chance.one_in(2) { CrashAt::BeforeCommit } else { CrashAt::AfterCommit };
+            who.crash_at_commit(net, nth, at);
+        }
+        35 => net.start(who),
+        36 => net.restart_relay(relay),
+        37 => net.back_up_relay(relay),
+        38 => net.roll_back_relay(relay),
+        _ => match chance.below(3) {
+            0 => net.wipe_relay(relay),
+            1 => net.lose_log(relay),
+            _ => net.stop_relay(relay),
+        },
+    }
+    if chance.one_in(10) {
+        net.start_relay(relay);
+    }
+}
+
+fn mend(net: &mut Net, replicas: &[Replica]) {
+    net.start_relay(RelayNode::FIRST);
+    net.heal();
+    net.run_for(Duration::from_secs(120));
+    for replica in replicas {
+        replica.spare(net);
+        net.start(*replica);
+    }
+    net.run_until_quiet();
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().and_then(|value| value.parse().ok())
+}
+
+#[test]
+fn whatever_happens_devices_converge_and_nothing_is_lost() {
+    if let Some(seed) = number("TOMBOLO_SEED") {
+        println!("seed {seed}: {}", history(seed));
+        return;
+    }
+    let seeds = number("TOMBOLO_SEEDS").unwrap_or(SEEDS);
+    let from = number("TOMBOLO_SEED_FROM").unwrap_or(0);
+    let mut failed = Vec::new();
+    for seed in from..from + seeds {
+        if std::panic::catch_unwind(|| history(seed)).is_err() {
+            failed.push(seed);
+        }
+    }
+    assert!(failed.is_empty(), "seeds {failed:?}");
+}
+
+#[test]
+fn a_seed_plays_the_same_history_twice() {
+    for seed in [1, 50, 100] {
+        assert_eq!(history(seed), history(seed), "seed {seed}");
+    }
+}
