@@ -17,6 +17,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use failure::Failure;
+use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
@@ -37,12 +38,18 @@ fn tell() -> Result<(), Failure> {
     runtime.block_on(async {
         tokio::select! {
             told = Box::pin(story::tell()) => told,
-            stopped = tokio::signal::ctrl_c() => {
-                stopped.map_err(Failure::io("listen for ctrl-c"))?;
-                Err(Failure::Interrupted)
-            }
+            stopped = stopped() => stopped.and(Err(Failure::Interrupted)),
         }
     })
+}
+
+/// Waits until somebody asks this program to end: the folder is removed and the relay ended then, too.
+async fn stopped() -> Result<(), Failure> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::io("listen for signals"))?;
+    tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        stopped = tokio::signal::ctrl_c() => stopped.map_err(Failure::io("listen for ctrl-c")),
+    }
 }
 
 fn complain(failure: &Failure) -> ExitCode {
