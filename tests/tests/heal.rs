@@ -168,16 +168,16 @@ mod island {
 
     use super::Duration;
 
-    pub struct Island {
-        pub replica: Replica,
+    pub(crate) struct Island {
+        pub(crate) replica: Replica,
     }
 
     impl Island {
-        pub async fn open(folder: &Path, name: &str) -> Self {
+        pub(crate) async fn open(folder: &Path, name: &str) -> Self {
             Self { replica: Replica::open(folder.join(name)).await.unwrap() }
         }
 
-        pub async fn found(&self, address: &str) -> Workspace {
+        pub(crate) async fn found(&self, address: &str) -> Workspace {
             let workspace = self.replica.create_workspace("Tides").await.unwrap();
             self.replica.dial(address).await.unwrap();
             soon("in step", workspace.settled()).await.unwrap();
@@ -185,23 +185,23 @@ mod island {
         }
     }
 
-    pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
         let done = tokio::time::timeout(Duration::from_secs(20), future).await;
         done.unwrap_or_else(|_| panic!("not within 20 s: {what}"))
     }
 
-    pub fn body(edit: &mut MapEdit<'_>, words: &str) -> Result<(), EditError> {
+    pub(crate) fn body(edit: &mut MapEdit<'_>, words: &str) -> Result<(), EditError> {
         edit.text("body")?.push_str(words)
     }
 
-    pub async fn member(island: &Island, workspace: &Workspace) -> Workspace {
+    pub(crate) async fn member(island: &Island, workspace: &Workspace) -> Workspace {
         let invite = workspace.invite(Role::Writer).create().await.unwrap().to_string();
         let joined = island.replica.join(&invite).await.unwrap();
         soon("a member", joined.ready()).await.unwrap();
         joined
     }
 
-    pub async fn reads(island: &Island, document: DocumentId, expected: &str) {
+    pub(crate) async fn reads(island: &Island, document: DocumentId, expected: &str) {
         let document = island.replica.document(document);
         soon("the document is known", async {
             let mut events = island.replica.events();
@@ -225,7 +225,7 @@ mod island {
         assert!(done.is_ok(), "not within 20 s: {expected:?}; it reads {last:?}");
     }
 
-    pub async fn replaced(events: &mut ReplicaEvents) -> (RelayId, RelayId) {
+    pub(crate) async fn replaced(events: &mut ReplicaEvents) -> (RelayId, RelayId) {
         soon("the relay was replaced", async {
             loop {
                 if let Event::RelayReplaced { old, new, .. } = events.next().await.unwrap() {
@@ -236,7 +236,7 @@ mod island {
         .await
     }
 
-    pub async fn refused(events: &mut ReplicaEvents, workspace: WorkspaceId) {
+    pub(crate) async fn refused(events: &mut ReplicaEvents, workspace: WorkspaceId) {
         soon("the invite is refused", async {
             loop {
                 match events.next().await.unwrap() {
@@ -261,21 +261,21 @@ mod relay {
     const LISTEN: &str = "HEAL_RELAY_LISTEN";
 
     /// A relay that runs, until it is killed or dropped.
-    pub struct RelayProcess {
+    pub(crate) struct RelayProcess {
         process: Child,
         _stdout: BufReader<ChildStdout>,
         folder: PathBuf,
         metrics: String,
-        pub address: String,
+        pub(crate) address: String,
     }
 
     /// Where a relay was.
-    pub struct Place {
+    pub(crate) struct Place {
         folder: PathBuf,
         address: String,
     }
 
-    pub fn serve_if_asked() {
+    pub(crate) fn serve_if_asked() {
         let (Some(folder), Some(listen)) = (std::env::var_os(FOLDER), std::env::var_os(LISTEN)) else {
             return;
         };
@@ -290,7 +290,7 @@ mod relay {
     }
 
     impl RelayProcess {
-        pub fn start(folder: &Path, listen: &str) -> Self {
+        pub(crate) fn start(folder: &Path, listen: &str) -> Self {
             let mut process = Command::new(std::env::current_exe().unwrap())
                 .args(["--exact", "a_relay_is_this_program_started_again", "--nocapture"])
                 .env(FOLDER, folder)
@@ -305,20 +305,20 @@ mod relay {
             Self { process, _stdout: stdout, folder: folder.to_owned(), metrics, address }
         }
 
-        pub fn kill(mut self) -> Place {
+        pub(crate) fn kill(mut self) -> Place {
             self.process.kill().unwrap();
             self.process.wait().unwrap();
             Place { folder: self.folder.clone(), address: self.address.clone() }
         }
 
-        pub fn wipe(self) -> Place {
+        pub(crate) fn wipe(self) -> Place {
             let place = self.kill();
             std::fs::remove_dir_all(&place.folder).unwrap();
             place
         }
 
         /// Returns how many entries and records it keeps.
-        pub fn items(&self) -> u64 {
+        pub(crate) fn items(&self) -> u64 {
             let mut stream = TcpStream::connect(&self.metrics).unwrap();
             write!(stream, "GET /metrics HTTP/1.1\r\nHost: relay\r\nConnection: close\r\n\r\n").unwrap();
             let mut text = String::new();
@@ -337,7 +337,7 @@ mod relay {
     }
 
     impl Place {
-        pub fn start_again(self) -> RelayProcess {
+        pub(crate) fn start_again(self) -> RelayProcess {
             RelayProcess::start(&self.folder, self.address.trim_start_matches("ws://"))
         }
     }

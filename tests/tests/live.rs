@@ -52,3 +52,19 @@ async fn two_devices_that_edited_offline_end_equal_through_a_relay() {
     alice.close().await.unwrap();
     bob.close().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_replica_ends_its_streams_and_answers_those_who_wait_though_handles_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let replica = Replica::open(folder.path().join("alice")).await.unwrap();
+    let workspace = replica.create_workspace("Field notes").await.unwrap();
+    let mut events = replica.events();
+    let waits = tokio::spawn(async move { workspace.settled().await });
+    // The spawned call is in the queue, or before it: both must end.
+    tokio::task::yield_now().await;
+    replica.close().await.unwrap();
+    soon("the stream ends", async { while events.next().await.is_some() {} }).await;
+    assert!(soon("no event follows", replica.events().next()).await.is_none());
+    let answer = soon("the one who waits is answered", waits).await.unwrap();
+    assert!(matches!(answer, Err(tombolo::Error::Closed)));
+}

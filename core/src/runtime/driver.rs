@@ -9,14 +9,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tombolo_crypto::KeyVault;
 use tombolo_protocol::ids::DocumentId;
 
 use super::clock::{Clock, SystemEntropy};
 #[cfg(feature = "network")]
 use super::connection::Connections;
-use super::events::{DOCUMENT_EVENTS_MAX, DocumentEvent, REPLICA_EVENTS_MAX};
+use super::events::{DOCUMENT_EVENTS_MAX, DocumentEvent, Outlets};
 use crate::engine::{Effect, Engine, EngineConfig, Event, Input, Now};
 use crate::error::Error;
 use crate::store::{Durability, Store, StoreError, Tx};
@@ -62,20 +62,6 @@ pub(super) struct Setup {
     pub(super) config: EngineConfig,
     #[cfg(feature = "network")]
     pub(super) roots: Vec<Vec<u8>>,
-}
-
-/// What the driver shows to everybody.
-#[derive(Clone, Debug)]
-pub(super) struct Outlets {
-    pub(super) events: broadcast::Sender<Event>,
-    /// Counts the turns, so that others can look again after each.
-    pub(super) turns: watch::Sender<u64>,
-}
-
-impl Outlets {
-    pub(super) fn new() -> Self {
-        Self { events: broadcast::Sender::new(REPLICA_EVENTS_MAX), turns: watch::Sender::new(0) }
-    }
 }
 
 /// Store and engine, while they are open.

@@ -3,7 +3,7 @@
 //! Invariant: the first event of a document's stream is its present state; a listener that is too slow
 //! misses patches and is told to read again, it never makes the engine wait.
 
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc, watch};
 use tombolo_protocol::ids::{DeviceId, DocumentId};
 
 use super::driver::Command;
@@ -13,7 +13,41 @@ use crate::engine::{Event, Origin};
 /// Events that wait for one listener of a document; beyond it patches are dropped.
 pub(super) const DOCUMENT_EVENTS_MAX: usize = 1024;
 /// Events that wait for one listener of the replica.
-pub(super) const REPLICA_EVENTS_MAX: usize = 1024;
+const REPLICA_EVENTS_MAX: usize = 1024;
+
+/// What the driver shows to everybody; it ends with the driver.
+#[derive(Debug)]
+pub(super) struct Outlets {
+    pub(super) events: broadcast::Sender<Event>,
+    /// Counts the turns, so that others can look again after each.
+    pub(super) turns: watch::Sender<u64>,
+}
+
+impl Outlets {
+    pub(super) fn new() -> Self {
+        Self { events: broadcast::Sender::new(REPLICA_EVENTS_MAX), turns: watch::Sender::new(0) }
+    }
+
+    /// Returns what a handle keeps of them: it does not hold them open once the replica is closed.
+    pub(super) fn listeners(&self) -> Listeners {
+        Listeners { events: self.events.downgrade(), turns: self.turns.subscribe() }
+    }
+}
+
+/// A handle's end of the outlets.
+#[derive(Clone, Debug)]
+pub(super) struct Listeners {
+    events: broadcast::WeakSender<Event>,
+    pub(super) turns: watch::Receiver<u64>,
+}
+
+impl Listeners {
+    pub(super) fn events(&self) -> ReplicaEvents {
+        // Of a closed replica: a stream that has ended.
+        let ended = || broadcast::Sender::new(1).subscribe();
+        ReplicaEvents(self.events.upgrade().map_or_else(ended, |events| events.subscribe()))
+    }
+}
 
 /// What happened to a watched document.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,7 +94,7 @@ impl Drop for DocumentEvents {
 
 /// The events of a replica.
 #[derive(Debug)]
-pub struct ReplicaEvents(pub(super) broadcast::Receiver<Event>);
+pub struct ReplicaEvents(broadcast::Receiver<Event>);
 
 impl ReplicaEvents {
     /// Waits for the next event; `None` once the replica is closed. A listener that falls more than

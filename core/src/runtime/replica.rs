@@ -11,8 +11,8 @@ use tokio::sync::{mpsc, oneshot};
 use tombolo_crypto::{FileVault, InviteLink, KeyVault};
 use tombolo_protocol::ids::{DeviceId, DocumentId, UserId, WorkspaceId};
 
-use super::driver::{COMMANDS_MAX, Command, Driver, Outlets, Setup};
-use super::events::ReplicaEvents;
+use super::driver::{COMMANDS_MAX, Command, Driver, Setup};
+use super::events::{Listeners, Outlets, ReplicaEvents};
 use super::handles::{Document, Workspace};
 use crate::engine::{Engine, EngineConfig, Input, Now, RelayState};
 use crate::error::Error;
@@ -113,7 +113,7 @@ impl ReplicaBuilder {
 #[derive(Clone, Debug)]
 pub struct Replica {
     pub(super) commands: mpsc::Sender<Command>,
-    pub(super) outlets: Outlets,
+    pub(super) listeners: Listeners,
 }
 
 impl Replica {
@@ -228,7 +228,7 @@ impl Replica {
     /// Hears of everything that happens from now on.
     #[must_use]
     pub fn events(&self) -> ReplicaEvents {
-        ReplicaEvents(self.outlets.events.subscribe())
+        self.listeners.events()
     }
 
     /// Says that the network has changed: dial now instead of waiting.
@@ -320,7 +320,7 @@ impl Replica {
         look: impl Fn(&mut Engine, Now, &Tx<'_>) -> Result<Option<R>, Error> + Send + Sync + 'static,
     ) -> Result<R, Error> {
         let look = Arc::new(look);
-        let mut turns = self.outlets.turns.subscribe();
+        let mut turns = self.listeners.turns.clone();
         loop {
             let seen = *turns.borrow_and_update();
             let look = Arc::clone(&look);
@@ -337,7 +337,7 @@ async fn start(setup: Setup) -> Result<Replica, Error> {
     let (commands, queue) = mpsc::channel(COMMANDS_MAX);
     let outlets = Outlets::new();
     let (opened, opening) = oneshot::channel();
-    let replica = Replica { commands, outlets: outlets.clone() };
+    let replica = Replica { commands, listeners: outlets.listeners() };
     #[cfg(feature = "network")]
     let weak = replica.commands.downgrade();
     #[cfg(feature = "network")]
