@@ -53,10 +53,10 @@ Exit codes: 0 done, 1 failed, 2 wrong command, 3 something is still owed (notes 
 #[command(name = "notes", version, after_help = EXAMPLE)]
 struct Command {
     /// The store [default: the platform's folder for data]
-    #[arg(long, global = true, env = "NOTES_STORE", value_name = "FILE")]
+    #[arg(long, global = true, env = "NOTES_STORE", value_name = "FILE", help_heading = "Where the notes are")]
     store: Option<PathBuf>,
     /// The variable that holds the passphrase [default: NOTES_PASSPHRASE, if it is set]
-    #[arg(long, global = true, value_name = "VAR")]
+    #[arg(long, global = true, value_name = "VAR", help_heading = "Where the notes are")]
     passphrase_env: Option<String>,
     #[command(subcommand)]
     action: Action,
@@ -66,6 +66,7 @@ struct Command {
 enum Action {
     /// Makes a note
     New {
+        /// What it is called
         #[arg(value_parser = parse_title)]
         title: String,
         /// The workspace; made if there is none of this name [default: the newest]
@@ -79,7 +80,7 @@ enum Action {
     List,
     /// Prints a note
     Show {
-        /// Its title, or how its id begins
+        /// Its title, or how its title or id begins
         note: String,
         /// Prints it again at each change, until Ctrl-C
         #[arg(long)]
@@ -87,7 +88,7 @@ enum Action {
     },
     /// Edits a note: in $VISUAL or $EDITOR, or with lines from --append or a pipe
     Edit {
-        /// Its title, or how its id begins
+        /// Its title, or how its title or id begins
         note: String,
         /// Adds this as a line
         #[arg(long, value_name = "TEXT", conflicts_with_all = ["replace", "editor"])]
@@ -119,6 +120,7 @@ enum Action {
     },
     /// Accepts an invite
     Join {
+        /// What `notes share` printed
         link: String,
         /// How long to wait to be let in; the invite is kept beyond it
         #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_time)]

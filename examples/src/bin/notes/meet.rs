@@ -3,6 +3,7 @@
 //! Invariant: `sync` says "in step" only if every workspace is settled; what is still owed otherwise
 //! is printed with its reason.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tombolo::crypto::InviteLink;
@@ -108,6 +109,7 @@ async fn refusal(events: &mut ReplicaEvents, joining: WorkspaceId) -> Failure {
 /// Gets in step with the relays.
 pub(crate) async fn sync(place: &Place, reach: &Reach) -> Result<Outcome, Failure> {
     let replica = place.open().await?;
+    let before = notebook::versions(&replica).await?;
     let mut events = replica.events();
     if let Some(address) = &reach.relay {
         replica.dial_with(address, false, reach.token.as_deref()).await?;
@@ -122,7 +124,13 @@ pub(crate) async fn sync(place: &Place, reach: &Reach) -> Result<Outcome, Failur
             synced = step(&replica, reach.deadline) => synced,
         }
     };
-    let outcome = match in_step.await {
+    let ended = in_step.await;
+    for (document, version) in notebook::versions(&replica).await? {
+        if before.get(&document) != Some(&version) {
+            page::print(&format!("came in: {}\n", status::title(&replica, Some(document)).await))?;
+        }
+    }
+    let outcome = match ended {
         Ok(()) => {
             page::print("in step: everything here is at the relay, everything there is here\n")?;
             Outcome::Done
@@ -154,15 +162,21 @@ async fn step(replica: &Replica, deadline: Duration) -> Result<(), Failure> {
 
 /// Says what happens, until the replica is closed.
 async fn narrate(replica: &Replica, events: &mut ReplicaEvents) -> Result<(), Failure> {
+    let mut told = BTreeSet::new();
     while let Some(event) = events.next().await {
         match event {
-            Event::Relay { address, state } => page::tell(&format!("{address}: {}", status::relay_state(&state)))?,
+            // Each state once: a relay that is away is dialled many times.
+            Event::Relay { address, state } => {
+                let line = format!("{address}: {}", status::relay_state(&state, false));
+                if told.insert(line.clone()) {
+                    page::tell(&line)?;
+                }
+            }
             Event::Joined { workspace } => {
                 let name = replica.workspace(workspace).name().await?.unwrap_or_default();
                 page::tell(&format!("joined \"{}\"", page::plain(&name)))?;
             }
             Event::JoinRefused { .. } => page::tell(&Failure::JoinRefused.to_string())?,
-            Event::DocumentAdded { document, .. } => page::tell(&format!("a new note came: {}", document.short()))?,
             Event::SetAside { entry, .. } => {
                 page::tell(&format!("an entry by {} was set aside: {}", entry.author.short(), entry.reason))?;
             }

@@ -3,7 +3,9 @@
 //! A note is a document with a string `title` and a text `body`. Invariant: a name that fits several is
 //! never guessed at.
 
-use tombolo::document::Crdt;
+use std::collections::BTreeMap;
+
+use tombolo::document::{Crdt, Version};
 use tombolo::protocol::ids::DocumentId;
 use tombolo::protocol::record::Role;
 use tombolo::{Document, Replica, Workspace, WorkspaceSummary};
@@ -45,7 +47,20 @@ pub(crate) async fn notes(replica: &Replica, workspace: &Workspace) -> Result<Ve
     Ok(notes)
 }
 
-/// Finds the one note of this title, or whose id begins so.
+/// Returns the version of each note that can be read, to see later which have changed.
+pub(crate) async fn versions(replica: &Replica) -> Result<BTreeMap<DocumentId, Version>, Failure> {
+    let mut versions = BTreeMap::new();
+    for summary in replica.workspaces().await? {
+        for document in replica.workspace(summary.id).documents().await? {
+            if let Ok(version) = replica.document(document.id).version().await {
+                versions.insert(document.id, version);
+            }
+        }
+    }
+    Ok(versions)
+}
+
+/// Finds the one note of this title, or whose id or title begins so.
 pub(crate) async fn find_note(replica: &Replica, wanted: &str) -> Result<(Document, String), Failure> {
     let mut all = Vec::new();
     for summary in replica.workspaces().await? {
@@ -54,7 +69,9 @@ pub(crate) async fn find_note(replica: &Replica, wanted: &str) -> Result<(Docume
     let by_title = |note: &&Note| note.title == wanted;
     let by_folded_title = |note: &&Note| note.title.to_lowercase() == wanted.to_lowercase();
     let by_id = |note: &&Note| !wanted.is_empty() && note.id.to_string().starts_with(&wanted.to_lowercase());
-    let ways: [&dyn Fn(&&Note) -> bool; 3] = [&by_title, &by_folded_title, &by_id];
+    let by_beginning =
+        |note: &&Note| !wanted.is_empty() && note.title.to_lowercase().starts_with(&wanted.to_lowercase());
+    let ways: [&dyn Fn(&&Note) -> bool; 4] = [&by_title, &by_folded_title, &by_id, &by_beginning];
     for way in ways {
         let found: Vec<&Note> = all.iter().filter(way).collect();
         match found.as_slice() {

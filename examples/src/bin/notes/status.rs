@@ -1,8 +1,9 @@
 //! How things stand: relays, members, what is owed and why, what was set aside.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use tombolo::engine::RelayState;
+use tombolo::engine::{Event, RelayState};
 use tombolo::protocol::ids::DocumentId;
 use tombolo::{DebtReason, DocumentDebt, Error, Replica, SyncDebt, Workspace, WorkspaceSummary};
 
@@ -18,9 +19,12 @@ const LOOK_TIME: Duration = Duration::from_secs(3);
 pub(crate) async fn status(place: &Place) -> Result<(), Failure> {
     let replica = place.open().await?;
     // A moment for the relays to answer; how far it came is what is printed.
-    match replica.sync_once(LOOK_TIME).await {
-        Ok(()) | Err(Error::Deadline) => {}
-        Err(error) => return Err(error.into()),
+    tokio::select! {
+        synced = replica.sync_once(LOOK_TIME) => match synced {
+            Ok(()) | Err(Error::Deadline) => {}
+            Err(error) => return Err(error.into()),
+        },
+        nobody = nobody_there(&replica) => nobody?,
     }
     let (device, user) = replica.identity().await?;
     let mut text =
@@ -35,6 +39,20 @@ pub(crate) async fn status(place: &Place) -> Result<(), Failure> {
     page::print(&text)
 }
 
+/// Returns as soon as every relay was dialled in vain.
+async fn nobody_there(replica: &Replica) -> Result<(), Failure> {
+    let mut events = replica.events();
+    let mut silent = BTreeSet::new();
+    while !replica.relays().await?.iter().all(|(address, _)| silent.contains(address)) {
+        match events.next().await {
+            Some(Event::Relay { address, state: RelayState::Offline { .. } }) => silent.insert(address),
+            Some(_) => true,
+            None => return Ok(()),
+        };
+    }
+    Ok(())
+}
+
 /// Returns what each workspace owes, and how the relays stand.
 pub(crate) async fn debts(replica: &Replica) -> Result<String, Failure> {
     let mut text = relays(replica).await?;
@@ -45,15 +63,16 @@ pub(crate) async fn debts(replica: &Replica) -> Result<String, Failure> {
     Ok(text)
 }
 
-/// Returns a session's state in words.
-pub(crate) fn relay_state(state: &RelayState) -> String {
+/// Returns a session's state in words; `when` says when it is tried again.
+pub(crate) fn relay_state(state: &RelayState, when: bool) -> String {
     match state {
         RelayState::Online { relay } => format!("reached (key {})", relay.short()),
         RelayState::Dialling => "being dialled".to_owned(),
         RelayState::Offline { retry_in, reason } => {
             let why = reason.map_or("can not be reached", |code| code.text());
             match retry_in {
-                Some(wait) => format!("{why}; next try in {:.1} s", wait.as_secs_f64()),
+                Some(wait) if when => format!("{why}; next try in {:.1} s", wait.as_secs_f64()),
+                Some(_) => format!("{why}; trying on"),
                 None => why.to_owned(),
             }
         }
@@ -66,7 +85,7 @@ async fn relays(replica: &Replica) -> Result<String, Failure> {
     if relays.is_empty() {
         return Ok("relay   none yet; name one: notes sync --relay wss://relay.example\n".to_owned());
     }
-    let line = |(address, state): &(String, RelayState)| format!("relay   {address}: {}\n", relay_state(state));
+    let line = |(address, state): &(String, RelayState)| format!("relay   {address}: {}\n", relay_state(state, true));
     Ok(relays.iter().map(line).collect())
 }
 
@@ -131,7 +150,8 @@ async fn members(replica: &Replica, workspace: &Workspace) -> Result<String, Fai
     Ok(text)
 }
 
-async fn title(replica: &Replica, document: Option<DocumentId>) -> String {
+/// Returns the title of a note in quotes, or what can be said instead.
+pub(crate) async fn title(replica: &Replica, document: Option<DocumentId>) -> String {
     let Some(id) = document else {
         return "a note that was not read yet".to_owned();
     };
