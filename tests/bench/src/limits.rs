@@ -56,7 +56,8 @@ pub(crate) fn sqlite(full: bool, rows: usize) -> Result<f64, BenchError> {
     })
 }
 
-fn fsync() -> Result<f64, BenchError> {
+/// Returns how many seconds a flush of one written page takes on average.
+pub(crate) fn fsync() -> Result<f64, BenchError> {
     let folder = tempfile::tempdir()?;
     let mut file = File::create(folder.path().join("flushed"))?;
     let page = [7_u8; 4096];

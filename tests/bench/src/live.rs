@@ -9,6 +9,7 @@ use tombolo::document::{Crdt, PatchAction};
 use tombolo::{DocumentEvent, DocumentEvents, Milestone};
 
 use crate::error::BenchError;
+use crate::limits;
 use crate::measure::{PATIENCE, awaited};
 use crate::report::{CPU, P50, P99, RSS, Report, System, percentile};
 use crate::scene::{CRDTS, Scene, WORDS, splice, text_of_length};
@@ -16,6 +17,9 @@ use crate::window::Window;
 
 /// Time between edits: 100 a second.
 const EVERY: Duration = Duration::from_millis(10);
+
+/// Flushes between an edit and its patches elsewhere: the writer's, the relay's, the reader's.
+const FLUSHES: f64 = 3.0;
 
 /// Measures both CRDTs once.
 pub(crate) async fn run(edits: usize, report: &mut Report) -> Result<(), BenchError> {
@@ -52,7 +56,8 @@ async fn run_crdt(crdt: Crdt, workload: &str, edits: usize, report: &mut Report)
         at.saturating_duration_since(due).as_secs_f64() * 1e3
     };
     let mut latencies: Vec<f64> = arrived.iter().enumerate().map(latency).collect();
-    report.add(workload, System::Tombolo, P50, percentile(&mut latencies, 0.5));
+    let limit_ms = FLUSHES * limits::fsync()? * 1e3;
+    report.compare(workload, P50, percentile(&mut latencies, 0.5), limit_ms);
     report.add(workload, System::Tombolo, P99, percentile(&mut latencies, 0.99));
     report.add(workload, System::Tombolo, CPU, scene.relay.cpu_seconds()? - cpu);
     report.add(workload, System::Tombolo, RSS, scene.relay.rss_kib()?);

@@ -127,7 +127,7 @@ fn spread(samples: &[f64]) -> (f64, f64, f64) {
 }
 
 fn short(value: f64) -> String {
-    if value.abs() >= 1000.0 { format!("{value:.0}") } else { format!("{value:.3}") }
+    if value.abs() >= 1000.0 { format!("{value:.0}") } else { format!("{value:.5}") }
 }
 
 #[cfg(test)]

@@ -9,8 +9,9 @@ use std::task::Poll;
 
 use crate::error::BenchError;
 
-/// Edits that may wait for their commit at once; less than what a replica's queue takes.
-const WINDOW: usize = 2048;
+/// Edits that may wait for their commit at once: what fills one turn of the engine and the next, and less
+/// than what a replica's queue takes.
+const WINDOW: usize = 4000;
 
 type Edit = Pin<Box<dyn Future<Output = Result<(), tombolo::Error>> + Send>>;
 
