@@ -14,9 +14,6 @@ fuzz_target!(|bytes: &[u8]| {
     if let Ok(LogItem::Elided(short)) = LogItem::decode(bytes)
         && let Ok(entry) = short.expand(&declaration, EntryHash::from_bytes([7; 32]))
     {
-        assert_eq!(
-            LogItem::encode_entry(&entry, Some((short.declared_at, &declaration))),
-            bytes
-        );
+        assert_eq!(LogItem::encode_entry(&entry, Some((short.declared_at, &declaration))), bytes);
     }
 });

@@ -75,7 +75,9 @@ fn names_in(tree: &str) -> BTreeSet<&str> {
 /// Finds each attribute below `core/` that lifts the ban outside the runtime.
 fn lifted_bans(repo: &Repo) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let core = repo.sources.iter().filter(|(path, _)| path.starts_with("core/"));
+    // Tests may time what they print: a story never reaches the engine's own files.
+    let production = |path: &str| path.starts_with("core/") && !path.contains("/tests/");
+    let core = repo.sources.iter().filter(|(path, _)| production(path));
     for (path, source) in core.filter(|(path, _)| !RUNTIME.iter().any(|allowed| path.starts_with(allowed))) {
         for lint in BAN {
             let lines = source.lines_with(&["clippy", ":", ":", lint]).collect::<Vec<_>>();
@@ -124,10 +126,10 @@ mod tests {
     #[test]
     fn lifting_the_ban_outside_the_runtime_is_caught() {
         let lift = "#[allow(clippy::disallowed_methods, reason = \"planted\")] fn f() {}";
-        for path in ["core/src/sync.rs", "core/protocol/src/ids.rs", "core/src/runtime_too.rs", "core/tests/a.rs"] {
+        for path in ["core/src/sync.rs", "core/protocol/src/ids.rs", "core/src/runtime_too.rs", "core/src/tests.rs"] {
             assert_eq!(lifted_bans(&Repo::planted(&[(path, lift)])).len(), 1, "{path}");
         }
-        for path in ["core/src/runtime.rs", "core/src/runtime/driver.rs", "sync-server/src/lib.rs"] {
+        for path in ["core/src/runtime.rs", "core/src/runtime/driver.rs", "sync-server/src/lib.rs", "core/tests/a.rs"] {
             assert_eq!(lifted_bans(&Repo::planted(&[(path, lift)])), [], "{path}");
         }
         let whole_group = "#![allow(clippy::all)]";
