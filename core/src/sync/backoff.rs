@@ -38,7 +38,9 @@ impl Backoff {
         at_least: Option<Duration>,
     ) -> Option<Duration> {
         self.reason = code;
-        if code.is_some_and(|code| code.retry() == Retry::Never && code != CloseCode::Misbehaved) {
+        // What was malformed or misbehaved once may be honest the next time; the wait grows meanwhile.
+        let transient = matches!(code, Some(CloseCode::Misbehaved | CloseCode::Malformed));
+        if code.is_some_and(|code| code.retry() == Retry::Never) && !transient {
             return None;
         }
         let bound = WAIT_BASE.saturating_mul(1 << self.failures.min(16)).min(WAIT_MAX);
@@ -74,5 +76,6 @@ mod tests {
         let mut backoff = Backoff::default();
         assert_eq!(backoff.next(Some(CloseCode::NotAdmitted), 1, None), None);
         assert!(backoff.next(Some(CloseCode::Misbehaved), 1, None).is_some());
+        assert!(backoff.next(Some(CloseCode::Malformed), 1, None).is_some(), "one damaged frame is no verdict");
     }
 }

@@ -139,8 +139,9 @@ impl Channel {
     }
 
     pub(crate) fn wake_at(&self) -> Option<Duration> {
-        let foreign = self.foreign_at.filter(|_| self.phase == Phase::Level);
-        [foreign, self.status_at, self.retry_at].into_iter().flatten().min()
+        // What only a level channel does wakes nobody before: a wake that changes nothing would repeat at once.
+        let planned = [self.foreign_at, self.status_at].into_iter().filter(|_| self.phase == Phase::Level);
+        planned.chain([self.retry_at]).flatten().min()
     }
 
     /// Tells whether an entry of this chain is on its way.
