@@ -7,6 +7,7 @@
 //! | [`replica`] | one device: its store, its engine, its crashes |
 //! | [`station`] | one relay: its folder, its sessions, its losses |
 //! | [`lies`] | what a dishonest relay or a patched client makes of frames |
+//! | [`rogue`] | a member who means harm, and a relay that helps |
 //! | [`judge`] | what must hold when all is quiet |
 //!
 //! No socket, no thread and no real clock: one seed is one history, and a failing test prints it.
@@ -22,10 +23,12 @@ pub mod judge;
 pub mod lies;
 pub mod net;
 pub mod replica;
+pub mod rogue;
 pub mod station;
 pub mod trace;
 
 pub use chance::Chance;
 pub use net::Net;
 pub use replica::{CrashAt, Replica};
+pub use rogue::Rogue;
 pub use station::RelayNode;

@@ -132,6 +132,10 @@ impl Station {
         SignKey::from_seed(&array(&mut Chance::new(self.seed, &self.label("key", self.keys))))
     }
 
+    pub(crate) fn relay(&self) -> &Relay {
+        self.relay.as_ref().expect("the relay is up")
+    }
+
     pub(crate) fn start(&mut self) {
         if self.relay.is_some() {
             return;
