@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tombolo_crypto::{BlindingKey, DeviceSecrets, Entropy, EpochKeys, EpochSecret, InviteLink, unwrap_epoch};
 use tombolo_protocol::ids::{EpochId, RecordId, Stream, WorkspaceId, WorkspaceTag};
+use tombolo_protocol::item::ItemHash;
 use tombolo_protocol::membership::{Membership, RecordOutcome, View};
 use tombolo_protocol::receipt::{Attestation, Signed};
 use tombolo_protocol::record::{EpochWrap, Record, RecordBody, Role, Rotation};
@@ -229,6 +230,18 @@ impl Workspace {
             self.save(tx, entropy)?;
         }
         Ok(())
+    }
+
+    /// Returns the records and attestations that every relay should hold: what does not count, or waits
+    /// for parents that may never have been, is owed to nobody.
+    pub(crate) fn owed_records(&self) -> impl Iterator<Item = ItemHash> {
+        let counts = |record: &&Record| {
+            let outcome = self.membership.outcome(&record.id());
+            matches!(outcome, Some(RecordOutcome::Admitted | RecordOutcome::AwaitsAttestation))
+        };
+        let records = self.membership.in_order().into_iter().filter(counts);
+        let records: Vec<ItemHash> = records.map(|record| ItemHash::Record(record.id())).collect();
+        records.into_iter().chain(self.membership.attestations().map(Signed::item_hash))
     }
 
     /// Returns the head, epoch and keys that an entry may be sealed under now, if there are any.

@@ -95,7 +95,7 @@ impl Engine {
             (debt.pending_changes, debt.since_ms) = (pending_changes, since_ms);
         }
         let placed = tx.placed_records(relay.unwrap_or(NO_RELAY), row)?;
-        let records = held.membership.item_hashes().iter().filter(|hash| !placed.contains(&hash.to_leaf())).count();
+        let records = held.owed_records().filter(|hash| !placed.contains(&hash.to_leaf())).count();
         let waiting = tx.held_by_reason(row)?;
         Ok(SyncDebt {
             documents: debts.into_values().collect(),

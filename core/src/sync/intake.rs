@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use tombolo_protocol::close::CloseCode;
 use tombolo_protocol::entry::{Entry, EntryFlags, verify_run};
 use tombolo_protocol::frame::Items;
-use tombolo_protocol::ids::{ChainKey, EntryHash};
+use tombolo_protocol::ids::{ChainKey, EntryHash, RecordId};
 use tombolo_protocol::item::{Declaration, ElidedEntry, ItemHash, LogItem};
 use tombolo_protocol::membership::RecordOutcome;
 use tombolo_protocol::receipt::{Attestation, Signed};
@@ -131,6 +131,11 @@ impl Engine {
                     self.counters.count(SetAsideReason::BadSignature);
                     Admission::Aside
                 }
+                // Its record is here and names no such device: nothing that could come would vouch for it.
+                None if self.is_admitted(at.1, &incoming.entry.header().members_head) => {
+                    self.counters.count(SetAsideReason::UnknownAuthor);
+                    Admission::Aside
+                }
                 _ => self.admit(now, at, incoming.entry, tx)?,
             };
             let Some((position, full)) = incoming.placed else {
@@ -152,6 +157,11 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    fn is_admitted(&self, workspace: i64, record: &RecordId) -> bool {
+        let held = self.workspaces.get(&workspace);
+        held.is_some_and(|held| held.membership.outcome(record) == Some(RecordOutcome::Admitted))
     }
 
     /// Tells of each entry whether its author signed it; `None` where the author is not known yet.
