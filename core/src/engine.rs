@@ -200,6 +200,12 @@ impl Engine {
         self.identity.user()
     }
 
+    /// Returns how many documents are in memory.
+    #[must_use]
+    pub fn open_documents(&self) -> usize {
+        self.workspaces.keys().map(|workspace| self.documents.rows_of(*workspace).len()).sum()
+    }
+
     /// Returns how often each kind of bad input was met since the engine was loaded.
     #[must_use]
     pub fn counters(&self) -> &Counters {

@@ -77,10 +77,6 @@ impl OpenDocuments {
         self.by_row.get(row).map(|opened| &opened.row)
     }
 
-    fn count(&self) -> usize {
-        self.by_row.len()
-    }
-
     pub(crate) fn is_open(&self, row: i64) -> bool {
         self.by_row.contains_key(&row)
     }
@@ -126,12 +122,6 @@ impl OpenDocuments {
 }
 
 impl Engine {
-    /// Returns how many documents are in memory.
-    #[must_use]
-    pub fn open_documents(&self) -> usize {
-        self.documents.count()
-    }
-
     /// Makes sure that a document is in memory.
     pub(crate) fn open_document(&mut self, now: Now, row: &DocumentRow, tx: &Tx<'_>) -> Result<(), Error> {
         let reload = self.documents.get(row.row).is_some_and(|opened| opened.crdt.is_reload_required());
