@@ -46,6 +46,11 @@ impl Rogue {
         Self { secrets: replica.secrets(net), keys, blinding, workspace, head, chance, lives: 0 }
     }
 
+    /// Goes on in the name of another device.
+    pub fn act_as(&mut self, secrets: DeviceSecrets) {
+        self.secrets = secrets;
+    }
+
     /// Seals changes into the first entry of a chain of its own.
     pub fn seal(&mut self, document: DocumentId, crdt: u8, change: &[u8]) -> Entry {
         self.seal_for(self.workspace, document, crdt, change)

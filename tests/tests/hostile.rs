@@ -104,6 +104,24 @@ fn a_reader_whose_relay_colludes_is_set_aside_by_every_device() {
 }
 
 #[test]
+fn an_entry_of_a_device_that_nobody_knows_is_dropped_and_does_not_wait() {
+    let (mut net, [alice, bob], _, mut rogue) = with_rogue(25, Role::Writer);
+    let stranger = net.device("stranger");
+    rogue.act_as(stranger.secrets(&net));
+    let entry = rogue.seal(net.documents()[1], Crdt::Yrs.as_u8(), &YRS_POISON);
+    net.plant_entry(RELAY, &entry);
+    net.run_until_quiet();
+    for replica in [alice, bob] {
+        assert_eq!(replica.counted(&net, SetAsideReason::UnknownAuthor), 1);
+        let debt = replica.debt(&mut net);
+        assert!(debt.held.is_empty() && debt.set_aside.is_empty(), "{debt:?}");
+    }
+    alice.edit(&mut net, "after");
+    net.run_until_quiet();
+    net.assert_converged([alice, bob]);
+}
+
+#[test]
 fn an_entry_of_another_workspace_in_the_log_is_not_taken() {
     let (mut net, [alice, bob], _, mut rogue) = with_rogue(23, Role::Writer);
     let other = WorkspaceId::from_bytes([9; 32]);

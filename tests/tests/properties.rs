@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use tombolo::SetAsideReason;
+use tombolo::engine::Event;
 use tombolo_tests::{Chance, CrashAt, Net, RelayNode, Replica};
 
 /// Seeds of an ordinary test run.
@@ -12,8 +14,40 @@ const SEEDS: u64 = 200;
 /// Steps of chaos in one history.
 const STEPS: u32 = 60;
 
+/// What must have happened somewhere in so many histories, or they prove little.
+#[derive(Default)]
+struct Census {
+    replaced: usize,
+    rolled_back: usize,
+    duplicates: u64,
+    second_relay: usize,
+}
+
+impl Census {
+    fn take(&mut self, net: &Net, replicas: &[Replica], relays: usize) {
+        self.second_relay += relays - 1;
+        for replica in replicas {
+            let told = |such: fn(&Event) -> bool| usize::from(replica.was_told(net, such));
+            self.replaced += told(|event| matches!(event, Event::RelayReplaced { .. }));
+            self.rolled_back += told(|event| matches!(event, Event::RelayRollback { .. }));
+            self.duplicates += replica.counted(net, SetAsideReason::Duplicate);
+        }
+    }
+
+    fn assert_met(&self) {
+        assert!(self.replaced > 0, "no relay was ever replaced");
+        assert!(self.rolled_back > 0, "no relay ever admitted a rollback");
+        assert!(self.duplicates > 0, "nothing ever came twice");
+        assert!(self.second_relay > 0, "nobody ever had two relays");
+    }
+}
+
 /// One history: chaos, then a whole network, then the judgement. Returns the hash of its trace.
 fn history(seed: u64) -> String {
+    counted_history(seed, &mut Census::default())
+}
+
+fn counted_history(seed: u64, census: &mut Census) -> String {
     let mut chance = Chance::new(seed, "history");
     let mut net = Net::seeded(seed);
     let count = 2 + chance.index(4);
@@ -39,6 +73,7 @@ fn history(seed: u64) -> String {
     }
     mend(&mut net, &replicas);
     net.assert_all_converged(&replicas);
+    census.take(&net, &replicas, 1 + usize::from(second.is_some()));
     net.trace_hash()
 }
 
@@ -95,13 +130,17 @@ fn whatever_happens_devices_converge_and_nothing_is_lost() {
     }
     let seeds = number("TOMBOLO_SEEDS").unwrap_or(SEEDS);
     let from = number("TOMBOLO_SEED_FROM").unwrap_or(0);
-    let mut failed = Vec::new();
+    let (mut failed, mut census) = (Vec::new(), Census::default());
     for seed in from..from + seeds {
-        if std::panic::catch_unwind(|| history(seed)).is_err() {
+        let play = std::panic::AssertUnwindSafe(|| counted_history(seed, &mut census));
+        if std::panic::catch_unwind(play).is_err() {
             failed.push(seed);
         }
     }
     assert!(failed.is_empty(), "seeds {failed:?}");
+    if seeds >= SEEDS {
+        census.assert_met();
+    }
 }
 
 #[test]
