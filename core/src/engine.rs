@@ -32,7 +32,7 @@ use tombolo_protocol::identity::{IdentityLog, IdentityRecord};
 use tombolo_protocol::ids::{DeviceId, Incarnation, UserId, WorkspaceId};
 use tombolo_protocol::keys::VerifyKey;
 
-use crate::store::{Store, StoreError, Tx};
+use crate::store::{INCARNATION, Store, StoreError, Tx};
 use crate::sync::milestone::Waiters;
 use crate::sync::reason::Counters;
 use crate::sync::{Fault, Relay};
@@ -79,12 +79,11 @@ impl Engine {
     /// # Errors
     /// [`StoreError`] if the store can not be read, or holds what it should not.
     pub fn load(store: &mut Store, mut entropy: Box<dyn Entropy>, config: EngineConfig) -> Result<Self, StoreError> {
-        let fresh = store.fresh_incarnation();
         let tx = store.begin(true)?;
         let device = load_device(&tx, entropy.as_mut())?;
         let root = load_root(&tx, entropy.as_mut())?;
         let identity = load_identity(&tx, &root, &device, entropy.as_mut())?;
-        let incarnation = load_incarnation(&tx, fresh, entropy.as_mut())?;
+        let incarnation = load_incarnation(&tx, entropy.as_mut())?;
         let mut engine = Self {
             device,
             identity,
@@ -227,7 +226,7 @@ impl Engine {
     /// Begins another life of this device's chains: the store was copied, restored or forked.
     pub(crate) fn next_incarnation(&mut self, tx: &Tx<'_>) -> Result<(), StoreError> {
         self.incarnation = fresh_incarnation(self.entropy.as_mut());
-        tx.set_meta("incarnation", &self.incarnation.0.to_be_bytes(), self.entropy.as_mut())
+        tx.set_meta(INCARNATION, &self.incarnation.0.to_be_bytes(), self.entropy.as_mut())
     }
 }
 
@@ -267,12 +266,12 @@ fn load_identity(
     Ok(identity)
 }
 
-fn load_incarnation(tx: &Tx<'_>, fresh: bool, entropy: &mut dyn Entropy) -> Result<Incarnation, StoreError> {
-    match tx.meta("incarnation")? {
-        Some(bytes) if !fresh => bytes.try_into().map(u64::from_be_bytes).map(Incarnation).map_err(|_| CORRUPT),
-        _ => {
+fn load_incarnation(tx: &Tx<'_>, entropy: &mut dyn Entropy) -> Result<Incarnation, StoreError> {
+    match tx.meta(INCARNATION)? {
+        Some(bytes) => bytes.try_into().map(u64::from_be_bytes).map(Incarnation).map_err(|_| CORRUPT),
+        None => {
             let incarnation = fresh_incarnation(entropy);
-            tx.set_meta("incarnation", &incarnation.0.to_be_bytes(), entropy)?;
+            tx.set_meta(INCARNATION, &incarnation.0.to_be_bytes(), entropy)?;
             Ok(incarnation)
         }
     }

@@ -24,6 +24,7 @@ pub(crate) use entries::EntryState;
 pub use error::StoreError;
 pub use integrity::IntegrityReport;
 pub(crate) use logs::{LogRow, RelayRow};
+pub(crate) use open::INCARNATION;
 use rusqlite::{Connection, OptionalExtension as _, Transaction};
 use sql::sql;
 use tombolo_crypto::{Entropy, KeyVault, StoreCipher};
@@ -90,7 +91,8 @@ impl Store {
         Ok(Tx { transaction, cipher: &self.cipher })
     }
 
-    /// Tells whether the file was new, copied or rolled back, so that a new incarnation must begin.
+    /// Tells whether the file was new, copied or rolled back when it was opened, so that a new
+    /// incarnation begins.
     #[must_use]
     pub fn fresh_incarnation(&self) -> bool {
         self.fresh_incarnation
@@ -143,6 +145,11 @@ impl Tx<'_> {
     ) -> Result<(), StoreError> {
         let sealed = self.cipher.seal("meta", "value", key.as_bytes(), value, entropy);
         self.transaction.prepare_cached(sql!("set_meta"))?.execute((key, sealed))?;
+        Ok(())
+    }
+
+    pub(crate) fn forget_meta(&self, key: &'static str) -> Result<(), StoreError> {
+        self.transaction.prepare_cached(sql!("forget_meta"))?.execute([key])?;
         Ok(())
     }
 

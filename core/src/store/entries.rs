@@ -41,19 +41,24 @@ impl Tx<'_> {
         found.map(|hash| exact("entry", hash).map(EntryHash::from_bytes)).transpose()
     }
 
+    /// Returns an entry, unless it is missing or the disk has changed it.
     pub(crate) fn entry(&self, chain: i64, seq: u64) -> Result<Option<Entry>, StoreError> {
         let mut statement = self.transaction.prepare_cached(sql!("entry"))?;
         let found: Option<Vec<u8>> = statement.query_row((chain, seq.cast_signed()), |row| row.get(0)).optional()?;
-        found.map(|bytes| decode(&bytes)).transpose()
+        Ok(found.and_then(|bytes| Entry::decode(&bytes).ok()))
     }
 
-    /// Returns up to `limit` entries of a chain from `from_seq` on.
+    /// Returns up to `limit` entries of a chain from `from_seq` on. The disk may have changed one: it
+    /// ends the chain for those who would send it, and is no reason to stop the others.
     pub(crate) fn entries_of_chain(&self, chain: i64, from_seq: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {
         let mut statement = self.transaction.prepare_cached(sql!("entries_of_chain"))?;
         let mut rows = statement.query((chain, from_seq.cast_signed(), limit as i64))?;
         let mut entries = Vec::new();
         while let Some(row) = rows.next()? {
-            entries.push(decode(&row.get::<_, Vec<u8>>(1)?)?);
+            let Ok(entry) = Entry::decode(&row.get::<_, Vec<u8>>(1)?) else {
+                break;
+            };
+            entries.push(entry);
         }
         Ok(entries)
     }

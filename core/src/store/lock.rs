@@ -62,6 +62,16 @@ impl StoreLock {
     }
 }
 
+impl Drop for StoreLock {
+    /// Lets go of the lock itself: a process that is being started holds a copy of the file for a
+    /// moment, and must not keep it locked.
+    fn drop(&mut self) {
+        if let Err(error) = self.file.unlock() {
+            tracing::debug!(%error, "a lock goes with its file");
+        }
+    }
+}
+
 impl Seen {
     fn to_text(self) -> String {
         format!("generation {} file {}:{}\n", self.generation, self.file.0, self.file.1)

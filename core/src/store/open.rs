@@ -14,6 +14,8 @@ use super::{Durability, Store, StoreError};
 /// "TMBL": marks the file as ours in its SQLite header.
 const APPLICATION_ID: i32 = 0x544d_424c;
 const MIGRATIONS: [&str; 1] = [include_str!("migrations/001_initial.sql")];
+/// The key under which the engine keeps this life of the device's chains.
+pub(crate) const INCARNATION: &str = "incarnation";
 const STATEMENT_CACHE: usize = 128;
 
 pub(super) fn open(
@@ -30,7 +32,8 @@ pub(super) fn open(
     migrate(&connection)?;
     check_key(&connection, &cipher, entropy)?;
     let generation = generation(&connection, &cipher)?;
-    let fresh_incarnation = !exists || !lock.continues(generation)?;
+    let begun: bool = connection.query_row(sql!("has_meta"), [INCARNATION], |row| row.get(0))?;
+    let fresh_incarnation = !begun || !lock.continues(generation)?;
     let mut store = Store {
         connection,
         cipher,
@@ -47,12 +50,16 @@ pub(super) fn open(
 
 impl Store {
     /// Counts the generation up in the store, then in the lock file; a crash in between costs no more
-    /// than a new incarnation.
+    /// than a new incarnation. The old incarnation ends in the same commit, so that no crash before the
+    /// engine has begun the new one can bring it back.
     fn next_generation(&mut self, entropy: &mut dyn Entropy) -> Result<(), StoreError> {
         self.generation += 1;
-        let generation = self.generation;
+        let (generation, fresh) = (self.generation, self.fresh_incarnation);
         let tx = self.begin(true)?;
         tx.set_meta("generation", &generation.to_be_bytes(), entropy)?;
+        if fresh {
+            tx.forget_meta(INCARNATION)?;
+        }
         tx.commit()?;
         self.lock.remember(generation)
     }

@@ -2,6 +2,10 @@
 SELECT value FROM meta WHERE key = ?1;
 -- name: set_meta
 INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value;
+-- name: has_meta
+SELECT EXISTS (SELECT 1 FROM meta WHERE key = ?1);
+-- name: forget_meta
+DELETE FROM meta WHERE key = ?1;
 
 -- name: workspaces
 SELECT workspace, id, state, name_sealed, join_sealed, blinding_sealed FROM workspace ORDER BY workspace;
