@@ -7,6 +7,7 @@
 #![allow(clippy::disallowed_methods, reason = "the driver is where time, randomness and tasks come from")]
 
 mod clock;
+mod command;
 #[cfg(feature = "network")]
 mod connection;
 mod driver;

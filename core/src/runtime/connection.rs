@@ -18,7 +18,7 @@ use tokio_tungstenite::tungstenite::{Bytes, Message};
 use tombolo_protocol::close::CloseCode;
 use tombolo_protocol::frame::{Close, Frame};
 
-use super::driver::Command;
+use super::command::Command;
 use super::websocket::{Dialler, Socket};
 use crate::engine::{Connection, Input};
 

@@ -14,45 +14,18 @@ use tombolo_crypto::KeyVault;
 use tombolo_protocol::ids::DocumentId;
 
 use super::clock::{Clock, SystemEntropy};
+use super::command::{Answer, Command, WatchAnswer, refuse_all};
 #[cfg(feature = "network")]
 use super::connection::Connections;
 use super::events::{DOCUMENT_EVENTS_MAX, DocumentEvent, Outlets};
 use crate::engine::{Effect, Engine, EngineConfig, Event, Input, Now};
 use crate::error::Error;
-use crate::store::{Durability, Store, StoreError, Tx};
+use crate::store::{Durability, Store, StoreError};
 
-/// Commands that wait for the engine; callers wait beyond it.
-pub(super) const COMMANDS_MAX: usize = 4096;
 /// Commands that share one commit.
 const TURN_MAX: usize = 2048;
 /// Longest wait for something to happen, so that a clock that was set is noticed.
 const WAIT_MAX: Duration = Duration::from_secs(3600);
-
-/// Answers a caller once it is known whether the commit was made.
-pub(super) type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
-/// Work on the engine inside a turn's transaction.
-pub(super) type Job = Box<dyn FnOnce(&mut Engine, Now, &Tx<'_>) -> Result<Answer, (StoreError, Answer)> + Send>;
-
-/// Answers with the events of a document.
-type WatchAnswer = oneshot::Sender<Result<mpsc::Receiver<DocumentEvent>, Error>>;
-
-/// What the driver is asked to do.
-pub(super) enum Command {
-    /// Work on the engine.
-    Run(Job),
-    /// Something happened.
-    Input(Input),
-    /// Watch a document.
-    Watch(DocumentId, WatchAnswer),
-    /// One watcher of a document has gone.
-    Unwatch(DocumentId),
-    /// Tell when a waiter's milestone has come.
-    Await(u64, oneshot::Sender<Result<(), Error>>),
-    /// Drain, write everything back into the store's file, and let go of it.
-    Pause(oneshot::Sender<Result<(), Error>>),
-    /// Drain and end.
-    Close(oneshot::Sender<Result<(), Error>>),
-}
 
 /// How a replica is set up.
 pub(super) struct Setup {
@@ -118,7 +91,11 @@ impl Driver {
             return Ok(());
         }
         let (path, vault) = (&self.setup.path, self.setup.vault.as_ref());
-        let mut store = Store::open(path, vault, self.setup.durability, &mut SystemEntropy::new())?;
+        let store = Store::open(path, vault, self.setup.durability, &mut SystemEntropy::new())?;
+        self.load(store)
+    }
+
+    fn load(&mut self, mut store: Store) -> Result<(), StoreError> {
         let engine = Engine::load(&mut store, Box::new(SystemEntropy::new()), self.setup.config.clone())?;
         self.open = Some(Open { store, engine });
         self.stale = self.watchers.keys().copied().collect();
@@ -214,22 +191,26 @@ impl Driver {
 
     /// One turn: handle, commit, drain.
     fn turn_with(&mut self, batch: Vec<Command>) -> Result<(), StoreError> {
+        let mut batch = batch.into_iter();
         if let Err(error) = self.reopen() {
-            self.refuse_all(batch, &error);
+            refuse_all(batch, &error);
             return Ok(());
         }
         let now = self.clock.now();
         let together = self.setup.durability == Durability::Power;
         let mut answers = Vec::with_capacity(batch.len());
         let mut watches = Vec::new();
-        let committed = self.commit_turn(now, together, batch, &mut answers, &mut watches);
+        let committed = self.commit_turn(now, together, &mut batch, &mut answers, &mut watches);
         for answer in answers {
             answer(committed.clone());
         }
-        committed?;
+        if let Err(error) = committed {
+            refuse_all(batch.chain(watches.into_iter().map(|(id, answer)| Command::Watch(id, answer))), &error);
+            return Err(error);
+        }
         self.drain();
         if !together && self.open.as_ref().is_some_and(|open| open.engine.wants_platter()) {
-            self.commit_turn(now, true, Vec::new(), &mut Vec::new(), &mut Vec::new())?;
+            self.commit_turn(now, true, &mut Vec::new().into_iter(), &mut Vec::new(), &mut Vec::new())?;
             self.drain();
         }
         for (document, answer) in watches {
@@ -244,7 +225,7 @@ impl Driver {
         &mut self,
         now: Now,
         on_platter: bool,
-        batch: Vec<Command>,
+        batch: &mut std::vec::IntoIter<Command>,
         answers: &mut Vec<Answer>,
         watches: &mut Vec<(DocumentId, WatchAnswer)>,
     ) -> Result<(), StoreError> {
@@ -254,7 +235,7 @@ impl Driver {
         let tx = open.store.begin(on_platter)?;
         for command in batch {
             match command {
-                Command::Run(job) => match job(&mut open.engine, now, &tx) {
+                Command::Run(job) => match job(Ok((&mut open.engine, now, &tx))) {
                     Ok(answer) => answers.push(answer),
                     Err((error, answer)) => {
                         answers.push(answer);
@@ -378,7 +359,8 @@ impl Driver {
     /// After the store has failed: forget everything in memory; the next turn loads it again.
     fn fail(&mut self, error: &StoreError) {
         tracing::error!(%error, "the store failed; the engine is loaded again from disk");
-        self.open = None;
+        // To open the store writes, which a full disk refuses; and it leaves an open one as it was.
+        let store = self.open.take().map(|open| open.store).filter(|_| matches!(error, StoreError::DiskFull));
         #[cfg(feature = "network")]
         self.connections.close_all();
         for (_, answer) in std::mem::take(&mut self.waiters) {
@@ -386,21 +368,12 @@ impl Driver {
             drop(answer.send(Err(Error::Store(error.clone()))));
         }
         self.reached.clear();
-        if let Err(error) = self.reopen() {
+        let loaded = match store {
+            Some(store) => self.load(store),
+            None => self.reopen(),
+        };
+        if let Err(error) = loaded {
             tracing::error!(%error, "the store can not be opened again; each call tries anew");
-        }
-    }
-
-    fn refuse_all(&mut self, batch: Vec<Command>, error: &StoreError) {
-        for command in batch {
-            // The callers may have stopped waiting. Jobs are dropped, which closes their answers.
-            match command {
-                Command::Watch(_, answer) => drop(answer.send(Err(Error::Store(error.clone())))),
-                Command::Await(_, answer) | Command::Pause(answer) | Command::Close(answer) => {
-                    drop(answer.send(Err(Error::Store(error.clone()))));
-                }
-                Command::Run(_) | Command::Input(_) | Command::Unwatch(_) => {}
-            }
         }
     }
 

@@ -6,7 +6,7 @@
 use tokio::sync::{broadcast, mpsc, watch};
 use tombolo_protocol::ids::{DeviceId, DocumentId};
 
-use super::driver::Command;
+use super::command::Command;
 use crate::document::{Patch, Value};
 use crate::engine::{Event, Origin};
 

@@ -9,7 +9,7 @@ use tombolo_crypto::InviteLink;
 use tombolo_protocol::ids::{DeviceId, DocumentId, WorkspaceId};
 use tombolo_protocol::record::Role;
 
-use super::driver::Command;
+use super::command::Command;
 use super::events::DocumentEvents;
 use super::replica::Replica;
 use crate::document::{

@@ -11,7 +11,8 @@ use tokio::sync::{mpsc, oneshot};
 use tombolo_crypto::{FileVault, InviteLink, KeyVault};
 use tombolo_protocol::ids::{DeviceId, DocumentId, UserId, WorkspaceId};
 
-use super::driver::{COMMANDS_MAX, Command, Driver, Setup};
+use super::command::{Answer, COMMANDS_MAX, Command, Job};
+use super::driver::{Driver, Setup};
 use super::events::{Listeners, Outlets, ReplicaEvents};
 use super::handles::{Document, Workspace};
 use crate::engine::{Engine, EngineConfig, Input, Now, RelayState};
@@ -295,12 +296,13 @@ impl Replica {
         work: impl FnOnce(&mut Engine, Now, &Tx<'_>) -> Result<R, Error> + Send + 'static,
     ) -> Result<R, Error> {
         let (answer, answered) = oneshot::channel();
-        let job = Box::new(move |engine: &mut Engine, now: Now, tx: &Tx<'_>| {
-            let (result, failed) = match work(engine, now, tx) {
+        let job: Job = Box::new(move |turn| {
+            let worked = turn.map_err(Error::Store).and_then(|(engine, now, tx)| work(engine, now, tx));
+            let (result, failed) = match worked {
                 Err(Error::Store(error)) => (None, Some(error)),
                 result => (Some(result), None),
             };
-            let finish: super::driver::Answer = Box::new(move |committed: Result<(), StoreError>| {
+            let finish: Answer = Box::new(move |committed: Result<(), StoreError>| {
                 let result = committed.map_err(Error::Store).and_then(|()| result.unwrap_or(Err(Error::Closed)));
                 // The caller may have stopped waiting.
                 drop(answer.send(result));

@@ -1,0 +1,62 @@
+//! What handles ask of the thread that owns store and engine, and how they are answered.
+//!
+//! Invariant: whoever asks is answered, with the reason if nothing was done; a caller that has stopped
+//! waiting is no error.
+
+use tokio::sync::{mpsc, oneshot};
+use tombolo_protocol::ids::DocumentId;
+
+use super::events::DocumentEvent;
+use crate::engine::{Engine, Input, Now};
+use crate::error::Error;
+use crate::store::{StoreError, Tx};
+
+/// Commands that wait for the engine; callers wait beyond it.
+pub(super) const COMMANDS_MAX: usize = 4096;
+
+/// Answers a caller once it is known whether the commit was made.
+pub(super) type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+/// The engine inside a turn's transaction, or why there is none.
+pub(super) type Turn<'a> = Result<(&'a mut Engine, Now, &'a Tx<'a>), StoreError>;
+/// Work on the engine inside a turn's transaction.
+pub(super) type Job = Box<dyn for<'a> FnOnce(Turn<'a>) -> Result<Answer, (StoreError, Answer)> + Send>;
+
+/// Answers with the events of a document.
+pub(super) type WatchAnswer = oneshot::Sender<Result<mpsc::Receiver<DocumentEvent>, Error>>;
+
+/// What the driver is asked to do.
+pub(super) enum Command {
+    /// Work on the engine.
+    Run(Job),
+    /// Something happened.
+    Input(Input),
+    /// Watch a document.
+    Watch(DocumentId, WatchAnswer),
+    /// One watcher of a document has gone.
+    Unwatch(DocumentId),
+    /// Tell when a waiter's milestone has come.
+    Await(u64, oneshot::Sender<Result<(), Error>>),
+    /// Drain, write everything back into the store's file, and let go of it.
+    Pause(oneshot::Sender<Result<(), Error>>),
+    /// Drain and end.
+    Close(oneshot::Sender<Result<(), Error>>),
+}
+
+/// Tells each caller why nothing was done for it.
+pub(super) fn refuse_all(batch: impl Iterator<Item = Command>, error: &StoreError) {
+    for command in batch {
+        // The callers may have stopped waiting.
+        match command {
+            Command::Run(job) => {
+                if let Err((error, answer)) = job(Err(error.clone())) {
+                    answer(Err(error));
+                }
+            }
+            Command::Watch(_, answer) => drop(answer.send(Err(Error::Store(error.clone())))),
+            Command::Await(_, answer) | Command::Pause(answer) | Command::Close(answer) => {
+                drop(answer.send(Err(Error::Store(error.clone()))));
+            }
+            Command::Input(_) | Command::Unwatch(_) => {}
+        }
+    }
+}
