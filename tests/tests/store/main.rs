@@ -1,0 +1,16 @@
+//! Stories of the device's store: one owner, full and rotting disks, copies, backups, old layouts, bounded memory,
+//! and that nobody reads it without its key.
+#[cfg(test)]
+mod copies;
+#[cfg(test)]
+mod damage;
+#[cfg(test)]
+mod memory;
+#[cfg(test)]
+mod owner;
+#[cfg(test)]
+mod plaintext;
+#[cfg(test)]
+mod space;
+#[cfg(test)]
+mod support;

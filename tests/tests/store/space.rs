@@ -1,0 +1,150 @@
+//! Disks that are full, and folders that can not be written.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tombolo::document::{Crdt, Value};
+use tombolo::{Document, Error, Replica, StoreError};
+
+use crate::support::{noted, open_store, text};
+
+const DISK_BYTES: usize = 3 << 20;
+const BALLAST_BYTES: usize = 1 << 20;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_on_a_full_disk_is_refused_and_nothing_acknowledged_is_lost() {
+    let Some(disk) = SmallDisk::mount(DISK_BYTES) else { return };
+    let path = disk.0.join("store");
+    let replica = Replica::open(&path).await.unwrap();
+    let workspace = replica.create_workspace("Logbook").await.unwrap();
+    let document = workspace.create_document(Crdt::Automerge).await.unwrap();
+    let ballast = disk.0.join("ballast");
+    fs::write(&ballast, vec![1; BALLAST_BYTES]).unwrap();
+    let mut acknowledged = 0;
+    let refused = loop {
+        match put(&document, acknowledged).await {
+            Ok(()) => acknowledged += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(refused, Error::Store(StoreError::DiskFull)), "{refused:?}");
+    assert!(refused.to_string().contains("free some space"), "{refused}");
+    assert!(acknowledged > 10, "{acknowledged}");
+    for _ in 0..3 {
+        assert_eq!(keys(&document).await, acknowledged);
+        assert!(matches!(put(&document, acknowledged).await, Err(Error::Store(StoreError::DiskFull))));
+    }
+    fs::remove_file(&ballast).unwrap();
+    put(&document, acknowledged).await.unwrap();
+    replica.close().await.unwrap();
+    assert!(open_store(&path).unwrap().integrity().unwrap().is_sound());
+    let replica = Replica::open(&path).await.unwrap();
+    assert_eq!(keys(&replica.document(document.id())).await, acknowledged + 1);
+    replica.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn edits_that_share_a_commit_on_a_full_disk_are_each_told_so() {
+    let Some(disk) = SmallDisk::mount(DISK_BYTES) else { return };
+    let replica = Replica::open(disk.0.join("store")).await.unwrap();
+    let workspace = replica.create_workspace("Logbook").await.unwrap();
+    let document = workspace.create_document(Crdt::Automerge).await.unwrap();
+    let edits: Vec<_> = (0..400)
+        .map(|number| {
+            let document = document.clone();
+            tokio::spawn(async move { put(&document, number).await.map(|()| number) })
+        })
+        .collect();
+    let (mut acknowledged, mut refused) = (Vec::new(), 0);
+    for edit in edits {
+        match edit.await.unwrap() {
+            Ok(number) => acknowledged.push(number),
+            Err(Error::Store(StoreError::DiskFull)) => refused += 1,
+            Err(other) => panic!("an edit on a full disk was told: {other:?}"),
+        }
+    }
+    assert!(refused > 0);
+    let held = document.read(|view| view.keys()).await.unwrap();
+    for number in &acknowledged {
+        assert!(held.contains(&number.to_string()), "{number} was acknowledged");
+    }
+    assert_eq!(held.len(), acknowledged.len(), "what was refused is not shown");
+}
+
+#[tokio::test]
+async fn a_store_in_a_folder_that_can_not_be_written_is_refused_and_opens_once_it_can() {
+    let Some(disk) = SmallDisk::mount(DISK_BYTES) else { return };
+    let path = disk.0.join("store");
+    let replica = Replica::open(&path).await.unwrap();
+    let workspace = replica.create_workspace("Logbook").await.unwrap();
+    let document = noted(&workspace, Crdt::Yrs, "Calm sea.").await;
+    replica.close().await.unwrap();
+    let before = fs::read(&path).unwrap();
+    disk.remount("ro");
+    let refused = Replica::open(&path).await.unwrap_err();
+    assert!(matches!(refused, Error::Store(StoreError::ReadOnly { .. })), "{refused:?}");
+    let refused = Replica::open(disk.0.join("another")).await.unwrap_err();
+    assert!(matches!(refused, Error::Store(StoreError::ReadOnly { .. })), "{refused:?}");
+    disk.remount("rw");
+    assert!(fs::read(&path).unwrap() == before);
+    let replica = Replica::open(&path).await.unwrap();
+    assert_eq!(text(&replica.document(document.id())).await.unwrap(), "Calm sea.");
+    replica.close().await.unwrap();
+}
+
+/// Puts eight kilobytes that do not compress under a key.
+async fn put(document: &Document, number: usize) -> Result<(), Error> {
+    let mut state = number as u64 + 1;
+    let noise = (0..8 << 10).map(|_| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    });
+    let noise = Value::Bytes(noise.collect());
+    document.edit(move |edit| edit.put(&number.to_string(), noise)).await
+}
+
+async fn keys(document: &Document) -> usize {
+    document.read(|view| view.keys()).await.unwrap().len()
+}
+
+/// A file system of a few megabytes in memory, until it is dropped.
+struct SmallDisk(PathBuf, #[expect(dead_code, reason = "the folder goes with the disk")] tempfile::TempDir);
+
+impl SmallDisk {
+    /// Mounts one; only root may, others skip the story, loudly.
+    fn mount(bytes: usize) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("disk");
+        fs::create_dir(&path).unwrap();
+        let size = format!("size={bytes},mode=700");
+        if run(Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tombolo-test"]).arg(&path)) {
+            return Some(Self(path, folder));
+        }
+        let root = fs::metadata("/proc/self").unwrap().uid() == 0;
+        assert!(!(root && std::env::var_os("CI").is_some()), "root in CI must be able to mount a tmpfs");
+        std::io::stderr().write_all(b"skipped: no small disk can be mounted, this needs root\n").unwrap();
+        None
+    }
+
+    fn remount(&self, mode: &str) {
+        assert!(run(Command::new("mount").args(["-o", &format!("remount,{mode}")]).arg(&self.0)));
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        assert!(unmount(&self.0) || std::thread::panicking(), "the small disk can not be unmounted");
+    }
+}
+
+/// Takes the disk away even while an engine's thread still lets go of it.
+fn unmount(path: &Path) -> bool {
+    run(Command::new("umount").arg("--lazy").arg(path))
+}
+
+fn run(command: &mut Command) -> bool {
+    command.output().is_ok_and(|output| output.status.success())
+}
