@@ -2,6 +2,8 @@
 //!
 //! Invariant: a file that is not ours, or of a newer layout, is looked at read-only and left alone.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
@@ -16,6 +18,8 @@ const APPLICATION_ID: i32 = 0x544d_424c;
 const MIGRATIONS: [&str; 1] = [include_str!("migrations/001_initial.sql")];
 /// The key under which the engine keeps this life of the device's chains.
 pub(crate) const INCARNATION: &str = "incarnation";
+/// How every file of SQLite's begins.
+const MAGIC: &[u8] = b"SQLite format 3\0";
 const STATEMENT_CACHE: usize = 128;
 
 pub(super) fn open(
@@ -76,6 +80,9 @@ fn recognise(path: &Path) -> Result<bool, StoreError> {
         Ok(metadata) if metadata.len() == 0 => return Ok(false),
         Ok(_) => {}
     }
+    if !begins_like_sqlite(path)? {
+        return Err(StoreError::NotAStore { path: path.to_owned() });
+    }
     let foreign = |_| StoreError::NotAStore { path: path.to_owned() };
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     let application: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(foreign)?;
@@ -94,6 +101,13 @@ fn recognise(path: &Path) -> Result<bool, StoreError> {
         return Err(StoreError::TooNew { found: version, supported });
     }
     Ok(true)
+}
+
+/// SQLite itself takes a file of a few bytes for an empty database, and would write over it.
+fn begins_like_sqlite(path: &Path) -> Result<bool, StoreError> {
+    let mut magic = Vec::new();
+    File::open(path)?.take(MAGIC.len() as u64).read_to_end(&mut magic)?;
+    Ok(magic == MAGIC)
 }
 
 fn unlock(vault: &dyn KeyVault, exists: bool, entropy: &mut dyn Entropy) -> Result<Secret32, StoreError> {
