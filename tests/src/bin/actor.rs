@@ -14,7 +14,7 @@ fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words.as_slice() {
-        ["relay", ..] => return tombolo_relay::main_with(std::env::args_os().skip(1)),
+        ["relay", ..] => tombolo_relay::main_with(std::env::args_os().skip(1)),
         ["hold", path] => block_on(hold(Path::new(path))),
         ["edit", path, durability] => block_on(edit(Path::new(path), durability)),
         ["memory", path, bytes, documents] => match (bytes.parse(), documents.parse()) {
