@@ -44,15 +44,16 @@ impl Census {
 
 /// One history: chaos, then a whole network, then the judgement. Returns the hash of its trace.
 fn history(seed: u64) -> String {
-    counted_history(seed, &mut Census::default())
+    counted_history(seed, false, &mut Census::default())
 }
 
-fn counted_history(seed: u64, census: &mut Census) -> String {
+/// With `both` there are two relays, and both suffer.
+fn counted_history(seed: u64, both: bool, census: &mut Census) -> String {
     let mut chance = Chance::new(seed, "history");
     let mut net = Net::seeded(seed);
     let count = 2 + chance.index(4);
     let names = ["alice", "bob", "carol", "dave", "erin"];
-    let second = chance.one_in(3).then(|| net.add_relay());
+    let second = (chance.one_in(3) || both).then(|| net.add_relay());
     let founder = net.device(names[0]);
     net.found(founder);
     let mut replicas = vec![founder];
@@ -66,10 +67,17 @@ fn counted_history(seed: u64, census: &mut Census) -> String {
     }
     net.run_until_quiet();
     net.back_up_relay(RelayNode::FIRST);
+    if let Some(relay) = second {
+        net.back_up_relay(relay);
+    }
     for step in 0..STEPS {
-        disturb(&mut net, &mut chance, &replicas, step);
+        let relay = second.filter(|_| both && step % 2 == 1).unwrap_or(RelayNode::FIRST);
+        disturb(&mut net, &mut chance, &replicas, (relay, step));
         let pause = chance.between(Duration::ZERO, Duration::from_secs(20));
         net.run_for(if chance.one_in(3) { pause } else { pause / 100 });
+    }
+    if let Some(relay) = second {
+        net.start_relay(relay);
     }
     mend(&mut net, &replicas);
     net.assert_all_converged(&replicas);
@@ -78,9 +86,8 @@ fn counted_history(seed: u64, census: &mut Census) -> String {
 }
 
 /// One step of chaos; most steps are edits.
-fn disturb(net: &mut Net, chance: &mut Chance, replicas: &[Replica], step: u32) {
+fn disturb(net: &mut Net, chance: &mut Chance, replicas: &[Replica], (relay, step): (RelayNode, u32)) {
     let who = replicas[chance.index(replicas.len())];
-    let relay = RelayNode::FIRST;
     match chance.below(40) {
         0..=24 => who.edit_if_up(net, &format!("word{step}")),
         25..=27 => net.cut(who),
@@ -132,7 +139,7 @@ fn whatever_happens_devices_converge_and_nothing_is_lost() {
     let from = number("TOMBOLO_SEED_FROM").unwrap_or(0);
     let (mut failed, mut census) = (Vec::new(), Census::default());
     for seed in from..from + seeds {
-        let play = std::panic::AssertUnwindSafe(|| counted_history(seed, &mut census));
+        let play = std::panic::AssertUnwindSafe(|| counted_history(seed, false, &mut census));
         if std::panic::catch_unwind(play).is_err() {
             failed.push(seed);
         }
@@ -140,6 +147,15 @@ fn whatever_happens_devices_converge_and_nothing_is_lost() {
     assert!(failed.is_empty(), "seeds {failed:?}");
     if seeds >= SEEDS {
         census.assert_met();
+    }
+}
+
+#[test]
+fn two_relays_may_lose_their_logs_by_turns() {
+    let first = number("TOMBOLO_SEED").unwrap_or(5000);
+    for seed in first..first + number("TOMBOLO_SEEDS").unwrap_or(25) {
+        println!("seed {seed}");
+        counted_history(seed, true, &mut Census::default());
     }
 }
 
