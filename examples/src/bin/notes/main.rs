@@ -3,7 +3,7 @@
 //! | module | one sentence |
 //! |---|---|
 //! | [`place`], [`notebook`] | where the store is and how it opens; which notes there are and how one is named |
-//! | [`write`], [`splice`], [`read`] | new and edit; edits as splices; list and show |
+//! | [`mod@write`], [`splice`], [`read`] | new and edit; edits as splices; list and show |
 //! | [`meet`], [`status`] | share, join and sync; what is owed and why |
 //! | [`page`], [`failure`] | what is printed, and what is said when something fails |
 //!
