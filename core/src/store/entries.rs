@@ -107,10 +107,16 @@ impl Tx<'_> {
         Ok(usize::try_from(bytes).unwrap_or(usize::MAX))
     }
 
-    /// Takes out the held entry that stands at this place of a chain.
-    pub(crate) fn take_held(&self, workspace: i64, chain: &ChainId, seq: u64) -> Result<Option<Entry>, StoreError> {
+    /// Takes out the entry that stands at this place of a chain and is held for this reason.
+    pub(crate) fn take_held(
+        &self,
+        workspace: i64,
+        place: (&ChainId, u64),
+        reason: u8,
+    ) -> Result<Option<Entry>, StoreError> {
+        let (chain, seq) = place;
         let mut statement = self.transaction.prepare_cached(sql!("held_successor"))?;
-        let found = statement.query_row((workspace, chain.as_bytes(), seq.cast_signed()), |row| {
+        let found = statement.query_row((workspace, chain.as_bytes(), seq.cast_signed(), reason), |row| {
             Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?))
         });
         let Some((held, bytes)) = found.optional()? else {

@@ -100,7 +100,8 @@ VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING;
 -- name: held_bytes
 SELECT coalesce(sum(length(bytes)), 0) FROM held WHERE workspace = ?1 AND document = ?2;
 -- name: held_successor
-SELECT held, bytes FROM held WHERE workspace = ?1 AND chain = ?2 AND seq = ?3 ORDER BY held LIMIT 1;
+SELECT held, bytes FROM held WHERE workspace = ?1 AND chain = ?2 AND seq = ?3 AND reason = ?4
+ORDER BY held LIMIT 1;
 -- name: held_for_reason
 SELECT held, bytes FROM held WHERE workspace = ?1 AND reason = ?2 ORDER BY seq;
 -- name: held_by_reason

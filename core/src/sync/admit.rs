@@ -39,13 +39,14 @@ impl Engine {
         Ok(admission)
     }
 
-    /// Admits what waited for the entry that was just stored.
+    /// Admits what waited for the entry that was just stored, and for nothing else: what waits for a record
+    /// may not have been verified yet.
     fn release_successors(&mut self, now: Now, at: (i64, i64), chain: i64, tx: &Tx<'_>) -> Result<(), Fault> {
         let Some((key, _)) = tx.chain_key(chain)? else {
             return Ok(());
         };
         while let Some(head) = tx.chain_by_id(at.1, &key.id())? {
-            let Some(next) = tx.take_held(at.1, &key.id(), head.head_seq + 1)? else {
+            let Some(next) = tx.take_held(at.1, (&key.id(), head.head_seq + 1), SetAsideReason::Gap.code())? else {
                 return Ok(());
             };
             if !matches!(self.admit_one(now, at, next, tx)?, Admission::Stored { .. }) {
