@@ -1,6 +1,7 @@
 //! The step that runs each example to its end, as a reader of the repository would.
 //!
-//! Examples are the programs in `examples/src/bin`; they take no arguments and end by themselves.
+//! Examples are the programs in `examples/src/bin`. One that takes commands has a story of its own in `examples/tests`,
+//! which the tests run; every other takes no arguments and ends by itself.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -19,11 +20,13 @@ pub(super) fn run(bench: &Bench<'_>) -> Result<(), String> {
         return Err("examples/src/bin holds no program".to_owned());
     }
     command::run(&mut command::cargo(bench.root, &["build", "--release", "--package", "tombolo-examples"]))?;
-    for name in &names {
+    let (with_story, alone): (Vec<String>, Vec<String>) =
+        names.into_iter().partition(|name| bench.root.join(format!("examples/tests/{name}.rs")).is_file());
+    for name in &alone {
         let program = target(bench.root).join("release").join(name);
         command::run_within(Command::new(program).current_dir(bench.root), EXAMPLE_LIMIT)?;
     }
-    println!("{} example(s) ran to the end: {}", names.len(), names.join(", "));
+    println!("ran to the end: {}; driven by their own stories among the tests: {}", alone.join(", "), with_story.join(", "));
     Ok(())
 }
 
