@@ -9,10 +9,11 @@ use hpke::kem::X25519HkdfSha256;
 use hpke::{Deserializable as _, Kem as _, Serializable as _};
 use tombolo_protocol::bytes::{DecodeError, Reader};
 use tombolo_protocol::identity::DeviceKeys;
-use tombolo_protocol::ids::DeviceId;
+use tombolo_protocol::ids::{DeviceId, UserId};
 use tombolo_protocol::keys::{KeyError, SignKey};
 use zeroize::Zeroizing;
 
+use crate::derive::{expand_secret, extract};
 use crate::entropy::{Entropy, array};
 use crate::secret::Secret32;
 
@@ -170,6 +171,26 @@ impl UserRoot {
     #[must_use]
     pub fn sign_key(&self) -> &SignKey {
         &self.0
+    }
+
+    /// Returns whose root it is.
+    #[must_use]
+    pub fn user(&self) -> UserId {
+        UserId::derive(&self.0.public())
+    }
+
+    /// Returns the X25519 secret of the recovery box: epochs are wrapped to it, so that a user who has
+    /// lost all devices can read again.
+    #[must_use]
+    pub fn box_secret(&self) -> Secret32 {
+        let prk = extract(b"tombolo/v1/recovery", self.seed().as_slice());
+        expand_secret(&prk, "recovery-box", &[])
+    }
+
+    /// Returns the X25519 public key of the recovery box.
+    #[must_use]
+    pub fn box_public(&self) -> [u8; 32] {
+        box_public(&self.box_secret())
     }
 }
 

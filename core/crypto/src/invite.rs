@@ -16,6 +16,7 @@ use tombolo_protocol::keys::SignKey;
 use tombolo_protocol::limits::{ADDRESS_BYTES_MAX, INVITE_RELAYS_MAX};
 use zeroize::Zeroizing;
 
+use crate::addresses;
 use crate::derive::{expand, expand_secret, extract};
 use crate::device::box_public;
 use crate::entropy::Entropy;
@@ -148,11 +149,7 @@ impl InviteLink {
         out.extend_from_slice(self.relay.as_bytes());
         let dialled = |address: &&String| (1..=ADDRESS_BYTES_MAX).contains(&address.len());
         let addresses: Vec<&String> = self.addresses.iter().filter(dialled).take(INVITE_RELAYS_MAX).collect();
-        out.push(addresses.len() as u8);
-        for address in addresses {
-            out.push(address.len() as u8);
-            out.extend_from_slice(address.as_bytes());
-        }
+        addresses::write(&addresses, &mut out);
         out.push(u8::from(self.checkpoint.is_some()));
         if let Some((log, position, head)) = &self.checkpoint {
             out.extend_from_slice(log.as_bytes());
@@ -168,7 +165,7 @@ impl InviteLink {
         let workspace = WorkspaceId::read(&mut reader)?;
         let invite = RecordId::read(&mut reader)?;
         let relay = RelayId::read(&mut reader)?;
-        let addresses = read_addresses(&mut reader)?;
+        let addresses = addresses::read(&mut reader)?;
         let checkpoint = match reader.u8()? {
             0 => None,
             1 => Some((LogId::read(&mut reader)?, reader.position()?, reader.array()?)),
@@ -221,29 +218,6 @@ impl fmt::Debug for InviteLink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "InviteLink({}, {}, secret)", self.workspace.short(), self.invite.short())
     }
-}
-
-fn read_addresses(reader: &mut Reader<'_>) -> Result<Vec<String>, DecodeError> {
-    let invalid = DecodeError::Invalid { field: "address" };
-    let count = usize::from(reader.u8()?);
-    if count > INVITE_RELAYS_MAX {
-        return Err(DecodeError::TooLarge {
-            field: "addresses",
-            claimed: count as u64,
-            limit: INVITE_RELAYS_MAX as u64,
-        });
-    }
-    let mut addresses = Vec::with_capacity(count);
-    for _ in 0..count {
-        let length = usize::from(reader.u8()?);
-        let bytes = reader.take(length)?.to_vec();
-        let address = String::from_utf8(bytes).map_err(|_| invalid)?;
-        if address.is_empty() {
-            return Err(invalid);
-        }
-        addresses.push(address);
-    }
-    Ok(addresses)
 }
 
 fn checksum(payload: &[u8]) -> [u8; CHECKSUM_BYTES] {

@@ -10,6 +10,7 @@
 //!
 //! Nothing here reads a clock or draws randomness of its own. Errors never carry secrets or plaintext.
 
+mod addresses;
 pub mod blinding;
 pub mod body;
 mod derive;
@@ -17,11 +18,15 @@ pub mod device;
 pub mod entropy;
 pub mod entry;
 pub mod epoch;
+mod hedge;
 pub mod invite;
+mod kdf;
 mod padding;
+pub mod recovery;
 pub mod secret;
 pub mod section;
 pub mod store;
+mod typed;
 pub mod vault;
 pub mod wrap;
 
@@ -33,6 +38,7 @@ pub use entropy::{Entropy, array};
 pub use entry::{EntryDraft, SealError};
 pub use epoch::{EpochKeys, EpochSecret};
 pub use invite::{InviteLink, InviteLinkError, InviteSecret};
+pub use recovery::{KitShare, RecoveryError, RecoveryKit, ShareError};
 pub use secret::Secret32;
 pub use store::StoreCipher;
 pub use vault::{FileVault, KeyVault, MemoryVault, PassphraseVault, VaultError};

@@ -6,13 +6,11 @@
 //! checked against the epoch's id.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::fmt;
 
 use hpke::aead::ChaCha20Poly1305;
 use hpke::kdf::HkdfSha256;
 use hpke::kem::X25519HkdfSha256;
-use hpke::rand_core::{TryCryptoRng, TryRng};
 use hpke::{Deserializable as _, OpModeR, OpModeS, Serializable as _};
 use tombolo_protocol::hash::label_bytes;
 use tombolo_protocol::ids::{EpochId, WorkspaceId};
@@ -21,9 +19,10 @@ use tombolo_protocol::record::{EpochWrap, Rotation};
 use zeroize::Zeroizing;
 
 use crate::blinding::BlindingKey;
-use crate::derive::{OpenError, mac};
-use crate::entropy::{Entropy, array};
+use crate::derive::OpenError;
+use crate::entropy::Entropy;
 use crate::epoch::{EpochKeys, EpochSecret};
+use crate::hedge::Hedged;
 use crate::secret::Secret32;
 
 type Kem = X25519HkdfSha256;
@@ -226,7 +225,7 @@ fn seal_wrap(
         binding,
         plaintext.as_slice(),
         &recipient,
-        &mut Hedged { entropy, secret },
+        &mut Hedged { entropy, key: secret.as_bytes(), label: "wrap-entropy" },
     )
     .map_err(|_| weak)?;
     Ok(EpochWrap {
@@ -235,48 +234,6 @@ fn seal_wrap(
         sealed: bytes.try_into().map_err(|_| weak)?,
     })
 }
-
-/// Lends [`Entropy`] to the HPKE crate, hedged with the secret that is wrapped: who can guess the
-/// randomness, but does not hold the secret, can not guess the ephemeral key.
-struct Hedged<'a> {
-    entropy: &'a mut dyn Entropy,
-    secret: &'a EpochSecret,
-}
-
-impl Hedged<'_> {
-    fn block(&mut self) -> Zeroizing<[u8; 32]> {
-        let random: Zeroizing<[u8; 32]> = Zeroizing::new(array(self.entropy));
-        let key = self.secret.as_bytes();
-        Zeroizing::new(mac(key, "wrap-entropy", &[random.as_slice()]))
-    }
-}
-
-impl TryRng for Hedged<'_> {
-    type Error = Infallible;
-
-    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        let mut bytes = [0; 4];
-        self.try_fill_bytes(&mut bytes)?;
-        Ok(u32::from_le_bytes(bytes))
-    }
-
-    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
-        let mut bytes = [0; 8];
-        self.try_fill_bytes(&mut bytes)?;
-        Ok(u64::from_le_bytes(bytes))
-    }
-
-    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
-        for chunk in bytes.chunks_mut(32) {
-            for (to, from) in chunk.iter_mut().zip(self.block().iter()) {
-                *to = *from;
-            }
-        }
-        Ok(())
-    }
-}
-
-impl TryCryptoRng for Hedged<'_> {}
 
 #[cfg(test)]
 mod tests {

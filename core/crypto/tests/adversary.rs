@@ -9,6 +9,8 @@ mod bodies;
 mod entries;
 #[path = "adversary/epochs.rs"]
 mod epochs;
+#[path = "adversary/kits.rs"]
+mod kits;
 #[path = "adversary/links.rs"]
 mod links;
 #[path = "adversary/redaction.rs"]

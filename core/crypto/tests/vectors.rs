@@ -8,6 +8,9 @@
 #[allow(dead_code, reason = "the vectors need a part of what the tests share")]
 mod support;
 
+#[path = "golden/recovery.rs"]
+mod recovery;
+
 use std::path::PathBuf;
 
 use data_encoding::HEXLOWER;
@@ -60,6 +63,7 @@ fn made() -> Value {
     let wrap = wrap_epoch(&workspace(), recipient, &box_public, &new, &blinding, &mut entropy).unwrap();
     let section = keys.seal_section("name", b"context", b"Field notes", &mut entropy);
     let invite = link(&mut entropy);
+    let recovery = recovery::made(&mut entropy);
     json!({
         "workspace": hex(workspace().as_bytes()),
         "device": { "secrets": hex(device.encode()), "id": hex(device.id().as_bytes()),
@@ -80,6 +84,7 @@ fn made() -> Value {
         "invite": { "text": invite.to_string(), "secret": hex(invite.secret.as_bytes()),
             "sign_public": hex(invite.secret.sign_key().public()),
             "box_public": hex(invite.secret.box_public()) },
+        "recovery": recovery,
     })
 }
 

@@ -2,7 +2,7 @@
 
 use tombolo_crypto::*;
 
-use crate::support::{Counter, epoch, link, workspace};
+use crate::support::{Counter, epoch, kit, link, workspace};
 
 #[test]
 fn no_secret_prints_itself() {
@@ -14,6 +14,7 @@ fn no_secret_prints_itself() {
     let vault = PassphraseVault::new("key", "open sesame", Box::new(Counter::default()));
     let memory = MemoryVault::default();
     memory.save(&Secret32::from_bytes([7; 32])).unwrap();
+    let shares = kit().to_shares(2, 3, &mut entropy).unwrap();
     let shown = [
         (format!("{:?}", Secret32::from_bytes([7; 32])), "Secret32(secret)".to_owned()),
         (format!("{device:?}"), format!("DeviceSecrets({id}, secret)")),
@@ -26,6 +27,8 @@ fn no_secret_prints_itself() {
         (format!("{cipher:?}"), "StoreCipher(secret)".to_owned()),
         (format!("{vault:?}"), "PassphraseVault(key, secret)".to_owned()),
         (format!("{memory:?}"), "MemoryVault(secret)".to_owned()),
+        (format!("{:?}", kit()), format!("RecoveryKit({}, secret)", kit().user().short())),
+        (format!("{:?}", shares[1]), "KitShare(2 of 3, secret)".to_owned()),
     ];
     for (found, expected) in shown {
         assert_eq!(found, expected);

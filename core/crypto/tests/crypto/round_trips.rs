@@ -1,6 +1,6 @@
 //! Every value comes back as it went in.
 
-use crate::support::{self, Counter, workspace};
+use crate::support::{self, Counter, kit, workspace};
 use tombolo_crypto::*;
 use tombolo_protocol::entry::Entry;
 use tombolo_protocol::ids::*;
@@ -125,4 +125,47 @@ fn a_tag_follows_the_key_and_the_document() {
     assert_eq!(key.document_tag(&document), BlindingKey::from_bytes([1; 32]).document_tag(&document));
     assert_ne!(key.document_tag(&document), BlindingKey::from_bytes([3; 32]).document_tag(&document));
     assert_ne!(key.commitment(), BlindingKey::from_bytes([3; 32]).commitment());
+}
+
+#[test]
+fn a_kit_is_a_page_to_print_a_file_and_shares() {
+    let (kit, mut entropy) = (kit(), Counter::default());
+    let page = kit.to_sheet("21 November 2026\n");
+    let shown: Vec<&str> = page.lines().collect();
+    assert_eq!(shown[0], "Tombolo recovery kit");
+    assert_eq!(shown[2], format!("User    {}", kit.user().short()));
+    assert_eq!(shown[3..6], ["Made    21 November 2026", "Relays  wss://relay.example.org", "        10.0.0.1:7000"]);
+    let words: Vec<&str> = shown[7..13].iter().flat_map(|line| line.split_whitespace().skip(1).step_by(2)).collect();
+    assert_eq!(words.join(" "), *kit.words());
+    assert!(shown.iter().all(|line| line.len() <= 100));
+
+    let file = kit.to_file("low tide", &mut entropy).unwrap();
+    assert_eq!(RecoveryKit::from_file(&file, "low tide").unwrap().relays(), kit.relays());
+    let shares = kit.to_shares(3, 5, &mut entropy).unwrap();
+    let numbers: Vec<_> = shares.iter().map(|share| (share.number(), share.need(), share.of())).collect();
+    assert_eq!(numbers, [(1, 3, 5), (2, 3, 5), (3, 3, 5), (4, 3, 5), (5, 3, 5)]);
+    let read: KitShare = shares[4].to_text().parse().unwrap();
+    assert_eq!(*read.to_text(), *shares[4].to_text());
+    assert_eq!(*kit.into_root().seed(), [0x5e; 32]);
+}
+
+/// The vectors of BIP39 itself.
+#[test]
+fn words_are_those_of_bip39() {
+    let legal = "legal winner thank year wave sausage worth useful legal winner thank year wave sausage worth useful \
+                 legal winner thank year wave sausage worth title";
+    let letter = "letter advice cage absurd amount doctor acoustic avoid letter advice cage absurd amount doctor \
+                  acoustic avoid letter advice cage absurd amount doctor acoustic bless";
+    let all = |word: &str, last: &str| format!("{}{last}", format!("{word} ").repeat(23));
+    let known = [
+        (0x00, all("abandon", "art")),
+        (0x7f, legal.to_owned()),
+        (0x80, letter.to_owned()),
+        (0xff, all("zoo", "vote")),
+    ];
+    for (byte, words) in known {
+        let kit = RecoveryKit::new(UserRoot::from_seed(&[byte; 32]), Vec::new()).unwrap();
+        assert_eq!(*kit.words(), words);
+        assert_eq!(*RecoveryKit::from_words(&words).unwrap().root().seed(), [byte; 32]);
+    }
 }

@@ -1,6 +1,8 @@
 //! What the tests share: entropy that counts, and a workspace with one device.
 
-use tombolo_crypto::{DeviceSecrets, Entropy, EntryDraft, EpochKeys, EpochSecret, InviteLink, InviteSecret, array};
+use tombolo_crypto::{
+    DeviceSecrets, Entropy, EntryDraft, EpochKeys, EpochSecret, InviteLink, InviteSecret, RecoveryKit, UserRoot, array,
+};
 use tombolo_protocol::entry::{EntryFlags, EntryKind, Header};
 use tombolo_protocol::ids::{ChainKey, DocumentTag, Incarnation, LogId, RecordId, RelayId, Stream, WorkspaceId};
 
@@ -45,6 +47,11 @@ pub(crate) fn draft(device: &DeviceSecrets) -> EntryDraft {
         members_head: RecordId::from_bytes([0x33; 32]),
         clear: b"covers".to_vec(),
     }
+}
+
+pub(crate) fn kit() -> RecoveryKit {
+    let relays = vec!["wss://relay.example.org".to_owned(), "10.0.0.1:7000".to_owned()];
+    RecoveryKit::new(UserRoot::from_seed(&[0x5e; 32]), relays).unwrap()
 }
 
 pub(crate) fn link(entropy: &mut dyn Entropy) -> InviteLink {
