@@ -1,4 +1,16 @@
-//! What the fuzz targets share: how a run of bytes becomes a sequence of messages.
+//! What the fuzz targets share: how a run of bytes becomes a sequence of messages, and randomness that
+//! is none, so that a run can be repeated.
+
+use tombolo_crypto::Entropy;
+
+/// Randomness that is all zeros.
+pub struct Zeros;
+
+impl Entropy for Zeros {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        bytes.fill(0);
+    }
+}
 
 /// Splits `u16 length ‖ bytes` pieces; the last may be cut.
 #[must_use]

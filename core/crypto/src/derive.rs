@@ -126,13 +126,18 @@ pub(crate) fn framed(parts: &[&[u8]]) -> Vec<u8> {
     out
 }
 
-/// Keeps the first 16 bytes of an HMAC.
-pub(crate) fn half(tag: &[u8; 32]) -> [u8; 16] {
-    let mut out = [0; 16];
-    for (to, from) in out.iter_mut().zip(tag) {
+/// Keeps the first `N` bytes of a digest.
+pub(crate) fn first<const N: usize>(digest: &[u8; 32]) -> [u8; N] {
+    let mut out = [0; N];
+    for (to, from) in out.iter_mut().zip(digest) {
         *to = *from;
     }
     out
+}
+
+/// Keeps the first 16 bytes of an HMAC.
+pub(crate) fn half(tag: &[u8; 32]) -> [u8; 16] {
+    first(tag)
 }
 
 struct Length(usize);

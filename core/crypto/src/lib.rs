@@ -21,6 +21,7 @@ pub mod epoch;
 mod hedge;
 pub mod invite;
 mod kdf;
+pub mod linking;
 mod padding;
 pub mod recovery;
 pub mod secret;
@@ -38,6 +39,10 @@ pub use entropy::{Entropy, array};
 pub use entry::{EntryDraft, SealError};
 pub use epoch::{EpochKeys, EpochSecret};
 pub use invite::{InviteLink, InviteLinkError, InviteSecret};
+pub use linking::{
+    Approval, Approver, ApproverStep, Confirmed, LinkCode, LinkDigits, LinkError, LinkRequest, LinkToken,
+    LinkedWorkspace, NewDevice, NewDeviceStep, SpentLinks,
+};
 pub use recovery::{KitShare, RecoveryError, RecoveryKit, ShareError};
 pub use secret::Secret32;
 pub use store::StoreCipher;

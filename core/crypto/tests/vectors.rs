@@ -8,6 +8,11 @@
 #[allow(dead_code, reason = "the vectors need a part of what the tests share")]
 mod support;
 
+#[path = "golden/linking.rs"]
+mod linking;
+#[path = "crypto/pair.rs"]
+#[allow(dead_code, reason = "the vectors need a part of what the tests share")]
+mod pair;
 #[path = "golden/recovery.rs"]
 mod recovery;
 
@@ -85,6 +90,7 @@ fn made() -> Value {
             "sign_public": hex(invite.secret.sign_key().public()),
             "box_public": hex(invite.secret.box_public()) },
         "recovery": recovery,
+        "link": linking::made(),
     })
 }
 

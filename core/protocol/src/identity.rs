@@ -6,7 +6,11 @@
 //! Invariant: [`Identity::evaluate`] is a pure function of the root key and the records in order;
 //! each record names the hash of the one before.
 
+mod addition;
+
 use std::collections::BTreeMap;
+
+pub use addition::Addition;
 
 use crate::bytes::{DecodeError, Reader};
 use crate::hash::{Digest, hash};
@@ -149,18 +153,9 @@ impl IdentityRecord {
         platform: u8,
         device: &SignKey,
     ) -> Self {
-        let mut record = Self {
-            prev: identity.head,
-            keys,
-            platform,
-            signer: Signer::Device(signer.0),
-            signature: [0; 64],
-            counter_signature: [0; 64],
-        };
-        let body = record.body(&identity.user);
-        record.signature = signer.1.sign(SIGNER_CONTEXT, &body);
-        record.counter_signature = device.sign(DEVICE_CONTEXT, &body);
-        record
+        let addition = Addition::new(identity.user, identity.head, signer.0, keys, platform);
+        let counter_signature = addition.counter_sign(device);
+        addition.certify(signer.1, counter_signature)
     }
 
     /// Returns what both parties sign; it binds the user.

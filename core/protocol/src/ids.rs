@@ -141,6 +141,10 @@ id! {
     LogId, 16
 }
 id! {
+    /// Where two devices of a user meet on a relay: `H("link-rendezvous", token)[..16]`.
+    RendezvousId, 16
+}
+id! {
     /// One chain of entries, in short: `H("chain", device, incarnation, document_tag, stream)[..8]`.
     ChainId, 8
 }

@@ -52,3 +52,9 @@ pub const APP_TYPE_BYTES_MAX: usize = 64;
 pub const POSITION_MAX: u64 = i64::MAX as u64;
 /// Milliseconds a challenge may be answered in.
 pub const CHALLENGE_MS_MAX: u64 = 30_000;
+/// Milliseconds from the request of a new device to the approval: time to find the other one and type.
+pub const LINK_MS_MAX: i64 = 180_000;
+/// Bytes of a message between two devices that are being linked, but for the last: one small frame.
+pub const LINK_MESSAGE_BYTES_MAX: usize = 4 << 10;
+/// Bytes of the last message: an identity log of full length, and a thousand workspaces with their relays.
+pub const LINK_APPROVAL_BYTES_MAX: usize = 1 << 20;

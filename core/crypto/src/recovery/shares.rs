@@ -18,7 +18,7 @@ use vsss_rs::Gf256;
 use zeroize::Zeroizing;
 
 use super::{RecoveryError, RecoveryKit};
-use crate::derive::mac;
+use crate::derive::{first, mac};
 use crate::device::UserRoot;
 use crate::entropy::{Entropy, array};
 use crate::hedge::Hedged;
@@ -248,13 +248,4 @@ impl fmt::Debug for KitShare {
 
 fn checksum(payload: &[u8]) -> [u8; CHECKSUM_BYTES] {
     first(&hash("kit-share", &[payload]))
-}
-
-/// Keeps the first bytes.
-fn first<const N: usize>(bytes: &[u8; 32]) -> [u8; N] {
-    let mut out = [0; N];
-    for (to, from) in out.iter_mut().zip(bytes) {
-        *to = *from;
-    }
-    out
 }
