@@ -33,12 +33,7 @@ impl RecoveryKit {
         // Hedged: a stuck source of randomness must not seal two kits under one key.
         let random: [u8; 16] = array(entropy);
         let salt = half(&mac(self.root.seed().as_slice(), "kit-salt", &[&random, &plaintext]));
-        let cost = Cost::current(salt);
-        let mut out = header(&cost);
-        let mut sealed = Vec::with_capacity(plaintext.len() + TAG_BYTES);
-        cost.key(passphrase).ok_or(RecoveryError::Kdf)?.seal(&out, plaintext, &mut sealed);
-        put_run(&mut out, &sealed);
-        Ok(out)
+        seal(&Cost::current(salt), passphrase, plaintext)
     }
 
     /// Opens the file of a kit.
@@ -71,6 +66,14 @@ impl From<CostError> for RecoveryError {
     }
 }
 
+fn seal(cost: &Cost, passphrase: &str, plaintext: Zeroizing<Vec<u8>>) -> Result<Vec<u8>, RecoveryError> {
+    let mut out = header(cost);
+    let mut sealed = Vec::with_capacity(plaintext.len() + TAG_BYTES);
+    cost.key(passphrase).ok_or(RecoveryError::Kdf)?.seal(&out, plaintext, &mut sealed);
+    put_run(&mut out, &sealed);
+    Ok(out)
+}
+
 fn header(cost: &Cost) -> Vec<u8> {
     let mut out = MAGIC.to_vec();
     cost.write(&mut out);
@@ -86,4 +89,23 @@ fn read(bytes: &[u8]) -> Result<(Cost, &[u8]), DecodeError> {
     let sealed = reader.run("recovery kit", SEALED_BYTES_MAX)?;
     reader.finish()?;
     Ok((cost, sealed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_names_another_user_than_its_seed_makes_is_refused() {
+        let file = |user: &UserId, rest: &[u8]| {
+            let plaintext = [&[1; 32], user.as_bytes().as_slice(), rest].concat();
+            seal(&Cost::current([0; 16]), "words", Zeroizing::new(plaintext)).unwrap()
+        };
+        let open = |file: &[u8]| RecoveryKit::from_file(file, "words").map(|kit| kit.user());
+        let user = UserRoot::from_seed(&[1; 32]).user();
+        assert_eq!(open(&file(&user, &[0])), Ok(user));
+        assert_eq!(open(&file(&UserId::from_bytes([2; 32]), &[0])), Err(RecoveryError::WrongUser));
+        let trailing = DecodeError::Trailing { bytes: 1 };
+        assert_eq!(open(&file(&user, &[0, 0])), Err(RecoveryError::Malformed(trailing)));
+    }
 }
