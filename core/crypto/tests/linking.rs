@@ -266,8 +266,8 @@ fn a_cut_message_is_malformed_at_every_length() {
     let (_, mut approver, messages, digits) = pair.until_digits();
     let confirmed = approver.confirm(&digits.to_string(), NOW).unwrap();
     let approval = pair.approve(confirmed).unwrap().0.len();
-    assert_eq!(messages.map(|message| message.len()), [37, 102, 165, 69]);
-    for (at, length) in [(0, 37), (1, 102), (2, 165), (3, 69), (4, approval)] {
+    assert_eq!(messages.map(|message| message.len()), [37, 102, 166, 69]);
+    for (at, length) in [(0, 37), (1, 102), (2, 166), (3, 69), (4, approval)] {
         for cut in 0..length {
             let error = told(at, |message| message.truncate(cut));
             assert_eq!(error, LinkError::Malformed(DecodeError::Truncated), "message {at}, length {cut}");
@@ -297,7 +297,9 @@ fn an_altered_message_never_links() {
         assert_eq!(told(1, flip(byte)), LinkError::KeyMismatch, "box key {byte}");
     }
     assert!(matches!(told(1, flip(37)), LinkError::KeyMismatch | LinkError::Identity(IdentityError::Key(_))));
-    for byte in 5..165 {
+    // Byte 133 counts the heads; the others are signed or committed to.
+    assert!(matches!(told(2, flip(133)), LinkError::Malformed(_)));
+    for byte in (5..133).chain(134..166) {
         assert_eq!(told(2, flip(byte)), LinkError::KeyMismatch, "offer {byte}");
     }
     for byte in 5..69 {

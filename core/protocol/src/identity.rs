@@ -1,71 +1,29 @@
 //! The identity log of a user: which devices are theirs.
 //!
-//! A user is named by a root key. The root, or a device that is already in the log, adds a device;
-//! the new device counter-signs, so nobody can claim a device that is not theirs.
+//! A user is named by a root key. The root, or a device that is already in the log, adds and revokes
+//! devices; a new device counter-signs, so nobody can claim a device that is not theirs. Devices act
+//! without asking each other, so the records form a graph, and a workspace may know two branches.
 //!
-//! Invariant: [`Identity::evaluate`] is a pure function of the root key and the records in order;
-//! each record names the hash of the one before.
+//! Invariant: [`Identity::evaluate`] is a pure function of the root key and the set of records: among
+//! concurrent ones a revocation by the root voids what the revoked device signed, revocations
+//! included; revocations by devices all apply, and void what the revoked device added.
 
-mod addition;
+mod keys;
+mod record;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-pub use addition::Addition;
+pub use keys::DeviceKeys;
+pub(crate) use keys::is_low_order;
+pub use record::{IdentityAct, IdentityDraft, IdentityRecord, Signer};
 
 use crate::bytes::{DecodeError, Reader};
-use crate::hash::{Digest, hash};
+use crate::hash::Digest;
 use crate::ids::{DeviceId, UserId};
-use crate::keys::{KeyError, SignKey, Signature, VerifyKey};
+use crate::keys::{KeyError, VerifyKey};
 use crate::limits::IDENTITY_RECORDS_MAX;
-
-const MAGIC: [u8; 4] = *b"TBI1";
-const SIGNER_CONTEXT: &str = "identity-sig";
-/// Bytes of a record that the root signed; one signed by a device names it with 32 more.
-const RECORD_BYTES_MIN: usize = 263;
-const DEVICE_CONTEXT: &str = "identity-device-sig";
-
-/// The public keys of a device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DeviceKeys {
-    /// Ed25519: what it signs with.
-    pub sign: VerifyKey,
-    /// X25519: what secrets are wrapped to.
-    pub box_public: [u8; 32],
-}
-
-impl DeviceKeys {
-    /// Judges the two public keys.
-    ///
-    /// # Errors
-    /// [`KeyError::WeakKey`] if either is of small order.
-    pub fn parse(sign: &[u8; 32], box_public: &[u8; 32]) -> Result<Self, KeyError> {
-        if LOW_ORDER_X25519.contains(&masked(box_public)) {
-            return Err(KeyError::WeakKey);
-        }
-        Ok(Self { sign: VerifyKey::parse(sign)?, box_public: *box_public })
-    }
-
-    /// Returns the device's id.
-    #[must_use]
-    pub fn id(&self) -> DeviceId {
-        DeviceId::derive(&self.sign.to_bytes(), &self.box_public)
-    }
-
-    /// Reads and judges the two keys.
-    ///
-    /// # Errors
-    /// [`IdentityError`] if bytes are missing or a key is weak.
-    pub fn read(reader: &mut Reader<'_>) -> Result<Self, IdentityError> {
-        let (sign, box_public) = (reader.array()?, reader.array()?);
-        Ok(Self::parse(&sign, &box_public)?)
-    }
-
-    /// Appends the two keys.
-    pub fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.sign.to_bytes());
-        out.extend_from_slice(&self.box_public);
-    }
-}
+use crate::void::{Act, void};
+use record::RECORD_BYTES_MIN;
 
 /// Why an identity log does not say what it claims.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +35,7 @@ pub enum IdentityError {
     Key(KeyError),
     /// A record does not follow the one before it.
     Broken,
-    /// The signer is neither the root nor a device of the user.
+    /// The signer is neither the root nor a device that the user had then.
     StrangeSigner,
 }
 
@@ -87,7 +45,7 @@ impl std::fmt::Display for IdentityError {
             Self::Malformed(error) => write!(f, "not an identity log: {error}"),
             Self::Key(error) => write!(f, "in an identity log: {error}"),
             Self::Broken => f.write_str("an identity record does not follow the one before it"),
-            Self::StrangeSigner => f.write_str("a device was added by one that is not the user's"),
+            Self::StrangeSigner => f.write_str("a statement about a device was signed by one that is not the user's"),
         }
     }
 }
@@ -106,119 +64,12 @@ impl From<KeyError> for IdentityError {
     }
 }
 
-/// Who vouches for a new device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Signer {
-    Root,
-    Device(DeviceId),
-}
-
-/// One statement: "this device is mine".
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IdentityRecord {
-    prev: Digest,
-    keys: DeviceKeys,
-    platform: u8,
-    signer: Signer,
-    signature: Signature,
-    counter_signature: Signature,
-}
-
-impl IdentityRecord {
-    const ADD_DEVICE: u8 = 1;
-
-    /// Adds a device on the word of the user's root, as the first record of a log.
-    #[must_use]
-    pub fn first(root: &SignKey, keys: DeviceKeys, platform: u8, device: &SignKey) -> Self {
-        let mut record = Self {
-            prev: [0; 32],
-            keys,
-            platform,
-            signer: Signer::Root,
-            signature: [0; 64],
-            counter_signature: [0; 64],
-        };
-        let body = record.body(&UserId::derive(&root.public()));
-        record.signature = root.sign(SIGNER_CONTEXT, &body);
-        record.counter_signature = device.sign(DEVICE_CONTEXT, &body);
-        record
-    }
-
-    /// Adds a device on the word of one that the identity already has.
-    #[must_use]
-    pub fn next(
-        identity: &Identity,
-        signer: (DeviceId, &SignKey),
-        keys: DeviceKeys,
-        platform: u8,
-        device: &SignKey,
-    ) -> Self {
-        let addition = Addition::new(identity.user, identity.head, signer.0, keys, platform);
-        let counter_signature = addition.counter_sign(device);
-        addition.certify(signer.1, counter_signature)
-    }
-
-    /// Returns what both parties sign; it binds the user.
-    fn body(&self, user: &UserId) -> Vec<u8> {
-        let mut out = MAGIC.to_vec();
-        out.push(Self::ADD_DEVICE);
-        out.extend_from_slice(user.as_bytes());
-        out.extend_from_slice(&self.prev);
-        self.keys.write(&mut out);
-        out.push(self.platform);
-        match self.signer {
-            Signer::Root => out.push(0),
-            Signer::Device(device) => {
-                out.push(1);
-                out.extend_from_slice(device.as_bytes());
-            }
-        }
-        out
-    }
-
-    fn write(&self, user: &UserId, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.body(user));
-        out.extend_from_slice(&self.signature);
-        out.extend_from_slice(&self.counter_signature);
-    }
-
-    fn read(reader: &mut Reader<'_>, user: &UserId) -> Result<Self, IdentityError> {
-        if reader.array()? != MAGIC {
-            return Err(DecodeError::Magic.into());
-        }
-        match reader.u8()? {
-            Self::ADD_DEVICE => {}
-            kind => {
-                return Err(DecodeError::Unknown { field: "identity record", value: u64::from(kind) }.into());
-            }
-        }
-        if UserId::read(reader)? != *user {
-            return Err(IdentityError::Broken);
-        }
-        let prev = reader.array()?;
-        let keys = DeviceKeys::read(reader)?;
-        let platform = reader.u8()?;
-        let signer = match reader.u8()? {
-            0 => Signer::Root,
-            1 => Signer::Device(DeviceId::read(reader)?),
-            value => {
-                return Err(DecodeError::Unknown { field: "signer", value: u64::from(value) }.into());
-            }
-        };
-        Ok(Self { prev, keys, platform, signer, signature: reader.array()?, counter_signature: reader.array()? })
-    }
-
-    fn digest(&self, user: &UserId) -> Digest {
-        hash("identity-record", &[&self.body(user)])
-    }
-}
-
 /// A user's root key and the records so far, as they travel in membership records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdentityLog {
     /// The key that the user's id is derived from.
     pub root: VerifyKey,
-    /// The records, oldest first.
+    /// The records, each behind those that it stands on.
     pub records: Vec<IdentityRecord>,
 }
 
@@ -233,9 +84,8 @@ impl IdentityLog {
     pub fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.root.to_bytes());
         out.extend_from_slice(&(self.records.len() as u16).to_be_bytes());
-        let user = self.user();
         for record in &self.records {
-            record.write(&user, out);
+            record.write(out);
         }
     }
 
@@ -249,9 +99,33 @@ impl IdentityLog {
         let count = reader.count("identity records", IDENTITY_RECORDS_MAX, RECORD_BYTES_MIN)?;
         let mut records = Vec::new();
         for _ in 0..count {
-            records.push(IdentityRecord::read(reader, &user)?);
+            let record = IdentityRecord::read(reader)?;
+            if record.user() != user {
+                return Err(IdentityError::Broken);
+            }
+            records.push(record);
         }
         Ok(Self { root, records })
+    }
+
+    /// Returns the log with the records of another of the same user, each behind those it stands on.
+    #[must_use]
+    pub fn merged(&self, other: &Self) -> Self {
+        let both = self.records.iter().chain(&other.records);
+        let mut records: BTreeMap<Digest, &IdentityRecord> = both.map(|record| (record.id(), record)).collect();
+        let mut placed = BTreeSet::new();
+        let mut merged = Vec::with_capacity(records.len());
+        // By depth, then id: one set of records has one order. Both logs hold what their records stand on.
+        while !records.is_empty() {
+            let ready = |record: &IdentityRecord| record.parents().iter().all(|parent| placed.contains(parent));
+            let layer: Vec<Digest> = records.iter().filter(|(_, record)| ready(record)).map(|(id, _)| *id).collect();
+            if layer.is_empty() {
+                break;
+            }
+            merged.extend(layer.iter().filter_map(|id| records.remove(id)).cloned());
+            placed.extend(layer);
+        }
+        Self { root: self.root, records: merged }
     }
 }
 
@@ -260,10 +134,14 @@ impl IdentityLog {
 pub struct Identity {
     /// Whose it is.
     pub user: UserId,
-    /// The user's devices.
+    /// The devices that the user has.
     pub devices: BTreeMap<DeviceId, DeviceKeys>,
-    /// Hash of the last record.
-    pub head: Digest,
+    /// The devices that the user had; their signatures on earlier work stay good.
+    pub revoked: BTreeMap<DeviceId, DeviceKeys>,
+    /// Of the revoked, those that the root itself revoked.
+    pub revoked_by_root: BTreeSet<DeviceId>,
+    /// The records that no other stands on, sorted: what the next one stands on.
+    pub heads: Vec<Digest>,
 }
 
 impl Identity {
@@ -272,66 +150,179 @@ impl Identity {
     /// # Errors
     /// [`IdentityError`] names the first thing that is wrong.
     pub fn evaluate(log: &IdentityLog) -> Result<Self, IdentityError> {
-        let user = log.user();
-        let mut identity = Self { user, devices: BTreeMap::new(), head: [0; 32] };
-        for record in &log.records {
-            if record.prev != identity.head {
+        let graph = Graph::read(log, true)?;
+        Ok(graph.identity(log.user(), &(0..log.records.len()).collect()))
+    }
+
+    /// Evaluates a log whose parts have been judged before.
+    pub(crate) fn of_judged(log: &IdentityLog) -> Result<Self, IdentityError> {
+        let graph = Graph::read(log, false)?;
+        Ok(graph.identity(log.user(), &(0..log.records.len()).collect()))
+    }
+
+    /// Returns a draft that stands on all of the log.
+    #[must_use]
+    pub fn draft(&self, act: IdentityAct, signer: Signer) -> IdentityDraft {
+        IdentityDraft::new(self.user, &self.heads, act, signer)
+    }
+
+    /// Returns the keys of a device that the user has or had.
+    #[must_use]
+    pub fn keys(&self, device: &DeviceId) -> Option<&DeviceKeys> {
+        self.devices.get(device).or_else(|| self.revoked.get(device))
+    }
+}
+
+/// The records of a log by place, with what each stands on.
+struct Graph<'a> {
+    records: Vec<&'a IdentityRecord>,
+    ids: Vec<Digest>,
+    acts: Vec<Act<DeviceId>>,
+    below: Vec<BTreeSet<usize>>,
+}
+
+impl<'a> Graph<'a> {
+    fn read(log: &'a IdentityLog, verifying: bool) -> Result<Self, IdentityError> {
+        let mut graph = Self { records: Vec::new(), ids: Vec::new(), acts: Vec::new(), below: Vec::new() };
+        let mut places = BTreeMap::new();
+        for (at, record) in log.records.iter().enumerate() {
+            let parents: Option<Vec<usize>> = record.parents().iter().map(|id| places.get(id).copied()).collect();
+            let parents = parents.ok_or(IdentityError::Broken)?;
+            let below = graph.below(&parents);
+            let signer = graph.signer(log, record, &below)?;
+            if verifying {
+                record.verify(&signer)?;
+            }
+            let act = graph.act(record, parents, &below);
+            if places.insert(record.id(), at).is_some() {
                 return Err(IdentityError::Broken);
             }
-            let signer = match &record.signer {
-                Signer::Root => log.root,
-                Signer::Device(device) => identity.devices.get(device).ok_or(IdentityError::StrangeSigner)?.sign,
-            };
-            let body = record.body(&user);
-            signer.verify(SIGNER_CONTEXT, &body, &record.signature)?;
-            record.keys.sign.verify(DEVICE_CONTEXT, &body, &record.counter_signature)?;
-            identity.devices.insert(record.keys.id(), record.keys);
-            identity.head = record.digest(&user);
+            graph.records.push(record);
+            graph.ids.push(record.id());
+            graph.acts.push(act);
+            graph.below.push(below);
         }
-        Ok(identity)
+        Ok(graph)
     }
-}
 
-/// X25519 ignores the top bit, so two encodings name one point.
-fn masked(point: &[u8; 32]) -> [u8; 32] {
-    let mut masked = *point;
-    if let Some(last) = masked.last_mut() {
-        *last &= 0x7f;
+    fn below(&self, parents: &[usize]) -> BTreeSet<usize> {
+        let further = parents.iter().filter_map(|parent| self.below.get(*parent)).flatten();
+        parents.iter().chain(further).copied().collect()
     }
-    masked
-}
 
-/// The points of low order on Curve25519 (RFC 7748 §6.1; the list of its errata), top bit cleared.
-const LOW_ORDER_X25519: [[u8; 32]; 7] = {
-    const ORDER_8_A: [u8; 32] = [
-        0xe0, 0xeb, 0x7a, 0x7c, 0x3b, 0x41, 0xb8, 0xae, 0x16, 0x56, 0xe3, 0xfa, 0xf1, 0x9f, 0xc4, 0x6a, 0xda, 0x09,
-        0x8d, 0xeb, 0x9c, 0x32, 0xb1, 0xfd, 0x86, 0x62, 0x05, 0x16, 0x5f, 0x49, 0xb8, 0x00,
-    ];
-    const ORDER_8_B: [u8; 32] = [
-        0x5f, 0x9c, 0x95, 0xbc, 0xa3, 0x50, 0x8c, 0x24, 0xb1, 0xd0, 0xb1, 0x55, 0x9c, 0x83, 0xef, 0x5b, 0x04, 0x44,
-        0x5c, 0xc4, 0x58, 0x1c, 0x8e, 0x86, 0xd8, 0x22, 0x4e, 0xdd, 0xd0, 0x9f, 0x11, 0x57,
-    ];
-    [small(0, 0x00), small(1, 0x00), ORDER_8_A, ORDER_8_B, near_p(0xec), near_p(0xed), near_p(0xee)]
-};
+    fn signer(
+        &self,
+        log: &IdentityLog,
+        record: &IdentityRecord,
+        below: &BTreeSet<usize>,
+    ) -> Result<VerifyKey, IdentityError> {
+        let Signer::Device(device) = record.signer() else {
+            return Ok(log.root);
+        };
+        let then = self.identity(log.user(), below);
+        then.devices.get(&device).map(|keys| keys.sign).ok_or(IdentityError::StrangeSigner)
+    }
 
-const fn small(value: u8, last: u8) -> [u8; 32] {
-    let mut point = [0; 32];
-    point[0] = value;
-    point[31] = last;
-    point
-}
+    fn act(&self, record: &IdentityRecord, parents: Vec<usize>, below: &BTreeSet<usize>) -> Act<DeviceId> {
+        let (rank, by) = match record.signer() {
+            Signer::Root => (1, Vec::new()),
+            Signer::Device(device) => (0, vec![device]),
+        };
+        let removes = match record.act() {
+            IdentityAct::Revoke(device) => vec![(*device, 0)],
+            IdentityAct::Add { .. } => Vec::new(),
+        };
+        // Of several records that added the signer, the one with the lowest id that still holds.
+        let held = self.standing(below);
+        let rests_on = by.iter().filter_map(|device| self.added_by(device, &held)).collect();
+        Act { parents, rank, by, needs: 1, removes, rests_on }
+    }
 
-/// p − 1, p and p + 1 differ in their first byte only.
-const fn near_p(first: u8) -> [u8; 32] {
-    let mut point = [0xff; 32];
-    point[0] = first;
-    point[31] = 0x7f;
-    point
+    /// Returns the places, among some that hold whatever stands below them, of the adds that hold.
+    fn standing(&self, places: &BTreeSet<usize>) -> Vec<usize> {
+        let order: Vec<usize> = self.canonical(places);
+        let place_of: BTreeMap<usize, usize> = order.iter().enumerate().map(|(new, old)| (*old, new)).collect();
+        let renamed = |old: &[usize]| old.iter().filter_map(|old| place_of.get(old).copied()).collect();
+        let acts: Vec<Act<DeviceId>> = order
+            .iter()
+            .filter_map(|old| self.acts.get(*old))
+            .map(|act| Act { parents: renamed(&act.parents), rests_on: renamed(&act.rests_on), ..act.clone() })
+            .collect();
+        let void = void(&acts, &BTreeSet::new());
+        let counts = order.iter().enumerate().filter(|(new, _)| !void.contains(new)).map(|(_, old)| *old);
+        let counting: Vec<usize> = counts.collect();
+        counting.iter().copied().filter(|at| self.is_held(*at, &counting)).collect()
+    }
+
+    /// Tells whether a place adds a device that no counting revocation concurrent or later takes away.
+    fn is_held(&self, at: usize, counting: &[usize]) -> bool {
+        let Some(IdentityAct::Add { keys, .. }) = self.records.get(at).map(|record| record.act()) else {
+            return false;
+        };
+        let revokes = |other: &usize| {
+            let act = self.records.get(*other).map(|record| record.act());
+            matches!(act, Some(IdentityAct::Revoke(device)) if *device == keys.id())
+        };
+        let earlier = |other: &usize| self.below.get(at).is_some_and(|below| below.contains(other));
+        counting.iter().filter(|other| revokes(other)).all(earlier)
+    }
+
+    fn heads(&self, places: &BTreeSet<usize>) -> Vec<Digest> {
+        let below: BTreeSet<usize> = places.iter().filter_map(|at| self.below.get(*at)).flatten().copied().collect();
+        let mut heads: Vec<Digest> = places.difference(&below).filter_map(|at| self.ids.get(*at)).copied().collect();
+        heads.sort_unstable();
+        heads
+    }
+
+    fn added_by(&self, device: &DeviceId, held: &[usize]) -> Option<usize> {
+        let adds = held.iter().copied().filter(|at| {
+            let act = self.records.get(*at).map(|record| record.act());
+            matches!(act, Some(IdentityAct::Add { keys, .. }) if keys.id() == *device)
+        });
+        adds.min_by_key(|at| self.ids.get(*at))
+    }
+
+    /// Sorts places by depth and id: an order that does not depend on how the log was written.
+    fn canonical(&self, places: &BTreeSet<usize>) -> Vec<usize> {
+        let mut order: Vec<usize> = places.iter().copied().collect();
+        order.sort_by_key(|at| (self.below.get(*at).map(BTreeSet::len), self.ids.get(*at)));
+        order
+    }
+
+    fn identity(&self, user: UserId, places: &BTreeSet<usize>) -> Identity {
+        let held = self.standing(places);
+        let mut identity = Identity {
+            user,
+            devices: BTreeMap::new(),
+            revoked: BTreeMap::new(),
+            revoked_by_root: BTreeSet::new(),
+            heads: self.heads(places),
+        };
+        for at in places {
+            let Some(IdentityAct::Add { keys, .. }) = self.records.get(*at).map(|record| record.act()) else {
+                continue;
+            };
+            let target = if held.contains(at) { &mut identity.devices } else { &mut identity.revoked };
+            target.insert(keys.id(), *keys);
+        }
+        let devices = &identity.devices;
+        identity.revoked.retain(|device, _| !devices.contains_key(device));
+        for at in places {
+            let record = self.records.get(*at).filter(|record| record.signer() == Signer::Root);
+            if let Some(IdentityAct::Revoke(device)) = record.map(|record| record.act()) {
+                identity.revoked_by_root.insert(*device);
+            }
+        }
+        identity.revoked_by_root.retain(|device| identity.revoked.contains_key(device));
+        identity
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::keys::LOW_ORDER_X25519;
     use super::*;
+    use crate::keys::SignKey;
 
     fn keys(seed: u8) -> (SignKey, DeviceKeys) {
         let sign = SignKey::from_seed(&[seed; 32]);
@@ -344,15 +335,16 @@ mod tests {
         let root = SignKey::from_seed(&[1; 32]);
         let (device, device_keys) = keys(2);
         let record = IdentityRecord::first(&root, device_keys, 1, &device);
-        let log = IdentityLog { root: VerifyKey::parse(&root.public()).unwrap(), records: vec![record.clone()] };
+        let log = IdentityLog { root: VerifyKey::parse(&root.public()).unwrap(), records: vec![record] };
         let mut bytes = Vec::new();
         log.write(&mut bytes);
         let read = IdentityLog::read(&mut Reader::new(&bytes)).unwrap();
         assert_eq!(read, log);
         assert!(Identity::evaluate(&read).unwrap().devices.contains_key(&device_keys.id()));
 
-        let mut uncounted = record;
-        uncounted.counter_signature = uncounted.signature;
+        let act = IdentityAct::Add { keys: device_keys, platform: 1 };
+        let draft = IdentityDraft::new(log.user(), &[], act, Signer::Root);
+        let uncounted = draft.clone().complete(draft.sign(&root), Some(draft.sign(&root)));
         let forged = IdentityLog { records: vec![uncounted], ..log };
         assert_eq!(Identity::evaluate(&forged), Err(IdentityError::Key(KeyError::BadSignature)));
     }

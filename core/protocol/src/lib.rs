@@ -27,3 +27,5 @@ pub mod membership;
 pub mod receipt;
 pub mod record;
 pub mod status;
+
+mod void;

@@ -28,8 +28,18 @@ pub const PARENTS_MAX: usize = 256;
 pub const WRAPS_MAX: usize = 16 << 10;
 /// Epochs one rotation may follow: as many as there can be concurrent heads below it.
 pub const PREVIOUS_EPOCHS_MAX: usize = PARENTS_MAX;
+/// Heads one identity record may stand on: a user's devices act concurrently now and then.
+pub const IDENTITY_PARENTS_MAX: usize = 16;
 /// Identity records carried by one record.
 pub const IDENTITY_RECORDS_MAX: usize = 256;
+/// Chains that one record pins: with their hashes they fill three quarters of a record.
+pub const PINS_MAX: usize = 32 << 10;
+/// Documents one record speaks for by name; more take several records.
+pub const PINNED_DOCUMENTS_MAX: usize = 128 << 10;
+/// Entries one record admits or excludes.
+pub const JUDGED_ENTRIES_MAX: usize = 64 << 10;
+/// Relays whose attestations a policy counts.
+pub const POLICY_RELAYS_MAX: usize = 16;
 /// Bytes of the encrypted section of a record.
 pub const RECORD_SECRET_BYTES_MAX: usize = 64 << 10;
 /// Bytes of an entry's clear section: what a snapshot covers, and blob addresses.

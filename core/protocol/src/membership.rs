@@ -1,8 +1,9 @@
 //! Who may do what: the evaluation of the membership log, the same on relays and devices.
 //!
-//! Records form a graph. Each record is judged in the [`View`] of its parents (the join of their
-//! views), and its effect gives the view at the record itself. So the role "at its members_head" of an
-//! entry's author is one look-up.
+//! Records form a graph. Each record is judged once, in the [`View`] of its parents; its effect gives
+//! the view at the record itself, so the role "at its members_head" of an entry's author is one
+//! look-up. A valid record can be void where a removal concurrent with it struck its author: that is
+//! evaluated for each set of heads.
 //!
 //! Invariant: the outcome is a pure function of the set of records and attestations, whatever the
 //! order of their arrival: a record waits until its parents are here, and is then judged on nothing
@@ -10,18 +11,24 @@
 //! and what stands on it, anew. Only what exceeds a bound ([`UNADMITTED_BYTES_MAX`]) is forgotten, and
 //! may be brought again.
 
+mod admission;
 mod attestations;
+mod evaluate;
+mod facts;
 mod judge;
 mod settle;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
 
+pub use admission::{Admission, Claim};
 pub use attestations::{ATTESTATIONS_EARLY_MAX, ATTESTERS_PER_RECORD_MAX};
 pub use settle::{RIVAL_SIGNATURES_MAX, UNADMITTED_BYTES_MAX};
 pub use view::{DeviceStanding, InviteStanding, View};
 
 use attestations::Attestations;
+use facts::Facts;
 
 use crate::identity::IdentityError;
 use crate::ids::{RecordId, WorkspaceId};
@@ -52,6 +59,14 @@ pub enum RecordRefusal {
     EpochMismatch,
     /// The invite it accepts is unknown, used up or ended.
     InviteNotValid,
+    /// It would leave the workspace without an owner.
+    LastOwner,
+    /// It takes the keys from somebody, and begins no epoch.
+    RotationMissing,
+    /// It delivers an epoch to somebody who may not have it.
+    RewrapToNonMember,
+    /// It sweeps a role whose end no receipt of the named relay proves.
+    ExpiryNotProven,
     /// A type that this version does not judge.
     Unsupported,
     /// A parent of it was refused.
@@ -70,6 +85,10 @@ impl std::fmt::Display for RecordRefusal {
             Self::RecipientSetMismatch => f.write_str("the epoch is not wrapped to exactly its recipients"),
             Self::EpochMismatch => f.write_str("the record builds on another epoch"),
             Self::InviteNotValid => f.write_str("the invite is unknown, used up or ended"),
+            Self::LastOwner => f.write_str("the record would leave the workspace without an owner"),
+            Self::RotationMissing => f.write_str("the record takes the keys from somebody, and begins no epoch"),
+            Self::RewrapToNonMember => f.write_str("the record delivers an epoch to somebody who may not have it"),
+            Self::ExpiryNotProven => f.write_str("no receipt of the named relay proves that the role has ended"),
             Self::Unsupported => f.write_str("the record is of a type of a later version"),
             Self::RefusedParent => f.write_str("the record stands on one that was refused"),
         }
@@ -98,7 +117,7 @@ pub enum RecordOutcome {
     Admitted,
     /// A parent is not here yet.
     AwaitsParents,
-    /// It is a Join, and its relay's attestation is not here yet.
+    /// It is a Join, or the policy asks for a second factor, and the relay's attestation is not here yet.
     AwaitsAttestation,
     /// It does not count. A Join whose attestations were all too late or over its invite's uses can
     /// still be admitted by a better one; nothing else changes this.
@@ -118,6 +137,11 @@ pub struct Membership {
     joins: BTreeMap<RecordId, BTreeSet<RecordId>>,
     outcomes: BTreeMap<RecordId, RecordOutcome>,
     views: BTreeMap<RecordId, View>,
+    facts: BTreeMap<RecordId, Facts>,
+    /// Records whose signatures were verified when they were first stored.
+    proven: BTreeSet<RecordId>,
+    /// The view at all heads, once it was asked for.
+    current: OnceLock<View>,
     children: BTreeMap<RecordId, BTreeSet<RecordId>>,
     heads: BTreeSet<RecordId>,
     unadmitted_bytes: usize,
@@ -135,6 +159,9 @@ impl Membership {
             joins: BTreeMap::new(),
             outcomes: BTreeMap::new(),
             views: BTreeMap::new(),
+            facts: BTreeMap::new(),
+            proven: BTreeSet::new(),
+            current: OnceLock::new(),
             children: BTreeMap::new(),
             heads: BTreeSet::new(),
             unadmitted_bytes: 0,
@@ -166,6 +193,13 @@ impl Membership {
         self.file(record);
         self.settle_from(id);
         self.outcome_after(id)
+    }
+
+    /// Adds a record that this device or relay verified before it stored it, and has kept from alteration:
+    /// judges it as any other, but for its signatures.
+    pub fn insert_proven(&mut self, record: Record) -> RecordOutcome {
+        self.proven.insert(record.id());
+        self.insert(record)
     }
 
     /// Adds a relay's attestation and judges again what it changes.
@@ -225,13 +259,23 @@ impl Membership {
     /// Returns the view at several admitted records together, as that of a record standing on them.
     #[must_use]
     pub fn view_of(&self, records: &[RecordId]) -> View {
-        self.joined(records.iter())
+        self.evaluate(records)
     }
 
     /// Returns the view at all heads together: what holds now.
     #[must_use]
     pub fn view(&self) -> View {
-        self.joined(self.heads.iter())
+        self.current().clone()
+    }
+
+    pub(super) fn current(&self) -> &View {
+        self.current.get_or_init(|| self.evaluate(&self.heads.iter().copied().collect::<Vec<_>>()))
+    }
+
+    /// Returns the view at the parents of a record; `None` if one is not admitted.
+    fn view_below(&self, record: &Record) -> Option<View> {
+        let parents = record.parents();
+        parents.iter().all(|parent| self.views.contains_key(parent)).then(|| self.evaluate(parents))
     }
 
     /// Returns the generation that the next record has.
@@ -292,12 +336,6 @@ impl Membership {
         let joins = self.joins.get(invite).into_iter().flatten();
         let settled = joins.filter(|join| self.outcomes.contains_key(join));
         settled.flat_map(|join| self.attestations.on(join)).map(|statement| statement.nth).max().unwrap_or(0)
-    }
-
-    fn joined<'a>(&self, ids: impl Iterator<Item = &'a RecordId>) -> View {
-        let mut views = ids.filter_map(|id| self.views.get(id));
-        let first = views.next().cloned().unwrap_or_default();
-        views.fold(first, View::join)
     }
 
     fn generation_above<'a>(&self, ids: impl Iterator<Item = &'a RecordId>) -> u64 {

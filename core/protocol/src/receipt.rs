@@ -96,6 +96,11 @@ pub struct Receipt {
     pub acknowledged: Digest,
 }
 
+impl Receipt {
+    /// Bytes of a receipt with its signature.
+    pub const SIGNED_BYTES: usize = 164 + SIGNATURE_BYTES;
+}
+
 impl Statement for Receipt {
     const CONTEXT: &'static str = "receipt-sig";
 

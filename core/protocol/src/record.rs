@@ -7,10 +7,18 @@
 //! signature, and its parents are sorted and distinct, so one set of parents has one encoding.
 
 mod body;
+mod invite;
+mod policy;
 mod role;
+mod rotation;
+mod standing;
 
-pub use body::{EpochWrap, Genesis, InviteCreate, Join, PreviousEpoch, RecordBody, RelaySuccession, Rotation};
+pub use body::{Devices, Genesis, RecordBody, RelaySuccession};
+pub use invite::{InviteCreate, InviteRevoke, Join};
+pub use policy::{LEVEL_MAX, Levels, OrganisationRecovery, Policy, RecoverySet};
 pub use role::Role;
+pub use rotation::{EpochWrap, PreviousEpoch, Rewrap, Rotation};
+pub use standing::{Expiry, Pin, Pins, Standing};
 
 use crate::bytes::{DecodeError, Reader, check_limit, put_run};
 use crate::hash::hash;

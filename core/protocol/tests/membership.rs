@@ -11,7 +11,7 @@ use tombolo_protocol::ids::RecordId;
 use tombolo_protocol::membership::{Membership, RecordOutcome, RecordRefusal};
 use tombolo_protocol::receipt::{Attestation, Signed};
 use tombolo_protocol::record::{Record, RecordBody, Role};
-use world::{Person, RELAY_SEED, World, key, succession};
+use world::{Person, RELAY_SEED, World, devices, key, succession};
 
 /// Something that arrives.
 #[derive(Clone, Debug)]
@@ -151,7 +151,7 @@ fn a_reader_can_not_start_an_epoch_in_a_devices_record() {
     let join = world.add(world.join(&ben, &world.heads(), invite));
     world.attest(world.attestation(RELAY_SEED, join, 1, 1));
     let rotation = world.rotation(&world.members.view());
-    let body = RecordBody::Devices(ben.log.clone(), Some(rotation));
+    let body = devices(&ben.log, Some(rotation));
     let outcome = world.members.insert(ben.say(&world.members, &[join], body));
     assert_eq!(outcome, RecordOutcome::Refused(RecordRefusal::RoleDenied));
 }
@@ -259,7 +259,7 @@ fn act(world: &mut World, people: &[Person], (who, what, pick): (usize, u8, usiz
     let person = &people[who % people.len()];
     let body = match what % 6 {
         0 => RecordBody::Rotate(world.rotation(&view)),
-        1 => RecordBody::Devices(person.log_with_second_device(), None),
+        1 => devices(&person.log_with_second_device(), None),
         2 => succession(RELAY_SEED + (pick % 3) as u8, RELAY_SEED + (pick / 3 % 3) as u8),
         3 => {
             let role = [Role::Reader, Role::Writer, Role::Admin][pick % 3];

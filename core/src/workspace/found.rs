@@ -5,7 +5,7 @@
 use tombolo_crypto::{BlindingKey, array, rotate};
 use tombolo_protocol::ids::{DeviceId, UserId, WorkspaceId};
 use tombolo_protocol::membership::{RecordOutcome, View};
-use tombolo_protocol::record::{Draft, Genesis, Record, RecordBody, Role};
+use tombolo_protocol::record::{Devices, Draft, Genesis, Record, RecordBody, Role};
 
 use super::Workspace;
 use crate::engine::{Engine, Now};
@@ -88,7 +88,11 @@ impl Engine {
         let sealed = workspace.epochs.get(&rotation.epoch).map(|held| {
             held.keys.seal_section(NAME_LABEL, workspace.id.as_bytes(), name.as_bytes(), self.entropy.as_mut())
         });
-        let body = RecordBody::Devices(self.identity.clone(), Some(rotation));
+        let body = RecordBody::Devices(Box::new(Devices {
+            identity: self.identity.clone(),
+            pins: None,
+            rotation: Some(rotation),
+        }));
         self.state_record(now, row, body, sealed.unwrap_or_default(), tx)?;
         Ok(())
     }

@@ -7,7 +7,9 @@ use tombolo_protocol::ids::{
 };
 use tombolo_protocol::item::LogItem;
 use tombolo_protocol::keys::{SignKey, VerifyKey};
-use tombolo_protocol::record::{Draft, EpochWrap, Genesis, InviteCreate, Join, Record, RecordBody, Role, Rotation};
+use tombolo_protocol::record::{
+    Devices, Draft, EpochWrap, Genesis, InviteCreate, Join, Record, RecordBody, Role, Rotation,
+};
 
 /// One device of one user.
 pub(crate) struct Person {
@@ -73,7 +75,8 @@ pub(crate) fn found(founder: &Person, nonce: u8) -> Vec<Record> {
     };
     let genesis = Record::sign(genesis, &founder.sign_key()).unwrap();
     let rotation = Rotation { epoch: EPOCH, previous: Vec::new(), wraps: vec![wrap(*founder.id().as_bytes())] };
-    let devices = RecordBody::Devices(founder.identity(), Some(rotation));
+    let devices =
+        RecordBody::Devices(Box::new(Devices { identity: founder.identity(), pins: None, rotation: Some(rotation) }));
     let devices = founder.record(std::slice::from_ref(&genesis), devices);
     vec![genesis, devices]
 }

@@ -254,17 +254,17 @@ mod tests {
         let public = |secret: &Secret32| crate::device::box_public(secret);
         let ephemeral = public(&sender);
         let sealed = seal(&log, &BTreeMap::new(), (&public(&recipient), &sender), &transcript, &mut Fixed).unwrap();
-        let honest = Offer { ephemeral, nonce: [0; 32], user: identity.user, approver: *device, head: [0; 32] };
+        let honest = Offer { ephemeral, nonce: [0; 32], user: identity.user, approver: *device, heads: vec![[0; 32]] };
         let opened = |keys: &DeviceKeys, offer: &Offer| open(&sealed, &recipient, keys, offer, &transcript).map(|_| ());
         assert_eq!(opened(keys, &honest), Ok(()));
         let mismatch = Err(LinkError::KeyMismatch);
         let stranger = UserRoot::from_seed(&[2; 32]).user();
-        assert_eq!(opened(keys, &Offer { user: stranger, ..honest }), mismatch);
+        assert_eq!(opened(keys, &Offer { user: stranger, ..honest.clone() }), mismatch);
         let unknown = tombolo_protocol::ids::DeviceId::from_bytes([3; 32]);
-        assert_eq!(opened(keys, &Offer { approver: unknown, ..honest }), mismatch);
+        assert_eq!(opened(keys, &Offer { approver: unknown, ..honest.clone() }), mismatch);
         let other = DeviceKeys::parse(&keys.sign.to_bytes(), &ephemeral).unwrap();
         assert_eq!(opened(&other, &honest), mismatch);
-        let impostor = Offer { ephemeral: public(&recipient), ..honest };
+        let impostor = Offer { ephemeral: public(&recipient), ..honest.clone() };
         assert_eq!(opened(keys, &impostor), Err(LinkError::Decrypt));
     }
 }

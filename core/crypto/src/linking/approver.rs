@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use tombolo_protocol::hash::Digest;
-use tombolo_protocol::identity::{Addition, Identity, IdentityError, IdentityLog};
+use tombolo_protocol::identity::{Identity, IdentityDraft, IdentityError, IdentityLog};
 use tombolo_protocol::ids::{DeviceId, WorkspaceId};
 use tombolo_protocol::keys::Signature;
 use tombolo_protocol::limits::LINK_MS_MAX;
@@ -29,8 +29,8 @@ pub struct Approver {
 
 enum State {
     Committed { ephemeral: Secret32, offer: Offer, commitment: Digest },
-    Offered { ephemeral: Secret32, addition: Addition, transcript: Transcript },
-    Signed { ephemeral: Secret32, addition: Addition, transcript: Transcript, counter_signature: Signature },
+    Offered { ephemeral: Secret32, draft: IdentityDraft, transcript: Transcript },
+    Signed { ephemeral: Secret32, draft: IdentityDraft, transcript: Transcript, counter_signature: Signature },
     Over,
 }
 
@@ -74,7 +74,7 @@ impl Approver {
             nonce: hedged(device, "link-offer", &context, entropy),
             user: identity.user,
             approver: device.id(),
-            head: identity.head,
+            heads: identity.heads.clone(),
         };
         let commitment = commitment(&request.token, &offer);
         let state = State::Committed { ephemeral, offer, commitment };
@@ -94,10 +94,10 @@ impl Approver {
     pub fn receive(&mut self, bytes: &[u8], now_ms: i64) -> Result<ApproverStep, LinkError> {
         match self.take(now_ms)? {
             State::Committed { ephemeral, offer, commitment } => self.offer(bytes, ephemeral, &offer, &commitment),
-            State::Offered { ephemeral, addition, transcript } => {
+            State::Offered { ephemeral, draft, transcript } => {
                 let counter_signature = decode_counter_signature(bytes)?;
-                addition.verify(&counter_signature)?;
-                self.state = State::Signed { ephemeral, addition, transcript, counter_signature };
+                draft.verify_counter_signature(&counter_signature)?;
+                self.state = State::Signed { ephemeral, draft, transcript, counter_signature };
                 Ok(ApproverStep::AskDigits)
             }
             State::Signed { .. } | State::Over => Err(LinkError::Replayed),
@@ -111,12 +111,12 @@ impl Approver {
     /// [`LinkError::NotYet`] if the new device has not signed: nothing is lost.
     pub fn confirm(&mut self, digits: &str, now_ms: i64) -> Result<Confirmed, LinkError> {
         match self.take(now_ms)? {
-            State::Signed { ephemeral, addition, transcript, counter_signature } => {
+            State::Signed { ephemeral, draft, transcript, counter_signature } => {
                 if !transcript.digits().is_typed(digits) {
                     return Err(LinkError::WrongDigits);
                 }
                 let (recipient, deadline_ms) = (self.request.ephemeral, self.deadline_ms);
-                Ok(Confirmed { recipient, deadline_ms, ephemeral, addition, transcript, counter_signature })
+                Ok(Confirmed { recipient, deadline_ms, ephemeral, draft, transcript, counter_signature })
             }
             State::Over => Err(LinkError::Replayed),
             waiting => {
@@ -146,7 +146,7 @@ impl Approver {
         }
         let request = self.request.to_message();
         let transcript = Transcript::new(&self.request.token, &request, commitment, &answer, offer);
-        self.state = State::Offered { ephemeral, addition: offer.addition(&answer), transcript };
+        self.state = State::Offered { ephemeral, draft: offer.draft(&answer), transcript };
         Ok(ApproverStep::Send(offer.encode()))
     }
 }
@@ -162,7 +162,7 @@ pub struct Confirmed {
     recipient: [u8; 32],
     deadline_ms: i64,
     ephemeral: Secret32,
-    addition: Addition,
+    draft: IdentityDraft,
     transcript: Transcript,
     counter_signature: Signature,
 }
@@ -186,8 +186,12 @@ impl Confirmed {
             return Err(LinkError::Expired);
         }
         let mut log = log.clone();
-        log.records.push(self.addition.certify(device.sign_key(), self.counter_signature));
-        Identity::evaluate(&log)?;
+        let signature = self.draft.sign(device.sign_key());
+        log.records.push(self.draft.complete(signature, Some(self.counter_signature)));
+        let identity = Identity::evaluate(&log)?;
+        if identity.heads.len() != 1 {
+            return Err(IdentityError::Broken.into());
+        }
         let ends = (&self.recipient, &self.ephemeral);
         let message = approval::seal(&log, workspaces, ends, &self.transcript, entropy)?;
         Ok((message, log))

@@ -5,10 +5,10 @@
 
 use tombolo_protocol::bytes::{DecodeError, Reader};
 use tombolo_protocol::hash::{Digest, hash};
-use tombolo_protocol::identity::{Addition, DeviceKeys};
+use tombolo_protocol::identity::{DeviceKeys, IdentityAct, IdentityDraft, Signer};
 use tombolo_protocol::ids::{DeviceId, UserId};
 use tombolo_protocol::keys::Signature;
-use tombolo_protocol::limits::{LINK_APPROVAL_BYTES_MAX, LINK_MESSAGE_BYTES_MAX};
+use tombolo_protocol::limits::{IDENTITY_PARENTS_MAX, LINK_APPROVAL_BYTES_MAX, LINK_MESSAGE_BYTES_MAX};
 
 use super::request::LinkToken;
 use super::{LinkDigits, LinkError};
@@ -96,13 +96,13 @@ impl Answer {
 }
 
 /// What the approving device committed itself to: with it the certificate's body is fixed.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Offer {
     pub(super) ephemeral: [u8; 32],
     pub(super) nonce: [u8; 32],
     pub(super) user: UserId,
     pub(super) approver: DeviceId,
-    pub(super) head: Digest,
+    pub(super) heads: Vec<Digest>,
 }
 
 impl Offer {
@@ -112,7 +112,10 @@ impl Offer {
         out.extend_from_slice(&self.nonce);
         out.extend_from_slice(self.user.as_bytes());
         out.extend_from_slice(self.approver.as_bytes());
-        out.extend_from_slice(&self.head);
+        out.push(self.heads.len() as u8);
+        for head in &self.heads {
+            out.extend_from_slice(head);
+        }
         out
     }
 
@@ -120,14 +123,20 @@ impl Offer {
         let mut reader = read_kind(bytes, Kind::Offer)?;
         let (ephemeral, nonce) = (reader.array()?, reader.array()?);
         let (user, approver) = (UserId::read(&mut reader)?, DeviceId::read(&mut reader)?);
-        let offer = Self { ephemeral, nonce, user, approver, head: reader.array()? };
+        let count = usize::from(reader.u8()?);
+        if count > IDENTITY_PARENTS_MAX {
+            return Err(DecodeError::Invalid { field: "identity heads" }.into());
+        }
+        let heads = (0..count).map(|_| reader.array()).collect::<Result<_, _>>()?;
+        let offer = Self { ephemeral, nonce, user, approver, heads };
         reader.finish()?;
         Ok(offer)
     }
 
     /// The record that both are about to sign.
-    pub(super) fn addition(&self, answer: &Answer) -> Addition {
-        Addition::new(self.user, self.head, self.approver, answer.keys, answer.platform)
+    pub(super) fn draft(&self, answer: &Answer) -> IdentityDraft {
+        let act = IdentityAct::Add { keys: answer.keys, platform: answer.platform };
+        IdentityDraft::new(self.user, &self.heads, act, Signer::Device(self.approver))
     }
 }
 

@@ -133,7 +133,7 @@ impl NewDevice {
         }
         let request = self.request.to_message();
         let transcript = Transcript::new(&self.request.token, &request, committed, answer, &offer);
-        let signature = offer.addition(answer).counter_sign(device.sign_key());
+        let signature = offer.draft(answer).counter_sign(device.sign_key());
         let digits = transcript.digits();
         self.state = State::Offered { ephemeral, offer, transcript };
         Ok(NewDeviceStep::ShowDigits { digits, send: encode_counter_signature(&signature) })

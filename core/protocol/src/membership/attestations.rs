@@ -1,6 +1,6 @@
 //! The relays' attestations on records, bounded and independent of their order of arrival.
 //!
-//! Invariant: of each record and relay the earliest word is kept (by time, then number, then bytes), so
+//! Invariant: of each record and relay the best word is kept (the highest level, then the earliest), so
 //! the words that count are a function of the set of attestations; those of relays that do not count are
 //! dropped as soon as that is known, and may be here or not. Every one kept was verified on entry.
 
@@ -60,7 +60,8 @@ impl Attestations {
     }
 }
 
-fn earliest(attestation: &Signed<Attestation>) -> (i64, u32, Vec<u8>) {
+/// A higher level comes first: what a policy asks for may be reached by a second word.
+fn earliest(attestation: &Signed<Attestation>) -> (u8, i64, u32, Vec<u8>) {
     let statement = attestation.claim();
-    (statement.time_ms, statement.nth, attestation.encode())
+    (u8::MAX - statement.level, statement.time_ms, statement.nth, attestation.encode())
 }

@@ -1,17 +1,21 @@
-//! The judgement of one record in the view of its parents.
+//! The judgement of one record in the view of its parents: who its author is, and what the act needs.
 //!
 //! Invariant: nothing but the record, its ancestors and the attestations on it is looked at.
 
+mod devices;
+mod epoch;
+mod invite;
+mod standing;
+
 use std::collections::BTreeSet;
 
-use super::{Membership, RecordOutcome, RecordRefusal};
-use crate::identity::{Identity, IdentityLog};
+use super::facts::{Facts, Grant};
+use super::{Membership, RecordOutcome, RecordRefusal, View};
 use crate::ids::{RecordId, RelayId, UserId};
 use crate::keys::VerifyKey;
-use crate::membership::view::{InviteStanding, View};
-use crate::record::{Genesis, InviteCreate, Join, Record, RecordBody, Role, Rotation};
+use crate::record::{Genesis, Policy, Record, RecordBody, Role};
 
-/// Why a judgement did not end in a view.
+/// Why a judgement did not end in facts.
 pub(super) enum Stop {
     /// What became of the record.
     Outcome(RecordOutcome),
@@ -20,87 +24,112 @@ pub(super) enum Stop {
     Forged,
 }
 
-pub(super) type Judgement = Result<View, Stop>;
+pub(super) type Judgement<T = Facts> = Result<T, Stop>;
+
+/// Who made a record, and from where the right comes.
+pub(super) struct Author {
+    pub(super) user: UserId,
+    pub(super) role: Role,
+    pub(super) decided_by: Option<RecordId>,
+}
+
+impl Author {
+    pub(super) fn facts(&self, needs: Role) -> Facts {
+        Facts::of(self.user, Some(self.role), needs, self.decided_by)
+    }
+}
 
 impl Membership {
-    /// Judges a record whose parents are settled.
-    pub(super) fn judge(&self, record: &Record) -> Judgement {
-        let parents = record.parents();
-        if parents.iter().any(|parent| !self.views.contains_key(parent)) {
-            return refuse(RecordRefusal::RefusedParent);
-        }
-        if record.generation() != self.generation_above(parents.iter()) {
-            return refuse(RecordRefusal::Generation);
-        }
-        let view = self.joined(parents.iter());
-        match record.body() {
-            RecordBody::Genesis(genesis) => found(record, genesis),
-            RecordBody::Devices(identity, rotation) => admit_devices(record, view, identity, rotation.as_ref()),
-            RecordBody::Rotate(rotation) => rotate(record, view, rotation),
-            RecordBody::InviteCreate(invite) => offer(record, view, invite),
-            RecordBody::Join(join) => self.accept(record, view, join),
-            RecordBody::RelaySuccession(succession) => {
-                author(record, &view, Role::Admin)?;
-                let mut view = view;
-                view.succeed(succession.old, succession.new);
-                Ok(view)
+    /// Judges a record in the view of its parents, which are admitted.
+    pub(super) fn judge(&self, record: &Record, view: &View) -> Judgement {
+        let facts = match record.body() {
+            RecordBody::Genesis(genesis) => self.found(record, genesis)?,
+            RecordBody::Standing(standing) => self.judge_standing(record, view, standing)?,
+            RecordBody::Rotate(_) => self.author(record, view, Role::Commenter)?.facts(Role::Commenter),
+            RecordBody::Devices(devices) => self.judge_devices(record, view, devices)?,
+            RecordBody::InviteCreate(invite) => self.judge_invite(record, view, invite)?,
+            RecordBody::InviteRevoke(revoke) => self.judge_invite_revoke(record, view, revoke)?,
+            RecordBody::Join(join) => self.judge_join(record, view, join)?,
+            RecordBody::Rewrap(rewrap) => self.judge_rewrap(record, view, rewrap)?,
+            RecordBody::Policy(_) => self.author(record, view, Role::Owner)?.facts(Role::Owner),
+            RecordBody::OwnerTransfer(to) => self.judge_transfer(record, view, to)?,
+            RecordBody::RecoverySet(recovery) => self.judge_recovery(record, view, recovery)?,
+            RecordBody::Admit(_) | RecordBody::Exclude(_) | RecordBody::Purge(_) | RecordBody::RelaySuccession(_) => {
+                self.author(record, view, Role::Admin)?.facts(Role::Admin)
             }
-            RecordBody::Unsupported { .. } => refuse(RecordRefusal::Unsupported),
-        }
+            RecordBody::Unsupported { .. } => return refuse(RecordRefusal::Unsupported),
+        };
+        self.check_epoch(record, view, &facts)?;
+        self.check_level(record, view, &facts)?;
+        Ok(facts)
     }
 
-    fn accept(&self, record: &Record, mut view: View, join: &Join) -> Judgement {
-        let Some(invite) = view.invite(&join.invite).copied() else {
-            return refuse(RecordRefusal::InviteNotValid);
-        };
-        join.verify(&invite.sign).map_err(refusal)?;
-        let identity = Identity::evaluate(&join.identity).map_err(refusal)?;
-        let Some(keys) = identity.devices.get(&record.author()) else {
+    fn found(&self, record: &Record, genesis: &Genesis) -> Judgement {
+        if record.author() != genesis.device.id() {
             return refuse(RecordRefusal::UnknownAuthor);
-        };
-        verify(record, &keys.sign)?;
-        certify_all(&mut view, &identity)?;
-        let nth = self.attested_use(record.id(), &view, &invite)?;
-        view.count_use(&join.invite, nth);
-        view.grant(identity.user, invite.role);
-        Ok(view)
+        }
+        self.verify(record, &genesis.device.sign)?;
+        let user = UserId::derive(&genesis.root.to_bytes());
+        let mut facts = Facts::of(user, Some(Role::Owner), Role::Owner, None);
+        facts.grants.push(Grant { user, role: Some(Role::Owner), expiry: None });
+        Ok(facts)
     }
 
-    /// Returns which use of its invite a Join is, on the word of a relay that counts them: the lowest
-    /// number any of them gives within the invite's bounds.
-    fn attested_use(&self, join: RecordId, view: &View, invite: &InviteStanding) -> Result<u32, Stop> {
-        let counting: Vec<_> =
-            self.attestations.on(&join).filter(|statement| counts_for(view, invite.relay, statement.relay)).collect();
-        let within = counting.iter().filter(|statement| {
-            let within_time = invite.expires_ms == 0 || statement.time_ms <= invite.expires_ms;
-            let within_uses = invite.uses == 0 || statement.nth <= invite.uses;
-            within_time && within_uses && statement.nth > 0
-        });
-        match within.map(|statement| statement.nth).min() {
-            Some(nth) => Ok(nth),
-            None if counting.is_empty() => Err(Stop::Outcome(RecordOutcome::AwaitsAttestation)),
-            None => Err(refusal(RecordRefusal::InviteNotValid)),
+    /// Checks that an active device of a member of at least this role signed the record.
+    pub(super) fn author(&self, record: &Record, view: &View, needed: Role) -> Judgement<Author> {
+        let device = record.author();
+        let standing = view.device(&device).filter(|standing| standing.is_active());
+        let standing = standing.ok_or(refusal(RecordRefusal::UnknownAuthor))?;
+        self.verify(record, &standing.keys.sign)?;
+        match view.role(&standing.user) {
+            Some(role) if role >= needed => {
+                Ok(Author { user: standing.user, role, decided_by: view.decided_by(&standing.user) })
+            }
+            _ => Err(refusal(RecordRefusal::RoleDenied)),
         }
     }
 
-    /// Tells whether a relay is among those that count the uses of a Join's invite; `None` if that is
-    /// not known before the Join's parents are admitted.
-    pub(super) fn counts_join(&self, record: &Record, signer: RelayId) -> Option<bool> {
-        let RecordBody::Join(join) = record.body() else {
-            return None;
-        };
-        let parents = record.parents();
-        if parents.iter().any(|parent| !self.views.contains_key(parent)) {
-            return None;
+    pub(super) fn verify(&self, record: &Record, key: &VerifyKey) -> Judgement<()> {
+        if self.proven.contains(&record.id()) {
+            return Ok(());
         }
-        let view = self.joined(parents.iter());
-        let invite = view.invite(&join.invite)?;
-        Some(counts_for(&view, invite.relay, signer))
+        record.verify(key).map_err(|_| Stop::Forged)
+    }
+
+    /// Checks that a relay which the policy names saw the author at the level that the act needs.
+    fn check_level(&self, record: &Record, view: &View, facts: &Facts) -> Judgement<()> {
+        let Some(policy) = view.policy() else {
+            return Ok(());
+        };
+        let needed = level_needed(record.body(), policy, facts);
+        let counts = |relay: RelayId| policy.relays.iter().any(|named| counts_for(view, *named, relay));
+        let reached = |level: u8, relay: RelayId| level >= needed && counts(relay);
+        let id = record.id();
+        let mut attested = self.attestations.on(&id);
+        if needed <= 1 || attested.any(|statement| reached(statement.level, statement.relay)) {
+            return Ok(());
+        }
+        Err(Stop::Outcome(RecordOutcome::AwaitsAttestation))
+    }
+}
+
+/// Returns the level of authentication that an act needs under a policy.
+fn level_needed(body: &RecordBody, policy: &Policy, facts: &Facts) -> u8 {
+    match body {
+        // Whoever wants to go may go.
+        RecordBody::Standing(standing) if standing.subject == facts.user && standing.role.is_none() => 0,
+        RecordBody::Standing(_)
+        | RecordBody::Devices(_)
+        | RecordBody::InviteRevoke(_)
+        | RecordBody::OwnerTransfer(_)
+        | RecordBody::Policy(_) => policy.levels.membership,
+        RecordBody::InviteCreate(_) => policy.levels.invite,
+        _ => 0,
     }
 }
 
 /// Tells whether a relay may attest for another: it is the same, or succeeded it.
-fn counts_for(view: &View, named: RelayId, signer: RelayId) -> bool {
+pub(super) fn counts_for(view: &View, named: RelayId, signer: RelayId) -> bool {
     let mut open = vec![named];
     let mut seen = BTreeSet::new();
     while let Some(relay) = open.pop() {
@@ -114,112 +143,10 @@ fn counts_for(view: &View, named: RelayId, signer: RelayId) -> bool {
     false
 }
 
-/// Gives a user's devices effect, unless one is already another user's.
-fn certify_all(view: &mut View, identity: &Identity) -> Result<(), Stop> {
-    for keys in identity.devices.values() {
-        let held_by_another = view.device(&keys.id()).is_some_and(|held| held.user != identity.user);
-        if held_by_another {
-            return Err(refusal(RecordRefusal::RoleDenied));
-        }
-        view.certify(identity.user, *keys);
-    }
-    Ok(())
-}
-
-fn found(record: &Record, genesis: &Genesis) -> Judgement {
-    if record.author() != genesis.device.id() {
-        return refuse(RecordRefusal::UnknownAuthor);
-    }
-    verify(record, &genesis.device.sign)?;
-    let mut view = View::default();
-    let user = UserId::derive(&genesis.root.to_bytes());
-    view.found(user, genesis.device, genesis.blinding_commitment);
-    Ok(view)
-}
-
-fn admit_devices(record: &Record, mut view: View, log: &IdentityLog, rotation: Option<&Rotation>) -> Judgement {
-    let Some(standing) = view.device(&record.author()).copied() else {
-        return refuse(RecordRefusal::UnknownAuthor);
-    };
-    verify(record, &standing.keys.sign)?;
-    let identity = Identity::evaluate(log).map_err(refusal)?;
-    let vouched = standing.certified || identity.devices.contains_key(&record.author());
-    if !vouched || view.role(&identity.user).is_none() || view.role(&standing.user).is_none() {
-        return refuse(RecordRefusal::RoleDenied);
-    }
-    if !standing.certified && identity.user != standing.user {
-        return refuse(RecordRefusal::RoleDenied);
-    }
-    let may_rotate = view.role(&standing.user) >= Some(Role::Commenter);
-    certify_all(&mut view, &identity)?;
-    match rotation {
-        Some(_) if !may_rotate => refuse(RecordRefusal::RoleDenied),
-        Some(rotation) => begin_epoch(record.id(), view, rotation),
-        None => Ok(view),
-    }
-}
-
-fn rotate(record: &Record, view: View, rotation: &Rotation) -> Judgement {
-    author(record, &view, Role::Commenter)?;
-    begin_epoch(record.id(), view, rotation)
-}
-
-fn begin_epoch(record: RecordId, mut view: View, rotation: &Rotation) -> Judgement {
-    let follows = match view.epoch() {
-        None => rotation.previous.is_empty(),
-        Some(epoch) => rotation.previous.iter().any(|previous| previous.epoch == epoch),
-    };
-    if !follows || view.knows_epoch(&rotation.epoch) {
-        return refuse(RecordRefusal::EpochMismatch);
-    }
-    let expected = view.recipients();
-    let given = rotation.wraps.iter().map(|wrap| wrap.recipient);
-    if !given.eq(expected.iter().map(|(recipient, _)| *recipient)) {
-        return refuse(RecordRefusal::RecipientSetMismatch);
-    }
-    view.begin_epoch(record, rotation.epoch);
-    Ok(view)
-}
-
-fn offer(record: &Record, mut view: View, invite: &InviteCreate) -> Judgement {
-    let needed = if invite.role >= Role::Admin { Role::Owner } else { Role::Admin };
-    author(record, &view, needed)?;
-    if view.epoch() != Some(invite.epoch) {
-        return refuse(RecordRefusal::EpochMismatch);
-    }
-    let standing = InviteStanding {
-        role: invite.role,
-        expires_ms: invite.expires_ms,
-        uses: invite.uses,
-        used: 0,
-        relay: invite.relay,
-        sign: invite.sign_public,
-        box_public: invite.box_public,
-    };
-    view.offer(record.id(), standing);
-    Ok(view)
-}
-
-/// Checks that a certified device of at least this role signed the record.
-fn author(record: &Record, view: &View, needed: Role) -> Result<(), Stop> {
-    let device = record.author();
-    let standing = view.device(&device).filter(|standing| standing.certified);
-    let standing = standing.ok_or(refusal(RecordRefusal::UnknownAuthor))?;
-    verify(record, &standing.keys.sign)?;
-    if view.role(&standing.user).is_none_or(|role| role < needed) {
-        return Err(refusal(RecordRefusal::RoleDenied));
-    }
-    Ok(())
-}
-
-fn verify(record: &Record, key: &VerifyKey) -> Result<(), Stop> {
-    record.verify(key).map_err(|_| Stop::Forged)
-}
-
-fn refusal(error: impl Into<RecordRefusal>) -> Stop {
+pub(super) fn refusal(error: impl Into<RecordRefusal>) -> Stop {
     Stop::Outcome(RecordOutcome::Refused(error.into()))
 }
 
-fn refuse(reason: RecordRefusal) -> Judgement {
+pub(super) fn refuse<T>(reason: RecordRefusal) -> Judgement<T> {
     Err(refusal(reason))
 }

@@ -5,9 +5,11 @@
 //! the order. Heads are the admitted records without an admitted child.
 
 use std::collections::BTreeSet;
+use std::sync::OnceLock;
 
-use super::judge::Stop;
-use super::{Membership, RecordOutcome, RecordRefusal};
+use super::facts::Facts;
+use super::judge::{Judgement, Stop, refuse};
+use super::{Membership, RecordOutcome, RecordRefusal, View};
 use crate::ids::{RecordId, RelayId};
 use crate::keys::KeyError;
 use crate::record::{Record, RecordBody};
@@ -62,6 +64,7 @@ impl Membership {
         }
         self.unadmitted_bytes = self.unadmitted_bytes.saturating_sub(cost(&record));
         self.outcomes.remove(id);
+        self.proven.remove(id);
         self.rivals.remove(id);
     }
 
@@ -91,7 +94,7 @@ impl Membership {
         }
     }
 
-    fn generation_of(&self, id: &RecordId) -> u64 {
+    pub(super) fn generation_of(&self, id: &RecordId) -> u64 {
         self.records.get(id).map_or(0, Record::generation)
     }
 
@@ -103,27 +106,43 @@ impl Membership {
         if !record.parents().iter().all(|parent| self.is_settled(parent)) {
             return false;
         }
-        let (outcome, view) = match self.judge(record) {
-            Ok(view) => (RecordOutcome::Admitted, Some(view)),
+        let (outcome, settled) = match self.judge_on_parents(record) {
+            Ok(settled) => (RecordOutcome::Admitted, Some(settled)),
             Err(Stop::Outcome(outcome)) => (outcome, None),
             Err(Stop::Forged) => return self.try_rival(id),
         };
         let before = self.outcomes.insert(*id, outcome);
-        if before == Some(outcome) && self.views.get(id) == view.as_ref() {
+        if before == Some(outcome) && self.views.get(id) == settled.as_ref().map(|(_, view)| view) {
             return false;
         }
         self.rivals.remove(id);
-        match view {
-            Some(view) => {
+        match settled {
+            Some((facts, view)) => {
+                self.facts.insert(*id, facts);
                 self.views.insert(*id, view);
             }
             None => {
+                self.facts.remove(id);
                 self.views.remove(id);
             }
         }
+        self.current = OnceLock::new();
         self.move_heads(id, before, outcome);
         self.drop_strange_attestations(id);
         true
+    }
+
+    /// Judges a record whose parents are settled, and takes its effect.
+    fn judge_on_parents(&self, record: &Record) -> Judgement<(Facts, View)> {
+        let Some(mut view) = self.view_below(record) else {
+            return refuse(RecordRefusal::RefusedParent);
+        };
+        if record.generation() != self.generation_above(record.parents().iter()) {
+            return refuse(RecordRefusal::Generation);
+        }
+        let facts = self.judge(record, &view)?;
+        view.take(record, &facts, &|_| true, false);
+        Ok((facts, view))
     }
 
     /// Goes on with the next signature of a record whose own was forged, or forgets the record.

@@ -1,15 +1,20 @@
 //! What holds at one point of the membership graph.
 //!
-//! Invariant: [`View::join`] is commutative, associative and idempotent, and joining a view with that of
-//! an ancestor changes nothing; so the view at several heads does not depend on the order in which
-//! they are looked at. Views share their maps, so keeping one for every record costs little.
+//! Invariant: a view is a function of the records below its point. Views share their maps, so keeping
+//! one for every record costs little; `effect` is the only place that changes one.
+
+mod effect;
+
+use std::sync::Arc;
 
 use rpds::RedBlackTreeMapSync as Map;
 
-use crate::identity::DeviceKeys;
-use crate::ids::{DeviceId, EpochId, RecordId, RelayId, UserId};
+use crate::hash::hash;
+use crate::identity::{DeviceKeys, IdentityLog};
+use crate::ids::{DeviceId, DocumentTag, EntryHash, EpochId, RecordId, RelayId, UserId};
 use crate::keys::VerifyKey;
-use crate::record::Role;
+use crate::membership::facts::Target;
+use crate::record::{Expiry, Policy, Role};
 
 /// A device as the workspace knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,11 +26,23 @@ pub struct DeviceStanding {
     /// Whether the user's identity log has vouched for it; the founder's has not before the first
     /// Devices record, and until then may publish nothing else.
     pub certified: bool,
+    /// Whether the user has given it up; what it signed before stays good.
+    pub revoked: bool,
+}
+
+impl DeviceStanding {
+    /// Tells whether it may act for its user.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        self.certified && !self.revoked
+    }
 }
 
 /// An invite as the workspace knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InviteStanding {
+    /// Who offers it.
+    pub maker: UserId,
     /// What a joiner becomes.
     pub role: Role,
     /// When it ends by the counting relay's clock; zero for never.
@@ -40,28 +57,63 @@ pub struct InviteStanding {
     pub sign: VerifyKey,
     /// The key that epochs are wrapped to.
     pub box_public: [u8; 32],
+    /// Whether it was revoked, or a removal ended it.
+    pub ended: bool,
 }
 
 impl InviteStanding {
     /// Tells whether it can still be used, as far as this view goes.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.uses == 0 || self.used < self.uses
+        !self.ended && (self.uses == 0 || self.used < self.uses)
     }
+}
+
+/// One act that gave a user a standing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct MemberAct {
+    pub(super) record: RecordId,
+    pub(super) rank: u8,
+    pub(super) role: Option<Role>,
+    pub(super) expiry: Option<Expiry>,
+}
+
+/// The begin of an epoch that no other descends from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Newest {
+    epoch: EpochId,
+    /// Whether it goes with a removal.
+    removes: bool,
+    /// Whether its record does not count: it decides nothing, and what was sealed in it stays readable.
+    void: bool,
 }
 
 /// Members, devices, invites and epoch at one point of the graph.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct View {
-    members: Map<UserId, Role>,
+    /// Of each user the acts that no other act on that user descends from, by record.
+    members: Map<UserId, Vec<MemberAct>>,
+    identities: Map<UserId, Arc<IdentityLog>>,
     devices: Map<DeviceId, DeviceStanding>,
     invites: Map<RecordId, InviteStanding>,
+    /// Who came in by which invite.
+    joined_by: Map<(UserId, RecordId), ()>,
     /// Which relay may count for which: `(old, new)`.
     successions: Map<(RelayId, RelayId), ()>,
     /// Every rotation so far.
     rotations: Map<(EpochId, RecordId), ()>,
-    /// The rotations that no other one stands on; several only where heads are concurrent.
-    newest: Map<RecordId, EpochId>,
+    newest: Map<RecordId, Newest>,
+    /// Removals that count, with the role they leave.
+    removals: Map<(Target, RecordId), Option<Role>>,
+    /// Verdicts on entries that no other verdict on the same entry descends from: whether it counts.
+    verdicts: Map<EntryHash, Vec<(RecordId, bool)>>,
+    policies: Vec<(u8, RecordId, Arc<Policy>)>,
+    recovery: Map<UserId, Vec<(RecordId, [u8; 32])>>,
+    purged: Map<DocumentTag, ()>,
+    /// What other records count or not by: removals, ends of invites and the making of owners, void or not.
+    decisive: Map<RecordId, ()>,
+    /// Records that are valid and do not count.
+    void: Map<RecordId, ()>,
     blinding_commitment: Option<[u8; 32]>,
 }
 
@@ -69,16 +121,34 @@ impl View {
     /// Returns a user's role.
     #[must_use]
     pub fn role(&self, user: &UserId) -> Option<Role> {
-        self.members.get(user).copied()
+        self.deciding(user).and_then(|act| act.role)
     }
 
-    /// Returns a certified device's role: its user's.
+    /// Returns when a user's role ends, if it does.
+    #[must_use]
+    pub fn expiry(&self, user: &UserId) -> Option<Expiry> {
+        self.deciding(user).filter(|act| act.role.is_some()).and_then(|act| act.expiry)
+    }
+
+    /// Returns the record that decides a user's standing: of concurrent ones a removal, else that of the
+    /// greatest rank, then of the lowest role, then the lowest.
+    #[must_use]
+    pub fn decided_by(&self, user: &UserId) -> Option<RecordId> {
+        self.deciding(user).map(|act| act.record)
+    }
+
+    pub(super) fn deciding(&self, user: &UserId) -> Option<&MemberAct> {
+        let acts = self.members.get(user)?;
+        acts.iter().min_by_key(|act| (act.role.is_some(), u8::MAX - act.rank, act.role, act.record))
+    }
+
+    /// Returns an active device's role: its user's.
     #[must_use]
     pub fn role_of_device(&self, device: &DeviceId) -> Option<Role> {
-        self.devices.get(device).filter(|standing| standing.certified).and_then(|standing| self.role(&standing.user))
+        self.devices.get(device).filter(|standing| standing.is_active()).and_then(|standing| self.role(&standing.user))
     }
 
-    /// Returns a device.
+    /// Returns a device that the workspace knows, active or not.
     #[must_use]
     pub fn device(&self, device: &DeviceId) -> Option<&DeviceStanding> {
         self.devices.get(device)
@@ -86,12 +156,18 @@ impl View {
 
     /// Returns all members with their roles.
     pub fn members(&self) -> impl Iterator<Item = (UserId, Role)> {
-        self.members.iter().map(|(user, role)| (*user, *role))
+        self.members.keys().filter_map(|user| self.role(user).map(|role| (*user, role)))
     }
 
-    /// Returns all devices.
+    /// Returns all devices, active or not.
     pub fn devices(&self) -> impl Iterator<Item = (DeviceId, &DeviceStanding)> {
         self.devices.iter().map(|(id, standing)| (*id, standing))
+    }
+
+    /// Returns what is known of a user's devices, in their own signed words.
+    #[must_use]
+    pub fn identity(&self, user: &UserId) -> Option<&IdentityLog> {
+        self.identities.get(user).map(AsRef::as_ref)
     }
 
     /// Returns an invite.
@@ -100,15 +176,50 @@ impl View {
         self.invites.get(invite)
     }
 
-    /// Returns the epoch that entries are sealed under: of concurrent ones that of the lowest record.
+    /// Returns all invites.
+    pub fn invites(&self) -> impl Iterator<Item = (RecordId, &InviteStanding)> {
+        self.invites.iter().map(|(id, standing)| (*id, standing))
+    }
+
+    pub(super) fn came_by(&self, user: &UserId, invite: &RecordId) -> bool {
+        self.joined_by.contains_key(&(*user, *invite))
+    }
+
+    /// Returns the epoch that entries are sealed under: the one that a removal began, else of concurrent
+    /// ones that of the lowest record; none while several removals stand side by side.
     #[must_use]
     pub fn epoch(&self) -> Option<EpochId> {
-        self.newest.first().map(|(_, epoch)| *epoch)
+        let mut removing = self.counting().filter(|(_, newest)| newest.removes);
+        match (removing.next(), removing.next()) {
+            (Some(_), Some(_)) => None,
+            (Some((_, newest)), None) => Some(newest.epoch),
+            (None, _) => self.counting().next().map(|(_, newest)| newest.epoch),
+        }
+    }
+
+    /// Returns whether a rotation has to bring several removals together before anything is sealed.
+    #[must_use]
+    pub fn needs_healing(&self) -> bool {
+        self.counting().filter(|(_, newest)| newest.removes).nth(1).is_some()
+    }
+
+    fn counting(&self) -> impl Iterator<Item = (&RecordId, &Newest)> {
+        self.newest.iter().filter(|(_, newest)| !newest.void)
     }
 
     /// Returns the newest epochs, the one of [`View::epoch`] first: what a rotation should carry on.
     pub fn newest_epochs(&self) -> impl Iterator<Item = EpochId> {
-        self.newest.values().copied()
+        let present = self.epoch();
+        let others = self.newest.values().map(|newest| newest.epoch).filter(move |epoch| Some(*epoch) != present);
+        present.into_iter().chain(others)
+    }
+
+    /// Returns the epochs that a rotation must carry on.
+    pub(super) fn epochs_to_follow(&self) -> Vec<EpochId> {
+        match self.epoch() {
+            Some(epoch) => vec![epoch],
+            None => self.counting().filter(|(_, newest)| newest.removes).map(|(_, newest)| newest.epoch).collect(),
+        }
     }
 
     /// Tells whether an epoch began here or before.
@@ -132,111 +243,72 @@ impl View {
         self.successions.range(first..=last).map(|((_, new), ())| *new)
     }
 
-    /// Returns everybody that a rotation must wrap to, with their X25519 keys: the devices of all who
-    /// may read, and the open invites for one use by which one may. In the order of the recipients' ids.
+    /// Returns what owners ask of everybody: of concurrent policies that of the greatest rank, then record.
+    #[must_use]
+    pub fn policy(&self) -> Option<&Policy> {
+        self.policies.iter().max_by_key(|(rank, record, _)| (*rank, *record)).map(|(.., policy)| policy.as_ref())
+    }
+
+    /// Returns a user's recovery key.
+    #[must_use]
+    pub fn recovery_key(&self, user: &UserId) -> Option<[u8; 32]> {
+        self.recovery.get(user)?.iter().min().map(|(_, key)| *key)
+    }
+
+    /// Tells whether a document was given up.
+    #[must_use]
+    pub fn is_purged(&self, document: &DocumentTag) -> bool {
+        self.purged.contains_key(document)
+    }
+
+    /// Tells whether a record is valid and does not count, because of what is concurrent with it.
+    #[must_use]
+    pub fn is_void(&self, record: &RecordId) -> bool {
+        self.void.contains_key(record)
+    }
+
+    /// Returns the verdict of admins on an entry: whether it counts. Exclude beats a concurrent Admit.
+    #[must_use]
+    pub fn verdict(&self, entry: &EntryHash) -> Option<bool> {
+        self.verdicts.get(entry).map(|verdicts| verdicts.iter().all(|(_, admitted)| *admitted))
+    }
+
+    /// Returns the removals that count of a user or device, with the role they leave.
+    pub(super) fn removals(&self, target: Target) -> impl Iterator<Item = (RecordId, Option<Role>)> {
+        let first = (target, RecordId::from_bytes([0; 32]));
+        let last = (target, RecordId::from_bytes([0xff; 32]));
+        self.removals.range(first..=last).map(|((_, record), floor)| (*record, *floor))
+    }
+
+    /// Tells whether two views know the same of what other records count or not by.
+    pub(super) fn decides_like(&self, other: &Self) -> bool {
+        self.decisive.size() == other.decisive.size() && self.decisive.keys().eq(other.decisive.keys())
+    }
+
+    /// Tells whether anything here may keep out an entry whose author had the role.
+    pub(super) fn keeps_entries_out(&self) -> bool {
+        !self.removals.is_empty() || !self.verdicts.is_empty() || !self.void.is_empty()
+    }
+
+    /// Returns everybody that a rotation must wrap to, with their X25519 keys, in the order of the
+    /// recipients' ids: the active devices and recovery keys of all who may read, the organisation's
+    /// recovery key, and the open invites for one use by which one may.
     #[must_use]
     pub fn recipients(&self) -> Vec<([u8; 32], [u8; 32])> {
-        let readers = self
-            .devices
-            .iter()
-            .filter(|(_, standing)| standing.certified && self.role(&standing.user).is_some_and(Role::may_read));
-        let devices = readers.map(|(id, standing)| (*id.as_bytes(), standing.keys.box_public));
+        let reads = |user: &UserId| self.role(user).is_some_and(Role::may_read);
+        let devices = self.devices.iter().filter(|(_, standing)| standing.is_active() && reads(&standing.user));
+        let devices = devices.map(|(id, standing)| (*id.as_bytes(), standing.keys.box_public));
+        let kits = self.recovery.keys().filter(|user| reads(user));
+        let kits = kits.filter_map(|user| self.recovery_key(user).map(|key| (*user.as_bytes(), key)));
+        let organisation = self.policy().and_then(|policy| policy.recovery.as_ref()).map(|recovery| {
+            let id = hash("organisation-recovery", &[recovery.user.as_bytes(), &recovery.box_public]);
+            (id, recovery.box_public)
+        });
         let single =
             self.invites.iter().filter(|(_, invite)| invite.uses == 1 && invite.is_open() && invite.role.may_read());
         let invites = single.map(|(id, invite)| (*id.as_bytes(), invite.box_public));
-        let mut recipients: Vec<_> = devices.chain(invites).collect();
+        let mut recipients: Vec<_> = devices.chain(kits).chain(organisation).chain(invites).collect();
         recipients.sort_unstable();
         recipients
-    }
-
-    pub(super) fn found(&mut self, user: UserId, device: DeviceKeys, blinding_commitment: [u8; 32]) {
-        self.members.insert_mut(user, Role::Owner);
-        self.devices.insert_mut(device.id(), DeviceStanding { user, keys: device, certified: false });
-        self.blinding_commitment = Some(blinding_commitment);
-    }
-
-    pub(super) fn certify(&mut self, user: UserId, keys: DeviceKeys) {
-        self.devices.insert_mut(keys.id(), DeviceStanding { user, keys, certified: true });
-    }
-
-    pub(super) fn grant(&mut self, user: UserId, role: Role) {
-        if self.role(&user).is_none_or(|held| held < role) {
-            self.members.insert_mut(user, role);
-        }
-    }
-
-    pub(super) fn offer(&mut self, invite: RecordId, standing: InviteStanding) {
-        self.invites.insert_mut(invite, standing);
-    }
-
-    pub(super) fn count_use(&mut self, invite: &RecordId, nth: u32) {
-        if let Some(standing) = self.invites.get_mut(invite) {
-            standing.used = standing.used.max(nth);
-        }
-    }
-
-    pub(super) fn succeed(&mut self, old: RelayId, new: RelayId) {
-        self.successions.insert_mut((old, new), ());
-    }
-
-    pub(super) fn begin_epoch(&mut self, record: RecordId, epoch: EpochId) {
-        self.newest = Map::new_sync().insert(record, epoch);
-        self.rotations.insert_mut((epoch, record), ());
-    }
-
-    /// Joins two views.
-    pub(super) fn join(mut self, other: &Self) -> Self {
-        for (user, role) in &other.members {
-            self.grant(*user, *role);
-        }
-        for (id, standing) in &other.devices {
-            self.join_device(*id, *standing);
-        }
-        for (id, standing) in &other.invites {
-            let held = self.invites.get(id);
-            if held.is_none_or(|held| held.used < standing.used) {
-                self.invites.insert_mut(*id, *standing);
-            }
-        }
-        for (succession, ()) in &other.successions {
-            // Looking first keeps the maps shared: an insertion copies the path to the place.
-            if !self.successions.contains_key(succession) {
-                self.successions.insert_mut(*succession, ());
-            }
-        }
-        self.join_epochs(other);
-        self.blinding_commitment = self.blinding_commitment.or(other.blinding_commitment);
-        self
-    }
-
-    /// A certified standing counts more than the founder's first; if two users certified one device
-    /// in concurrent records, which takes its own signature for both, the lower user has it.
-    fn join_device(&mut self, id: DeviceId, theirs: DeviceStanding) {
-        let rank = |standing: &DeviceStanding| (!standing.certified, standing.user);
-        let held = self.devices.get(&id);
-        if held.is_none_or(|held| rank(&theirs) < rank(held)) {
-            self.devices.insert_mut(id, theirs);
-        }
-    }
-
-    /// Keeps what is newest in both, or newest in one and unknown to the other.
-    fn join_epochs(&mut self, other: &Self) {
-        let superseded = |(record, epoch): &(&RecordId, &EpochId)| {
-            !other.newest.contains_key(record) && other.rotations.contains_key(&(**epoch, **record))
-        };
-        let stale: Vec<RecordId> = self.newest.iter().filter(superseded).map(|(id, _)| *id).collect();
-        for (record, epoch) in &other.newest {
-            if !self.rotations.contains_key(&(*epoch, *record)) {
-                self.newest.insert_mut(*record, *epoch);
-            }
-        }
-        for record in &stale {
-            self.newest.remove_mut(record);
-        }
-        for (rotation, ()) in &other.rotations {
-            if !self.rotations.contains_key(rotation) {
-                self.rotations.insert_mut(*rotation, ());
-            }
-        }
     }
 }

@@ -13,7 +13,7 @@ use tombolo_protocol::ids::{ChainId, EntryHash, EpochId, LogId, RecordId};
 use tombolo_protocol::item::{Declaration, ItemHash, LogItem};
 use tombolo_protocol::log::{Frontier, LogOrigin};
 use tombolo_protocol::receipt::{Attestation, LogReset, Receipt, Signed, acknowledged};
-use tombolo_protocol::record::{Record, RecordBody, Role};
+use tombolo_protocol::record::*;
 use tombolo_protocol::status::StatusRow;
 
 use crate::world::{self, Person, RELAY_SEED, World};
@@ -98,9 +98,9 @@ fn record_vectors() -> Vec<Vector> {
     world.add(ben.say(&world.members, &world.heads(), RecordBody::Rotate(rotation)));
     let body = world::succession(RELAY_SEED, RELAY_SEED + 1);
     world.add(anna.say(&world.members, &world.heads(), body));
-    let body = RecordBody::Devices(anna.log_with_second_device(), None);
+    let body = world::devices(&anna.log_with_second_device(), None);
     world.add(anna.say(&world.members, &world.heads(), body));
-    let body = RecordBody::Unsupported { kind: 8, bytes: vec![1, 2, 3] };
+    let body = RecordBody::Unsupported { kind: 200, bytes: vec![1, 2, 3] };
     world.add(anna.say(&world.members, &world.heads(), body));
     let names = [
         "genesis",
@@ -117,13 +117,65 @@ fn record_vectors() -> Vec<Vector> {
         .zip(&world.records)
         .map(|(name, record)| vector("record", name, record.encode(), record.id().as_bytes()))
         .collect();
-    let (mut one, mut two) = (Vec::new(), Vec::new());
-    anna.log.write(&mut one);
-    anna.log_with_second_device().write(&mut two);
+    for (name, body) in statements(&world, &anna, &ben, invite) {
+        let record = anna.say(&world.members, &world.heads(), body);
+        all.push(vector("record", name, record.encode(), record.id().as_bytes()));
+    }
     let user = anna.log.user();
-    all.push(vector("identity", "one device", one, user.as_bytes()));
-    all.push(vector("identity", "two devices", two, user.as_bytes()));
+    let logs = [
+        ("one device", anna.log.clone()),
+        ("two devices", anna.log_with_second_device()),
+        ("a device revoked by the root", anna.log_with_first_revoked()),
+    ];
+    for (name, log) in logs {
+        let mut bytes = Vec::new();
+        log.write(&mut bytes);
+        all.push(vector("identity", name, bytes, user.as_bytes()));
+    }
     all
+}
+
+/// One body of each type that the little history above has no need of.
+fn statements(world: &World, anna: &Person, ben: &Person, invite: RecordId) -> Vec<(&'static str, RecordBody)> {
+    let rotation = world.rotation(&world.members.view());
+    let hashes = vec![EntryHash::from_bytes([0x51; 32]), EntryHash::from_bytes([0x52; 32])];
+    let chain = world::header(&world.members.workspace(), ben, 1, Header::NO_PREV).chain;
+    let pin = Pin { chain, seq: 7, hash: EntryHash::from_bytes([0x53; 32]) };
+    let expiry = Expiry { expires_ms: 1_800_000_000_000, relay: world::relay(RELAY_SEED) };
+    let subject = ben.log.user();
+    let standing = Standing { subject, role: None, expiry: None, proof: None, pins: None, rotation: None };
+    let removal = Standing {
+        pins: Some(Pins { documents: None, chains: vec![pin] }),
+        rotation: Some(rotation.clone()),
+        ..standing.clone()
+    };
+    let listed = Pins { documents: Some(vec![chain.document]), chains: vec![pin] };
+    let sweep = Standing { proof: Some(receipt()), pins: Some(listed.clone()), ..standing.clone() };
+    let grant = Standing { role: Some(Role::Reader), expiry: Some(expiry), ..standing };
+    let policy = Policy {
+        levels: Levels { open: 0, append: 1, invite: 3, membership: 4 },
+        relays: vec![world::relay(RELAY_SEED)],
+        needs_binding: true,
+        recovery: Some(OrganisationRecovery { user: subject, box_public: [0x54; 32] }),
+    };
+    let revoked =
+        Devices { identity: anna.log_with_first_revoked(), pins: Some(listed), rotation: Some(rotation.clone()) };
+    let kit = RecoverySet::sign(&world.members.workspace(), [0x55; 32], &world::key(anna.seed));
+    let rewrap = Rewrap { epoch: rotation.epoch, wraps: rotation.wraps.clone() };
+    vec![
+        ("standing: removal with pins", RecordBody::Standing(Box::new(removal))),
+        ("standing: sweep", RecordBody::Standing(Box::new(sweep))),
+        ("standing: grant that expires", RecordBody::Standing(Box::new(grant))),
+        ("devices: one revoked", RecordBody::Devices(Box::new(revoked))),
+        ("rewrap", RecordBody::Rewrap(rewrap)),
+        ("policy", RecordBody::Policy(policy)),
+        ("owner-transfer", RecordBody::OwnerTransfer(subject)),
+        ("admit", RecordBody::Admit(hashes.clone())),
+        ("exclude", RecordBody::Exclude(hashes)),
+        ("purge", RecordBody::Purge(chain.document)),
+        ("recovery-set", RecordBody::RecoverySet(kit)),
+        ("invite-revoke", RecordBody::InviteRevoke(Box::new(InviteRevoke { invite, rotation: Some(rotation) }))),
+    ]
 }
 
 fn entry_vectors() -> Vec<Vector> {

@@ -5,7 +5,7 @@
 use std::cell::Cell;
 
 use tombolo_protocol::entry::{Entry, EntryFlags, EntryKind, Header, clear_root};
-use tombolo_protocol::identity::{DeviceKeys, Identity, IdentityLog, IdentityRecord};
+use tombolo_protocol::identity::{DeviceKeys, Identity, IdentityAct, IdentityLog, IdentityRecord, Signer};
 use tombolo_protocol::ids::{
     ChainKey, DocumentTag, EntryHash, EpochId, Incarnation, RecordId, RelayId, Stream, WorkspaceId,
 };
@@ -13,7 +13,8 @@ use tombolo_protocol::keys::{SignKey, VerifyKey};
 use tombolo_protocol::membership::{Membership, View};
 use tombolo_protocol::receipt::{Attestation, Signed};
 use tombolo_protocol::record::{
-    Draft, EpochWrap, Genesis, InviteCreate, Join, PreviousEpoch, Record, RecordBody, RelaySuccession, Role, Rotation,
+    Devices, Draft, EpochWrap, Genesis, InviteCreate, Join, PreviousEpoch, Record, RecordBody, RelaySuccession, Role,
+    Rotation,
 };
 
 pub const INVITE_SEED: u8 = 200;
@@ -51,11 +52,23 @@ impl Person {
     }
 
     pub fn log_with_second_device(&self) -> IdentityLog {
-        let identity = Identity::evaluate(&self.log).unwrap();
         let mut log = self.log.clone();
         let (second, keys) = (key(self.seed + 100), device_keys(self.seed + 100));
-        let signer = (self.keys.id(), &self.device);
-        log.records.push(IdentityRecord::next(&identity, signer, keys, 2, &second));
+        let identity = Identity::evaluate(&log).unwrap();
+        log.records.push(IdentityRecord::next(&identity, (self.keys.id(), &self.device), keys, 2, &second));
+        log
+    }
+
+    /// What recovery writes: the root adds the second device and revokes the first.
+    pub fn log_with_first_revoked(&self) -> IdentityLog {
+        let (root, second, keys) = (key(self.seed), key(self.seed + 100), device_keys(self.seed + 100));
+        let mut log = self.log.clone();
+        let draft = Identity::evaluate(&log).unwrap().draft(IdentityAct::Add { keys, platform: 2 }, Signer::Root);
+        let (signature, counter) = (draft.sign(&root), draft.counter_sign(&second));
+        log.records.push(draft.complete(signature, Some(counter)));
+        let draft = Identity::evaluate(&log).unwrap().draft(IdentityAct::Revoke(self.keys.id()), Signer::Root);
+        let signature = draft.sign(&root);
+        log.records.push(draft.complete(signature, None));
         log
     }
 
@@ -113,7 +126,7 @@ impl World {
             wraps: vec![wrap(founder.keys.id().as_bytes())],
         };
         assert!(certified.epoch().is_none());
-        let body = RecordBody::Devices(founder.log.clone(), Some(first));
+        let body = devices(&founder.log, Some(first));
         let devices = founder.say(&world.members, &[id], body);
         world.add(devices);
         world
@@ -183,6 +196,10 @@ impl World {
         };
         Signed::sign(statement, &key(relay_seed))
     }
+}
+
+pub fn devices(log: &IdentityLog, rotation: Option<Rotation>) -> RecordBody {
+    RecordBody::Devices(Box::new(Devices { identity: log.clone(), pins: None, rotation }))
 }
 
 pub fn succession(old: u8, new: u8) -> RecordBody {

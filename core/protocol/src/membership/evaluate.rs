@@ -1,0 +1,175 @@
+//! The view at several heads: what each of them saw, and what of it counts beside the others.
+//!
+//! Invariant: the outcome is a function of the heads and their ancestors. Where all heads know the same
+//! removals, a record counts or is void as any head that knows it says, so the view of one head is
+//! carried on by what the others have more. Where they do not, all that is above the last record that
+//! nothing runs beside is evaluated together; nothing below it is concurrent with anything.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::facts::{Facts, Target};
+use super::{Membership, View};
+use crate::ids::RecordId;
+use crate::record::{Record, RecordBody, Role};
+use crate::void::{Act, void};
+
+impl Membership {
+    /// Returns the view at several admitted records together.
+    pub(super) fn evaluate(&self, heads: &[RecordId]) -> View {
+        let views = || heads.iter().filter_map(|head| Some((*head, self.views.get(head)?)));
+        let Some((highest, view)) = views().max_by_key(|(head, _)| (self.generation_of(head), *head)) else {
+            return View::default();
+        };
+        if views().all(|(_, other)| other.decides_like(view)) {
+            return self.carried_on(highest, view, &views().collect::<Vec<_>>());
+        }
+        let heads: Vec<RecordId> = views().map(|(head, _)| head).collect();
+        self.zone(&heads).map(|zone| zone.view()).unwrap_or_default()
+    }
+
+    /// Returns the view of one head with what the others saw besides.
+    fn carried_on(&self, from: RecordId, view: &View, heads: &[(RecordId, &View)]) -> View {
+        let mut view = view.clone();
+        let others: Vec<RecordId> = heads.iter().map(|(head, _)| *head).filter(|head| *head != from).collect();
+        for id in self.beside(from, &others) {
+            let (Some(record), Some(facts)) = (self.records.get(&id), self.facts.get(&id)) else {
+                continue;
+            };
+            let void = heads.iter().any(|(_, seen)| seen.is_void(&id));
+            view.take(record, facts, &|older| self.descends(&id, older), void);
+        }
+        view
+    }
+
+    /// Returns the ancestors of others, themselves included, that are not of `from`, each behind its parents.
+    fn beside(&self, from: RecordId, others: &[RecordId]) -> Vec<RecordId> {
+        // The highest first: a record's descendants are met before it, so its mark is final then.
+        let mut open: BTreeMap<(u64, RecordId), bool> = BTreeMap::new();
+        let mut beside = Vec::new();
+        let mut unshared = 0_usize;
+        let mark = |open: &mut BTreeMap<(u64, RecordId), bool>, id: RecordId, shared: bool, unshared: &mut usize| {
+            let held = open.entry((self.generation_of(&id), id)).or_insert_with(|| {
+                *unshared += 1;
+                false
+            });
+            if shared && !*held {
+                *held = true;
+                *unshared -= 1;
+            }
+        };
+        mark(&mut open, from, true, &mut unshared);
+        for other in others {
+            mark(&mut open, *other, false, &mut unshared);
+        }
+        while unshared > 0 {
+            let Some(((_, id), shared)) = open.pop_last() else {
+                break;
+            };
+            if !shared {
+                unshared -= 1;
+                beside.push(id);
+            }
+            for parent in self.records.get(&id).into_iter().flat_map(Record::parents) {
+                mark(&mut open, *parent, shared, &mut unshared);
+            }
+        }
+        beside.reverse();
+        beside
+    }
+
+    fn zone(&self, heads: &[RecordId]) -> Option<Zone<'_>> {
+        let mut open: BTreeSet<(u64, RecordId)> = heads.iter().map(|head| (self.generation_of(head), *head)).collect();
+        let mut above = Vec::new();
+        while open.len() > 1 {
+            let (_, id) = open.pop_last()?;
+            above.push(id);
+            let parents = self.records.get(&id).into_iter().flat_map(Record::parents);
+            open.extend(parents.map(|parent| (self.generation_of(parent), *parent)));
+        }
+        let (_, base) = open.pop_last()?;
+        let places = above.iter().rev().enumerate().map(|(at, id)| (*id, at)).collect();
+        let of = |id: &RecordId| Some((self.records.get(id)?, self.facts.get(id)?));
+        let records = above.iter().rev().map(of).collect::<Option<Vec<_>>>()?;
+        Some(Zone { members: self, base: self.views.get(&base)?.clone(), records, places })
+    }
+}
+
+/// The part of the graph in which records may be concurrent.
+struct Zone<'a> {
+    members: &'a Membership,
+    /// The view below it.
+    base: View,
+    /// Its records, each behind its parents, in the one order.
+    records: Vec<(&'a Record, &'a Facts)>,
+    places: BTreeMap<RecordId, usize>,
+}
+
+impl Zone<'_> {
+    fn view(&self) -> View {
+        let acts = self.acts();
+        let counted = void(&acts, &BTreeSet::new());
+        let view = self.fold(&counted);
+        if view.members().any(|(_, role)| role == Role::Owner) {
+            return view;
+        }
+        self.fold(&void(&acts, &self.owner_removals(&counted)))
+    }
+
+    fn fold(&self, void: &BTreeSet<usize>) -> View {
+        let mut view = self.base.clone();
+        for (at, (record, facts)) in self.records.iter().enumerate() {
+            // What is not in the zone is below all of it.
+            let id = record.id();
+            let below = |older: &RecordId| !self.places.contains_key(older) || self.members.descends(&id, older);
+            view.take(record, facts, &below, void.contains(&at));
+        }
+        view
+    }
+
+    fn acts(&self) -> Vec<Act<Target>> {
+        let place = |id: &RecordId| self.places.get(id).copied();
+        let act = |(record, facts): &(&Record, &Facts)| {
+            let mut by = vec![Target::User(facts.user), Target::Device(record.author())];
+            if let RecordBody::Join(join) = record.body() {
+                by.push(Target::Invite(join.invite));
+            }
+            let floor = |role: Option<Role>| role.map_or(0, |role| role as u8);
+            Act {
+                parents: record.parents().iter().filter_map(place).collect(),
+                rank: facts.rank,
+                by,
+                needs: facts.needs,
+                removes: facts.removes.iter().map(|(target, role)| (*target, floor(*role))).collect(),
+                rests_on: facts.rests_on.iter().filter_map(place).collect(),
+            }
+        };
+        self.records.iter().map(act).collect()
+    }
+
+    /// Returns the removals that together left no owner: of owners, and of whom a concurrent record that
+    /// counts made one.
+    fn owner_removals(&self, void: &BTreeSet<usize>) -> BTreeSet<usize> {
+        let counting: Vec<usize> = (0..self.records.len()).filter(|at| !void.contains(at)).collect();
+        let of_owner = |at: &usize| {
+            let Some((record, facts)) = self.records.get(*at) else {
+                return false;
+            };
+            let RecordBody::Standing(standing) = record.body() else {
+                return false;
+            };
+            let subject = Target::User(standing.subject);
+            let removes = facts.removes.iter().any(|(target, _)| *target == subject);
+            removes && (facts.removes_owner || self.is_made_owner_beside(record, &subject, &counting))
+        };
+        counting.iter().copied().filter(of_owner).collect()
+    }
+
+    fn is_made_owner_beside(&self, removal: &Record, subject: &Target, counting: &[usize]) -> bool {
+        counting.iter().filter_map(|at| self.records.get(*at)).any(|(record, facts)| {
+            let mut owners = facts.grants.iter().filter(|grant| grant.role == Some(Role::Owner));
+            let (one, other) = (removal.id(), record.id());
+            let concurrent = !self.members.descends(&one, &other) && !self.members.descends(&other, &one);
+            concurrent && owners.any(|grant| Target::User(grant.user) == *subject)
+        })
+    }
+}

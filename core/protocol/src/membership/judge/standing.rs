@@ -1,0 +1,94 @@
+//! Judging grants, changes, removals and departures, the sweep of expired roles, and the handing over of
+//! ownership.
+//!
+//! Invariant: no record that counts by itself leaves a workspace without an owner.
+
+use super::{Author, Judgement, counts_for, refusal, refuse};
+use crate::ids::{RecordId, UserId};
+use crate::membership::facts::{Facts, Grant, Target};
+use crate::membership::{Membership, RecordRefusal, View};
+use crate::record::{Record, Role, Standing};
+
+impl Membership {
+    pub(super) fn judge_standing(&self, record: &Record, view: &View, standing: &Standing) -> Judgement {
+        let author = self.author(record, view, Role::Carrier)?;
+        let before = view.role(&standing.subject);
+        let lowers = before.is_some() && standing.role < before;
+        let needs = self.needed_for_standing(view, standing, &author, before)?;
+        if author.role < needs {
+            return refuse(RecordRefusal::RoleDenied);
+        }
+        let last_owner =
+            before == Some(Role::Owner) && view.members().filter(|(_, role)| *role == Role::Owner).count() == 1;
+        if last_owner && lowers {
+            return refuse(RecordRefusal::LastOwner);
+        }
+        let reads = |role: Option<Role>| role.is_some_and(Role::may_read);
+        if reads(before) && !reads(standing.role) && standing.rotation.is_none() {
+            return refuse(RecordRefusal::RotationMissing);
+        }
+        let mut facts = author.facts(needs);
+        let target = (Target::User(standing.subject), standing.role);
+        if lowers {
+            facts.removes.push(target);
+            facts.removes_owner = before == Some(Role::Owner);
+        }
+        if before.is_none() && standing.role.is_none() {
+            facts.adds_pins_to.push(target);
+            return Ok(facts);
+        }
+        if standing.role.is_none() {
+            facts.removes.extend(invites_ended(view, &standing.subject).map(|invite| (Target::Invite(invite), None)));
+        }
+        let expiry = standing.expiry.filter(|_| standing.role.is_some());
+        facts.grants.push(Grant { user: standing.subject, role: standing.role, expiry });
+        Ok(facts)
+    }
+
+    /// Returns the least role that an author needs for this change.
+    fn needed_for_standing(
+        &self,
+        view: &View,
+        standing: &Standing,
+        author: &Author,
+        before: Option<Role>,
+    ) -> Judgement<Role> {
+        if let Some(proof) = &standing.proof {
+            let expiry = view.expiry(&standing.subject).filter(|_| standing.role.is_none());
+            let expiry = expiry.ok_or(refusal(RecordRefusal::ExpiryNotProven))?;
+            let receipt = proof.verify().map_err(refusal)?;
+            let proves = receipt.workspace == self.workspace()
+                && receipt.time_ms > expiry.expires_ms
+                && counts_for(view, expiry.relay, receipt.relay);
+            return if proves { Ok(Role::Writer) } else { refuse(RecordRefusal::ExpiryNotProven) };
+        }
+        if standing.subject == author.user && standing.role < before {
+            return Ok(Role::Carrier);
+        }
+        Ok(match standing.role {
+            None if before <= Some(Role::Admin) => Role::Admin,
+            Some(role) if role <= Role::Writer && before <= Some(Role::Writer) => Role::Admin,
+            _ => Role::Owner,
+        })
+    }
+
+    pub(super) fn judge_transfer(&self, record: &Record, view: &View, to: &UserId) -> Judgement {
+        let author = self.author(record, view, Role::Owner)?;
+        if *to == author.user || view.role(to).is_none() {
+            return refuse(RecordRefusal::RoleDenied);
+        }
+        let mut facts: Facts = author.facts(Role::Owner);
+        facts.grants.push(Grant { user: *to, role: Some(Role::Owner), expiry: None });
+        facts.grants.push(Grant { user: author.user, role: Some(Role::Admin), expiry: None });
+        Ok(facts)
+    }
+}
+
+/// Returns the invites that the removal of a user ends: whoever holds the link of one for many uses may
+/// be the user, and those that the user made or came by are the user's word.
+fn invites_ended<'a>(view: &'a View, subject: &'a UserId) -> impl Iterator<Item = RecordId> + 'a {
+    let ends = |(id, invite): &(RecordId, &crate::membership::InviteStanding)| {
+        !invite.ended && (invite.uses != 1 || invite.maker == *subject || view.came_by(subject, id))
+    };
+    view.invites().filter(ends).map(|(id, _)| id)
+}
