@@ -41,6 +41,15 @@ pub enum Crdt {
     Yrs,
 }
 
+impl std::fmt::Display for Crdt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Automerge => "automerge",
+            Self::Yrs => "yrs",
+        })
+    }
+}
+
 impl Crdt {
     /// Returns the byte that stands for this CRDT in an entry.
     pub fn as_u8(self) -> u8 {

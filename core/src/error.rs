@@ -66,10 +66,14 @@ impl std::fmt::Display for Error {
             Self::Store(error) => write!(f, "{error}"),
             Self::Edit(error) => write!(f, "{error}"),
             Self::Read(error) => write!(f, "{error}"),
-            Self::Document(reason) => write!(f, "the document can not be built: {reason:?}"),
-            Self::NoWorkspace(id) => write!(f, "this replica has no workspace {}", id.short()),
-            Self::NoDocument(id) => write!(f, "this replica has no document {}", id.short()),
-            Self::RoleDenied => f.write_str("this user's role in the workspace does not allow it"),
+            Self::Document(reason) => write!(f, "the document can not be built: {reason}"),
+            Self::NoWorkspace(id) => write!(f, "this replica has no workspace {}; join it first", id.short()),
+            Self::NoDocument(id) => {
+                write!(f, "this replica has no document {}; wait until it has come from a relay", id.short())
+            }
+            Self::RoleDenied => {
+                f.write_str("your role in the workspace does not allow it; ask an owner or admin for another one")
+            }
             Self::NotReady => f.write_str("the workspace is still being joined; wait until a relay was reached"),
             Self::ChangeTooLarge { bytes } => {
                 write!(f, "one change of {bytes} bytes is over the limit of 64 MiB; split it into several edits")
@@ -78,28 +82,37 @@ impl std::fmt::Display for Error {
                 f.write_str("an invite needs a relay to count its uses; dial one and wait until it is reached")
             }
             Self::Invite(error) => write!(f, "{error}"),
-            Self::Address(AddressError::NotWebSocket) => {
-                f.write_str("a relay's address begins with wss:// (or ws:// on loopback) and a host")
-            }
-            Self::Address(AddressError::PlainNotLoopback) => {
-                f.write_str("plain ws:// goes to loopback only, anybody on the way could follow it; use wss://")
-            }
-            Self::Address(AddressError::TooLong) => f.write_str("a relay's address has at most 255 bytes"),
-            Self::Address(AddressError::BadRoot) => {
-                f.write_str("the certificate authority to be trusted is no DER certificate")
-            }
+            Self::Address(error) => write!(f, "{error}"),
             Self::Deadline => f.write_str("the time for this call is over; the work goes on in the background"),
-            Self::Closed => f.write_str("the replica is closed"),
+            Self::Closed => f.write_str("the replica is closed; open it again"),
         }
     }
 }
+
+impl std::fmt::Display for AddressError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::NotWebSocket => "a relay's address begins with wss:// (or ws:// on loopback) and a host",
+            Self::PlainNotLoopback => {
+                "plain ws:// goes to loopback only, anybody on the way could follow it; use wss://"
+            }
+            Self::TooLong => "a relay's address has at most 255 bytes; use a shorter one",
+            Self::BadRoot => "the certificate authority to be trusted is no DER certificate; give the bytes of one",
+        })
+    }
+}
+
+impl std::error::Error for AddressError {}
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Store(error) => Some(error),
             Self::Edit(error) => Some(error),
+            Self::Read(error) => Some(error),
+            Self::Document(reason) => Some(reason),
             Self::Invite(error) => Some(error),
+            Self::Address(error) => Some(error),
             _ => None,
         }
     }

@@ -42,11 +42,17 @@ pub enum LogError {
 impl fmt::Display for LogError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Full => f.write_str("the disk is full"),
+            Self::Full => f.write_str("the disk is full; free some space, nothing acknowledged is lost"),
             Self::TooNew { found, known } => {
-                write!(f, "the store is of version {found}, this relay knows up to {known}; it was left untouched")
+                write!(
+                    f,
+                    "the store is of version {found}, this relay knows up to {known}; update the relay, the store was left untouched"
+                )
             }
-            Self::Corrupt { what } => write!(f, "a stored {what} is damaged"),
+            Self::Corrupt { what } => write!(
+                f,
+                "a stored {what} is damaged; restore the folder from a backup, devices bring back what it lacks"
+            ),
             Self::Sqlite(error) => write!(f, "the store refuses: {error}"),
         }
     }

@@ -111,20 +111,91 @@ pub enum DocumentError {
     },
 }
 
-macro_rules! display_as_debug {
-    ($($error:ty => $text:literal),* $(,)?) => {$(
-        impl std::fmt::Display for $error {
-            fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                write!(formatter, concat!($text, ": {:?}"), self)
+impl std::fmt::Display for EditError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::OutOfRange { index, len } => {
+                write!(f, "position {index} is beyond the end, which is at {len}; read the length inside the edit")
             }
+            Self::SplitsCharacter { index } => {
+                write!(f, "text position {index} is inside a character; positions count UTF-16 code units")
+            }
+            Self::WrongKind { expected, found } => {
+                write!(f, "the edit takes for {expected} what is {found}; read the value first, or put another there")
+            }
+            Self::CounterOverflow => f.write_str("the counter would leave the 64 bits it has; increment it by less"),
+            Self::BadKey { key_bytes: 0 } => f.write_str("a key is empty; name it"),
+            Self::BadKey { key_bytes } => {
+                write!(f, "a key has {key_bytes} bytes; choose one of at most {}", super::KEY_BYTES_MAX)
+            }
+            Self::TooDeep => {
+                write!(f, "the edit nests containers deeper than {}; keep the document flatter", super::DEPTH_MAX)
+            }
+            Self::ChangeTooLarge => f.write_str("the edit writes too much at once; split it into several edits"),
+            Self::Unsupported { crdt, operation } => {
+                write!(f, "a document of {crdt} can not do this: {operation}; remove and insert, or use the other CRDT")
+            }
+            Self::ForeignChange => {
+                f.write_str("the edit brings in a change by somebody else; only work of this device can be an edit")
+            }
+            Self::Abandoned => f.write_str("the app gave the edit up; nothing has changed"),
+            Self::Panicked => f.write_str("the app's code panicked inside the edit; nothing has changed"),
+            Self::Library => f.write_str("the CRDT library refused the edit; nothing has changed, please report it"),
+            Self::ReloadRequired => f.write_str(RELOAD),
         }
-        impl std::error::Error for $error {}
-    )*};
+    }
 }
 
-display_as_debug! {
-    EditError => "the edit was not made",
-    ReadError => "the value cannot be read",
-    ApplyError => "a change was not applied",
-    DocumentError => "the document does not load",
+impl std::fmt::Display for ReadError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::TooDeep => {
+                write!(f, "the document nests deeper than {}; read the parts of it by their keys", super::DEPTH_MAX)
+            }
+            Self::ReloadRequired => f.write_str(RELOAD),
+        }
+    }
 }
+
+impl std::fmt::Display for ApplyError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.index {
+            Some(index) => write!(f, "change {index} was not applied: {}", self.reason),
+            None => write!(f, "the changes were not applied: {}", self.reason),
+        }
+    }
+}
+
+impl std::fmt::Display for ApplyReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::ActorMismatch => "its author passes off work of another device as its own; ask them for a new copy",
+            Self::Malformed => "its author's program wrote bytes that are no change; ask them to update it",
+            Self::TooLarge => "its author's change announces more than a document may hold; ask them to split it",
+            Self::TooDeep => "its author nests containers too deep; ask them to keep the document flatter",
+            Self::Refused => "the CRDT library refuses what its author wrote; ask them to make the change again",
+            Self::Panicked => "the CRDT library fails on what its author wrote; ask them to make the change again",
+            Self::ReloadRequired => RELOAD,
+        })
+    }
+}
+
+impl std::fmt::Display for DocumentError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Change { index: Some(index), reason } => {
+                write!(f, "the document does not load at its stored change {index}: {reason}")
+            }
+            Self::Change { index: None, reason } => write!(f, "the document does not load: {reason}"),
+        }
+    }
+}
+
+impl std::error::Error for EditError {}
+impl std::error::Error for ReadError {}
+impl std::error::Error for ApplyError {}
+impl std::error::Error for ApplyReason {}
+impl std::error::Error for DocumentError {}
+
+/// What a document says that a library call has left half done.
+const RELOAD: &str = "a change before has damaged the document in memory; close it and open it again";

@@ -66,7 +66,7 @@ pub struct ReplayError;
 
 impl std::fmt::Display for ReplayError {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("the patch does not fit the value")
+        formatter.write_str("the patch does not fit the value: one before it was left out; read the document again")
     }
 }
 

@@ -15,7 +15,7 @@ pub struct Poison(pub ApplyReason);
 
 impl std::fmt::Display for Poison {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "the change is poison: {:?}", self.0)
+        write!(formatter, "the change is set aside: {}", self.0)
     }
 }
 

@@ -49,6 +49,18 @@ pub enum Kind {
     List,
 }
 
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Scalar => "a plain value",
+            Self::Counter => "a counter",
+            Self::Text => "a text",
+            Self::Map => "a map",
+            Self::List => "a list",
+        })
+    }
+}
+
 impl Value {
     /// Returns what this value is.
     pub fn kind(&self) -> Kind {

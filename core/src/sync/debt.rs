@@ -31,6 +31,19 @@ pub enum DebtReason {
     AwaitingKey,
 }
 
+impl std::fmt::Display for DebtReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NoRelay => f.write_str("no relay is known; dial one"),
+            Self::Offline => f.write_str("no relay is reached; it goes out as soon as one is"),
+            Self::CatchingUp => f.write_str("what the relay has comes first"),
+            Self::UnderWay => f.write_str("on the way, not confirmed yet"),
+            Self::Refused(reason) => write!(f, "the relay refused it: {reason}"),
+            Self::AwaitingKey => f.write_str("the workspace's key has not come yet; ask an admin to sync"),
+        }
+    }
+}
+
 /// What one document still owes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DocumentDebt {

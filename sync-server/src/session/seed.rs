@@ -100,7 +100,7 @@ impl Session {
         match taken {
             Ok(()) => Ok(Some((judge, verdicts))),
             Err(error) => {
-                tracing::debug!(?error, "a seed was not taken");
+                tracing::debug!(%error, "a seed was not taken");
                 Ok(None)
             }
         }

@@ -27,6 +27,17 @@ pub enum SeedError {
     InviteNotValid,
 }
 
+impl std::fmt::Display for SeedError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::NotMember => "the device that brings the workspace is no member of it; it must join first",
+            Self::InviteNotValid => "the invite by which the device joined does not hold here; it needs a new one",
+        })
+    }
+}
+
+impl std::error::Error for SeedError {}
+
 impl Judge {
     pub(super) fn load(log: &dyn Log, row: &WorkspaceRow) -> Result<Self, LogError> {
         let mut judge = Self::begin(row);
