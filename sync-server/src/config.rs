@@ -105,14 +105,21 @@ pub enum Fault {
     Expected(&'static str),
     /// It is needed and not there.
     Missing,
-    /// It needs another setting.
+    /// It needs other settings.
     Needs(&'static str),
+    /// TLS would end at a proxy, and at the relay as well.
+    ProxyAndFiles,
     /// The relay would stand open to everybody.
     AdmissionNotSaid,
     /// Devices would talk to the relay in the clear over a network.
     ClearText,
     /// A file can not be read.
-    Unreadable(std::io::Error),
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        error: std::io::Error,
+    },
     /// The file is no TOML.
     NotToml,
 }
@@ -123,7 +130,8 @@ impl fmt::Display for Problem {
         match &self.source {
             Source::Flag => write!(f, "--{}: ", key.replace('_', "-"))?,
             Source::Env => write!(f, "TOMBOLO_RELAY_{}: ", key.to_uppercase())?,
-            Source::File { path, line } => write!(f, "{}:{line}: {key}: ", path.display())?,
+            Source::File { path, line: Some(line) } => write!(f, "{}:{line}: {key}: ", path.display())?,
+            Source::File { line: None, .. } => {}
             Source::Default => write!(f, "{key}: ")?,
         }
         match &self.fault {
@@ -133,7 +141,10 @@ impl fmt::Display for Problem {
             Fault::UnknownKey { near: None } => f.write_str("there is no such setting"),
             Fault::Expected(what) => write!(f, "expected {what}"),
             Fault::Missing => write!(f, "is needed; pass --{}", key.replace('_', "-")),
-            Fault::Needs(other) => write!(f, "needs --{other} as well"),
+            Fault::Needs(other) => write!(f, "needs {other} as well"),
+            Fault::ProxyAndFiles => f.write_str(
+                "a proxy ends TLS, so the relay has no use for --tls-cert and --tls-key: leave them out, or the mode",
+            ),
             Fault::AdmissionNotSaid => f.write_str(
                 "the relay would listen beyond this machine: say who may use it, with \
                  --admission token (and --token-file FILE) or --admission open (everybody)",
@@ -142,7 +153,7 @@ impl fmt::Display for Problem {
                 "the relay would listen beyond this machine without TLS: pass --tls-cert FILE and \
                  --tls-key FILE, or --tls-mode proxy if a proxy ends TLS before it",
             ),
-            Fault::Unreadable(error) => write!(f, "the file can not be read: {error}"),
+            Fault::Unreadable { path, error } => write!(f, "{} can not be read: {error}", path.display()),
             Fault::NotToml => f.write_str("the file is not TOML here"),
         }
     }

@@ -79,15 +79,21 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Folder { path, error } => {
-                write!(f, "the data folder {} can not be used: {error}", path.display())
+                write!(f, "the data folder {} can not be used: {error}; choose one with --data", path.display())
             }
             Self::Locked { path } => {
-                write!(f, "another relay is running on the data folder {}", path.display())
+                write!(
+                    f,
+                    "another relay is running on the data folder {}; stop it, or choose another with --data",
+                    path.display()
+                )
             }
             Self::Key { path } => {
-                write!(f, "{} does not hold a relay's key (32 bytes)", path.display())
+                write!(f, "{} does not hold a relay's key (32 bytes); restore it from a backup", path.display())
             }
-            Self::Bind { address, error } => write!(f, "can not listen on {address}: {error}"),
+            Self::Bind { address, error } => {
+                write!(f, "can not listen on {address}: {error}; choose another with --listen or --admin-listen")
+            }
             Self::Log(error) => write!(f, "the log can not be opened: {error}"),
             Self::Tls(error) => write!(f, "TLS can not be served: {error}"),
             Self::NoEntropy => f.write_str("the system gives no random bytes"),

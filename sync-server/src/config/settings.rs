@@ -44,12 +44,12 @@ pub enum Source {
     Flag,
     /// An environment variable.
     Env,
-    /// A line of the settings file.
+    /// A settings file.
     File {
         /// Which file.
         path: PathBuf,
-        /// Which line, from 1.
-        line: usize,
+        /// Which line, from 1; none if it is about the whole file.
+        line: Option<usize>,
     },
     /// Nobody said it.
     Default,
@@ -98,10 +98,11 @@ impl Settings {
 
     /// Takes a TOML file.
     pub fn read_file(&mut self, path: &Path) {
-        let at = |line| Source::File { path: path.to_owned(), line };
+        let whole = || Source::File { path: path.to_owned(), line: None };
+        let at = |line| Source::File { path: path.to_owned(), line: Some(line) };
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
-            Err(error) => return self.blame("config", at(1), Fault::Unreadable(error)),
+            Err(error) => return self.blame("config", whole(), Fault::Unreadable { path: path.to_owned(), error }),
         };
         let table = match toml::de::DeTable::parse(&text) {
             Ok(table) => table,
@@ -186,12 +187,16 @@ impl Settings {
     fn tls(&mut self, listen: SocketAddr) -> TlsChoice {
         let cert = self.text("tls_cert").map(PathBuf::from);
         let key = self.text("tls_key").map(PathBuf::from);
-        let proxy = self.one_of("tls_mode", &["relay", "proxy"], "relay or proxy") == Some("proxy");
+        let mode = self.one_of("tls_mode", &["relay", "proxy"], "relay or proxy");
         match (cert, key) {
+            (Some(_), _) | (_, Some(_)) if mode == Some("proxy") => self.blame_said("tls_mode", Fault::ProxyAndFiles),
             (Some(cert), Some(key)) => return TlsChoice::Files { cert, key },
-            (Some(_), None) => self.blame_said("tls_cert", Fault::Needs("tls-key")),
-            (None, Some(_)) => self.blame_said("tls_key", Fault::Needs("tls-cert")),
-            (None, None) if proxy => return TlsChoice::Proxy,
+            (Some(_), None) => self.blame_said("tls_cert", Fault::Needs("--tls-key FILE")),
+            (None, Some(_)) => self.blame_said("tls_key", Fault::Needs("--tls-cert FILE")),
+            (None, None) if mode == Some("proxy") => return TlsChoice::Proxy,
+            (None, None) if mode == Some("relay") => {
+                self.blame_said("tls_mode", Fault::Needs("--tls-cert FILE and --tls-key FILE"));
+            }
             (None, None) if !listen.ip().is_loopback() => {
                 self.blame_said("listen", Fault::ClearText);
             }
@@ -207,7 +212,8 @@ impl Settings {
         let from_file = match file.as_deref().map(std::fs::read_to_string) {
             Some(Ok(text)) => text.lines().map(|line| line.trim().to_owned()).collect(),
             Some(Err(error)) => {
-                self.blame_said("token_file", Fault::Unreadable(error));
+                let path = file.unwrap_or_default();
+                self.blame_said("token_file", Fault::Unreadable { path, error });
                 Vec::new()
             }
             None => Vec::new(),
@@ -216,7 +222,7 @@ impl Settings {
         tokens.extend(texts.map(|text| Token::new(text)));
         match self.one_of("admission", &["open", "token"], "open or token") {
             Some("token") if tokens.is_empty() => {
-                self.blame_said("admission", Fault::Needs("token-file"));
+                self.blame_said("admission", Fault::Needs("--token-file FILE"));
                 Admission::Token(tokens)
             }
             Some("token") => Admission::Token(tokens),
@@ -256,12 +262,12 @@ impl Settings {
         })
     }
 
-    fn number<T: FromStr>(&mut self, key: &'static str, default: T) -> T {
+    fn number<T: FromStr + Default + PartialEq>(&mut self, key: &'static str, default: T) -> T {
         match self.text(key).map(str::parse) {
             None => default,
-            Some(Ok(number)) => number,
-            Some(Err(_)) => {
-                self.blame_said(key, Fault::Expected("a whole number without a unit"));
+            Some(Ok(number)) if number != T::default() => number,
+            Some(_) => {
+                self.blame_said(key, Fault::Expected("a whole number without a unit, above zero"));
                 default
             }
         }

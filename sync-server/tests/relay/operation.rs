@@ -79,6 +79,30 @@ fn a_relay_for_others_must_be_told_whom_and_how() {
 }
 
 #[test]
+fn a_choice_that_would_be_dropped_in_silence_is_refused_with_what_to_do() {
+    let folder = tempdir().unwrap();
+    let data = folder.path().join("data");
+    let check = |more: &[&str]| run(&[&["config", "check", "--data", data.to_str().unwrap()], more].concat());
+    let files = ["--tls-cert", "cert.pem", "--tls-key", "key.pem"];
+    let refused: [(&[&str], &str); 7] = [
+        (&["--tls-mode", "relay"], "--tls-mode: needs --tls-cert FILE and --tls-key FILE as well"),
+        (&[&["--tls-mode", "proxy"], files.as_slice()].concat(), "leave them out, or the mode"),
+        (&["--tls-mode", "proxy", "--tls-cert", "cert.pem"], "leave them out, or the mode"),
+        (&["--tls-cert", "cert.pem"], "--tls-cert: needs --tls-key FILE as well"),
+        (&["--ping-ms", "0"], "--ping-ms: expected a whole number without a unit, above zero"),
+        (&["--config", "no-such.toml"], "tombolo-relay: no-such.toml can not be read: No such file"),
+        (&["--admission", "token", "--token-file", "no-such"], "--token-file: no-such can not be read: No such file"),
+    ];
+    for (args, expected) in refused {
+        let (code, said) = check(args);
+        assert_eq!(code, 2, "{args:?}: {said}");
+        assert!(said.contains(expected), "{args:?}: {said}");
+    }
+    let (code, said) = check(&[&["--tls-mode", "relay"], files.as_slice()].concat());
+    assert_eq!(code, 0, "{said}");
+}
+
+#[test]
 fn what_the_machine_does_not_allow_is_one_clear_sentence() {
     let folder = tempdir().unwrap();
     let relay = RelayProcess::start(folder.path());
