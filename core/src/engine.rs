@@ -18,6 +18,7 @@ mod build;
 mod edit;
 mod input;
 mod open;
+mod unreached;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -28,13 +29,15 @@ pub use open::DocumentStatistics;
 pub(crate) use open::OpenDocuments;
 use tombolo_crypto::{DeviceSecrets, Entropy, UserRoot, array};
 use tombolo_protocol::bytes::Reader;
+use tombolo_protocol::close::CloseCode;
 use tombolo_protocol::identity::{IdentityLog, IdentityRecord};
 use tombolo_protocol::ids::{DeviceId, Incarnation, UserId, WorkspaceId};
 use tombolo_protocol::keys::VerifyKey;
+pub use unreached::{OfflineReason, Unreached};
 
 use crate::store::{INCARNATION, Store, StoreError, Tx};
 use crate::sync::milestone::Waiters;
-use crate::sync::reason::Counters;
+use crate::sync::reason::{Counters, SetAsideReason};
 use crate::sync::{Fault, Relay};
 use crate::workspace::Workspace;
 
@@ -45,11 +48,13 @@ pub struct EngineConfig {
     pub memory_bytes: usize,
     /// The document type that new documents are marked with.
     pub app_type: String,
+    /// Whether nobody is dialled before [`Input::Resume`].
+    pub offline: bool,
 }
 
 impl Default for EngineConfig {
     fn default() -> Self {
-        Self { memory_bytes: 64 << 20, app_type: String::new() }
+        Self { memory_bytes: 64 << 20, app_type: String::new(), offline: false }
     }
 }
 
@@ -90,13 +95,13 @@ impl Engine {
             incarnation,
             entropy,
             documents: OpenDocuments::new(config.memory_bytes),
+            paused: config.offline,
             config,
             workspaces: BTreeMap::new(),
             relays: BTreeMap::new(),
             waiters: Waiters::default(),
             counters: Counters::default(),
             touched: BTreeSet::new(),
-            paused: false,
             effects: VecDeque::new(),
         };
         for (row, workspace) in tx.workspaces()? {
@@ -125,6 +130,10 @@ impl Engine {
                 self.disconnected(now, connection, code);
                 Ok(())
             }
+            Input::Unreached { connection, why } => {
+                self.unreached(now, connection, why);
+                Ok(())
+            }
             Input::Tick => self.tick(now, tx),
             Input::NetworkChanged => {
                 self.redial_now(now);
@@ -148,6 +157,12 @@ impl Engine {
             Err(Fault::Session(code, reason)) => {
                 self.counters.count(reason);
                 self.hang_up(now, connection, code);
+                Ok(())
+            }
+            Err(Fault::Way(why)) => {
+                self.counters.count(SetAsideReason::AuthFailed);
+                self.push(Effect::HangUp { connection, code: CloseCode::AuthFailed });
+                self.unreached(now, connection, why);
                 Ok(())
             }
         }

@@ -36,7 +36,7 @@ use tombolo_protocol::close::CloseCode;
 use tombolo_protocol::frame::Frame;
 use tombolo_protocol::ids::RelayId;
 
-use crate::engine::{Connection, Effect, Engine, Event, Now, RelayRef, RelayState};
+use crate::engine::{Connection, Effect, Engine, Event, Now, OfflineReason, RelayRef, RelayState, Unreached};
 use crate::error::{AddressError, Error};
 use crate::store::{RelayRow, StoreError, Tx, WorkspaceState};
 
@@ -49,6 +49,8 @@ pub(crate) enum Fault {
     Store(StoreError),
     /// The other side is at fault: close with this code, and count this.
     Session(CloseCode, SetAsideReason),
+    /// The way to the other side is not safe enough for a proof.
+    Way(Unreached),
 }
 
 impl From<StoreError> for Fault {
@@ -224,8 +226,16 @@ impl Engine {
     }
 
     pub(crate) fn disconnected(&mut self, now: Now, connection: Connection, code: Option<CloseCode>) {
+        self.attempt_ended(now, connection, code.map(OfflineReason::Ended));
+    }
+
+    pub(crate) fn unreached(&mut self, now: Now, connection: Connection, why: Unreached) {
+        self.attempt_ended(now, connection, Some(OfflineReason::Unreached(why)));
+    }
+
+    fn attempt_ended(&mut self, now: Now, connection: Connection, reason: Option<OfflineReason>) {
         if self.current(connection).is_some_and(|relay| !matches!(relay.session, Session::Offline)) {
-            self.go_offline(now, connection.relay.0, code, None);
+            self.go_offline(now, connection.relay.0, reason, None);
         }
     }
 
@@ -233,11 +243,17 @@ impl Engine {
     pub(crate) fn hang_up(&mut self, now: Now, connection: Connection, code: CloseCode) {
         if self.current(connection).is_some() {
             self.push(Effect::HangUp { connection, code });
-            self.go_offline(now, connection.relay.0, Some(code), None);
+            self.go_offline(now, connection.relay.0, Some(code.into()), None);
         }
     }
 
-    pub(crate) fn go_offline(&mut self, now: Now, relay: i64, code: Option<CloseCode>, at_least: Option<Duration>) {
+    pub(crate) fn go_offline(
+        &mut self,
+        now: Now,
+        relay: i64,
+        reason: Option<OfflineReason>,
+        at_least: Option<Duration>,
+    ) {
         let jitter = u64::from_be_bytes(array(self.entropy.as_mut()));
         let Some(relay) = self.relays.get_mut(&relay) else {
             return;
@@ -246,7 +262,7 @@ impl Engine {
             relay.backoff.note_session(now.mono.saturating_sub(live.since));
         }
         relay.session = Session::Offline;
-        relay.dial_at = relay.backoff.next(code, jitter, at_least).map(|wait| now.mono + wait);
+        relay.dial_at = relay.backoff.next(reason, jitter, at_least).map(|wait| now.mono + wait);
         let (address, state) = (relay.row.address.clone(), relay.state(now));
         self.tell(Event::Relay { address, state });
     }

@@ -1,8 +1,12 @@
 //! Stories of replicas and a real relay over loopback sockets.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use tombolo::crypto::{KeyVault, MemoryVault, Secret32, VaultError};
 use tombolo::document::Crdt;
+use tombolo::engine::{Event, RelayState};
 use tombolo::protocol::record::Role;
 use tombolo::{Milestone, Replica};
 
@@ -51,6 +55,54 @@ async fn two_devices_that_edited_offline_end_equal_through_a_relay() {
     assert!(workspace.sync_debt().await.unwrap().set_aside.is_empty());
     alice.close().await.unwrap();
     bob.close().await.unwrap();
+}
+
+/// A vault that counts how often it is asked for the key, as one with a passphrase is slow to answer.
+#[derive(Debug, Default)]
+struct Counted(MemoryVault, AtomicU32);
+
+impl KeyVault for Counted {
+    fn load(&self) -> Result<Option<Secret32>, VaultError> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.load()
+    }
+
+    fn save(&self, key: &Secret32) -> Result<(), VaultError> {
+        self.0.save(key)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_is_opened_offline_dials_nobody_before_it_is_told_to_and_asks_for_its_key_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = tombolo_relay::Config::on_loopback(&folder.path().join("relay")).unwrap();
+    let relay = tombolo_relay::serve(config, std::future::pending()).await.unwrap();
+    let vault = Arc::new(Counted::default());
+    let builder = || Replica::builder(folder.path().join("alice")).vault(Arc::clone(&vault) as Arc<dyn KeyVault>);
+    let alice = builder().open().await.unwrap();
+    let workspace = alice.create_workspace("Field notes").await.unwrap().id();
+    alice.dial(&format!("ws://{}", relay.address)).await.unwrap();
+    soon("alice is in step", alice.workspace(workspace).settled()).await.unwrap();
+    alice.close().await.unwrap();
+
+    vault.1.store(0, Ordering::Relaxed);
+    let alice = builder().offline().open().await.unwrap();
+    let mut events = alice.events();
+    let document = alice.workspace(workspace).create_document(Crdt::Yrs).await.unwrap();
+    document.edit(|e| e.text("body")?.splice(0, 0, "Low tide at six.")).await.unwrap();
+    let waiting = RelayState::Offline { retry_in: Some(Duration::ZERO), reason: None };
+    assert_eq!(alice.relays().await.unwrap()[0].1, waiting);
+    assert_eq!(vault.1.load(Ordering::Relaxed), 1, "the store was opened more than once");
+    alice.resume().await.unwrap();
+    soon("durable", document.wait_for(Milestone::RelayDurable)).await.unwrap();
+    let first = soon("a relay is dialled", async {
+        loop {
+            if let Some(Event::Relay { state, .. }) = events.next().await {
+                return state;
+            }
+        }
+    });
+    assert_eq!(first.await, RelayState::Dialling, "the first news of the relay comes with the resumption");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -88,7 +88,7 @@ close_codes! {
     /// Nothing was heard for too long.
     Silent = 4007, Later, "nothing was heard for too long";
     /// The proof of the device's key does not hold.
-    AuthFailed = 4100, AfterAuth, "the proof of the device's key was refused";
+    AuthFailed = 4100, AfterAuth, "the proof of the device's key does not fit this connection; something on the way may end TLS";
     /// The proof came too late.
     AuthTimeout = 4101, AfterAuth, "the proof of the device's key came too late";
     /// The frames are not those of this protocol.

@@ -9,6 +9,7 @@ use tombolo_protocol::auth::Binding;
 use tombolo_protocol::close::CloseCode;
 use tombolo_protocol::ids::{DeviceId, DocumentId, RelayId, WorkspaceId};
 
+use super::unreached::{OfflineReason, Unreached};
 use crate::document::Patch;
 use crate::sync::reason::SetAside;
 
@@ -61,6 +62,13 @@ pub enum Input {
         connection: Connection,
         /// The close code of the other end, if it gave one.
         code: Option<CloseCode>,
+    },
+    /// A relay was not reached, and it is known why.
+    Unreached {
+        /// Which attempt.
+        connection: Connection,
+        /// Why.
+        why: Unreached,
     },
     /// The time that [`super::Engine::poll_timeout`] asked for has come.
     Tick,
@@ -207,8 +215,8 @@ pub enum RelayState {
     Offline {
         /// Time until the next attempt; `None` if there will be none before something changes.
         retry_in: Option<Duration>,
-        /// Why the last session ended, if the other side said so.
-        reason: Option<CloseCode>,
+        /// Why the last attempt or session ended, if that is known.
+        reason: Option<OfflineReason>,
     },
     /// A connection is being made.
     Dialling,

@@ -19,8 +19,8 @@ use tombolo_protocol::close::CloseCode;
 use tombolo_protocol::frame::{Close, Frame};
 
 use super::command::Command;
-use super::websocket::{Dialler, Socket};
-use crate::engine::{Connection, Input};
+use super::websocket::{Dialled, Dialler, Socket};
+use crate::engine::{Connection, Input, Unreached};
 
 /// Frames that wait for one socket; a round trip's worth of appends is far less.
 const OUTGOING_MAX: usize = 4096;
@@ -61,10 +61,16 @@ impl Connections {
         let (outgoing, queue) = mpsc::channel(OUTGOING_MAX);
         let (dialler, commands) = (Arc::clone(&self.dialler), self.commands.clone());
         let task = self.runtime.spawn(async move {
-            let code = carry(connection, &address, &dialler, &commands, queue).await;
+            let ended = match reach(&address, &dialler).await {
+                Ok(dialled) => {
+                    let code = carry(connection, dialled, &commands, queue).await;
+                    Input::Disconnected { connection, code }
+                }
+                Err(why) => Input::Unreached { connection, why },
+            };
             if let Some(commands) = commands.upgrade() {
                 // A closed replica needs no news.
-                drop(commands.send(Command::Input(Input::Disconnected { connection, code })).await);
+                drop(commands.send(Command::Input(ended)).await);
             }
         });
         self.lines.insert(connection, Line { outgoing, task });
@@ -101,22 +107,17 @@ impl Connections {
     }
 }
 
-/// Carries one connection from dialling to its end; returns the close code that the other side gave.
+async fn reach(address: &str, dialler: &Dialler) -> Result<Dialled, Unreached> {
+    tokio::time::timeout(DIAL_MAX, dialler.dial(address)).await.unwrap_or(Err(Unreached::Silent))
+}
+
+/// Carries one connection to its end; returns the close code that the other side gave.
 async fn carry(
     connection: Connection,
-    address: &str,
-    dialler: &Dialler,
+    dialled: Dialled,
     commands: &mpsc::WeakSender<Command>,
     mut queue: mpsc::Receiver<Outgoing>,
 ) -> Option<CloseCode> {
-    let dialled = match tokio::time::timeout(DIAL_MAX, dialler.dial(address)).await {
-        Ok(Ok(dialled)) => dialled,
-        Ok(Err(error)) => {
-            tracing::debug!(address, %error, "a relay is not reached");
-            return None;
-        }
-        Err(_) => return None,
-    };
     let connected =
         Input::Connected { connection, host: dialled.host, binding: dialled.binding, loopback: dialled.loopback };
     commands.upgrade()?.send(Command::Input(connected)).await.ok()?;

@@ -48,7 +48,6 @@ pub(super) struct Driver {
     setup: Setup,
     clock: Clock,
     open: Option<Open>,
-    paused: bool,
     commands: mpsc::Receiver<Command>,
     outlets: Outlets,
     watchers: BTreeMap<DocumentId, Vec<mpsc::Sender<DocumentEvent>>>,
@@ -72,7 +71,6 @@ impl Driver {
             setup,
             clock: Clock::start(),
             open: None,
-            paused: false,
             commands,
             outlets,
             watchers: BTreeMap::new(),
@@ -99,9 +97,6 @@ impl Driver {
         let engine = Engine::load(&mut store, Box::new(SystemEntropy::new()), self.setup.config.clone())?;
         self.open = Some(Open { store, engine });
         self.stale = self.watchers.keys().copied().collect();
-        if self.paused {
-            self.turn_with(vec![Command::Input(Input::Pause)])?;
-        }
         self.watch_again()
     }
 
@@ -242,7 +237,10 @@ impl Driver {
                         return Err(error);
                     }
                 },
-                Command::Input(input) => open.engine.handle(now, input, &tx)?,
+                Command::Input(input) => {
+                    self.setup.config.offline &= !matches!(input, Input::Resume);
+                    open.engine.handle(now, input, &tx)?;
+                }
                 Command::Watch(document, answer) => watches.push((document, answer)),
                 Command::Unwatch(document) => {
                     if let Some(list) = self.watchers.get_mut(&document) {
@@ -378,7 +376,7 @@ impl Driver {
     }
 
     fn pause(&mut self) -> Result<(), StoreError> {
-        self.paused = true;
+        self.setup.config.offline = true;
         self.turn_with(vec![Command::Input(Input::Pause)])?;
         if let Some(mut open) = self.open.take() {
             open.store.checkpoint()?;

@@ -64,6 +64,12 @@ impl ReplicaBuilder {
         self
     }
 
+    /// Dials no relay before [`Replica::resume`] or [`Replica::sync_once`]: for work that needs no network.
+    pub fn offline(mut self) -> Self {
+        self.config.offline = true;
+        self
+    }
+
     /// Opens the store, or makes it, and starts the engine's thread.
     ///
     /// # Errors

@@ -16,6 +16,8 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tombolo_protocol::auth::{Binding, EXPORTER_LABEL};
 use tombolo_protocol::limits::FRAME_BYTES_MAX;
 
+use crate::engine::Unreached;
+
 /// A WebSocket over TCP or TLS.
 pub(super) type Socket = WebSocketStream<Stream>;
 
@@ -56,32 +58,72 @@ impl Dialler {
         Ok(Self { tls: Arc::new(config) })
     }
 
-    pub(super) async fn dial(&self, address: &str) -> io::Result<Dialled> {
-        let request = address.into_client_request().map_err(io::Error::other)?;
+    /// Reaches a relay.
+    ///
+    /// # Errors
+    /// [`Unreached`] says what is in the way.
+    pub(super) async fn dial(&self, address: &str) -> Result<Dialled, Unreached> {
+        let request = address.into_client_request().map_err(|error| refused(&error, Unreached::UnknownHost))?;
         let uri = request.uri().clone();
         let secure = uri.scheme_str() == Some("wss");
-        let named = uri.host().ok_or(io::ErrorKind::InvalidInput)?;
+        let named = uri.host().ok_or(Unreached::UnknownHost)?;
         let name = named.trim_start_matches('[').trim_end_matches(']').to_owned();
         let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
-        let tcp = TcpStream::connect((name.as_str(), port)).await?;
-        tcp.set_nodelay(true)?;
-        let loopback = tcp.peer_addr()?.ip().is_loopback();
+        let (tcp, loopback) = connect(&name, port).await?;
         if !secure && !loopback {
-            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "plain ws goes to loopback only"));
+            return Err(Unreached::PlainNotLoopback);
         }
-        let (stream, binding): (Stream, Binding) = if secure {
-            let server = ServerName::try_from(name).map_err(io::Error::other)?;
-            let tls = TlsConnector::from(Arc::clone(&self.tls)).connect(server, tcp).await?;
-            let exported = tls.get_ref().1.export_keying_material([0; 32], EXPORTER_LABEL, Some(&[]));
-            (Box::new(tls), Binding::Exporter(exported.map_err(io::Error::other)?))
-        } else {
-            (Box::new(tcp), Binding::None)
-        };
+        let (stream, binding) =
+            if secure { self.secure(name, tcp).await? } else { (Box::new(tcp) as _, Binding::None) };
         let config =
             WebSocketConfig::default().max_message_size(Some(FRAME_BYTES_MAX)).max_frame_size(Some(FRAME_BYTES_MAX));
         let upgraded = tokio_tungstenite::client_async_with_config(request, stream, Some(config)).await;
-        let (socket, _) = upgraded.map_err(io::Error::other)?;
+        let (socket, _) = upgraded.map_err(|error| refused(&error, Unreached::NotARelay))?;
         let host = uri.authority().map(ToString::to_string).unwrap_or_default();
         Ok(Dialled { socket, host, binding, loopback })
     }
+
+    async fn secure(&self, name: String, tcp: TcpStream) -> Result<(Stream, Binding), Unreached> {
+        let server = ServerName::try_from(name).map_err(|error| refused(&error, Unreached::UnknownHost))?;
+        let tls = TlsConnector::from(Arc::clone(&self.tls)).connect(server, tcp).await;
+        let tls = tls.map_err(|error| refused(&error, judge_tls(&error)))?;
+        let exported = tls.get_ref().1.export_keying_material([0; 32], EXPORTER_LABEL, Some(&[]));
+        let exported = exported.map_err(|error| refused(&error, Unreached::NoTls))?;
+        Ok((Box::new(tls), Binding::Exporter(exported)))
+    }
+}
+
+/// Connects to one of a host's addresses; tells whether it is this very machine.
+async fn connect(name: &str, port: u16) -> Result<(TcpStream, bool), Unreached> {
+    let found = tokio::net::lookup_host((name, port)).await;
+    let addresses: Vec<_> = found.map_err(|error| refused(&error, Unreached::UnknownHost))?.collect();
+    let none = |error: io::Error| refused(&error, Unreached::NoConnection);
+    let tcp = TcpStream::connect(addresses.as_slice()).await.map_err(none)?;
+    tcp.set_nodelay(true).map_err(none)?;
+    let loopback = tcp.peer_addr().map_err(none)?.ip().is_loopback();
+    Ok((tcp, loopback))
+}
+
+/// Says what a failed TLS handshake means to a person.
+fn judge_tls(error: &io::Error) -> Unreached {
+    use rustls::{CertificateError, Error};
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+    let Some(Error::InvalidCertificate(certificate)) = inner else {
+        return if inner.is_some() { Unreached::NoTls } else { Unreached::NoConnection };
+    };
+    match certificate {
+        CertificateError::UnknownIssuer => Unreached::UntrustedCertificate,
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => Unreached::OtherHost,
+        CertificateError::Expired
+        | CertificateError::ExpiredContext { .. }
+        | CertificateError::NotValidYet
+        | CertificateError::NotValidYetContext { .. } => Unreached::CertificateOutOfDate,
+        _ => Unreached::BadCertificate,
+    }
+}
+
+/// Notes the details for those who look into the log.
+fn refused(error: &dyn std::fmt::Display, why: Unreached) -> Unreached {
+    tracing::debug!(%error, ?why, "a relay is not reached");
+    why
 }

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use tombolo_protocol::close::{CloseCode, Retry};
 
+use crate::engine::OfflineReason;
+
 /// Upper bound of the first wait.
 const WAIT_BASE: Duration = Duration::from_millis(250);
 /// Upper bound of every wait.
@@ -19,7 +21,7 @@ const STABLE: Duration = Duration::from_secs(10);
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Backoff {
     failures: u32,
-    reason: Option<CloseCode>,
+    reason: Option<OfflineReason>,
 }
 
 impl Backoff {
@@ -33,11 +35,15 @@ impl Backoff {
     /// Draws the next wait; `None` if there should be no next attempt.
     pub(crate) fn next(
         &mut self,
-        code: Option<CloseCode>,
+        reason: Option<OfflineReason>,
         jitter: u64,
         at_least: Option<Duration>,
     ) -> Option<Duration> {
-        self.reason = code;
+        self.reason = reason;
+        let code = match reason {
+            Some(OfflineReason::Ended(code)) => Some(code),
+            _ => None,
+        };
         // What was malformed or misbehaved once may be honest the next time; the wait grows meanwhile.
         let transient = matches!(code, Some(CloseCode::Misbehaved | CloseCode::Malformed));
         if code.is_some_and(|code| code.retry() == Retry::Never) && !transient {
@@ -50,7 +56,7 @@ impl Backoff {
         Some(drawn + at_least.unwrap_or(Duration::ZERO))
     }
 
-    pub(crate) fn reason(&self) -> Option<CloseCode> {
+    pub(crate) fn reason(&self) -> Option<OfflineReason> {
         self.reason
     }
 }
@@ -74,8 +80,8 @@ mod tests {
     #[test]
     fn a_relay_that_will_never_take_us_is_left_alone() {
         let mut backoff = Backoff::default();
-        assert_eq!(backoff.next(Some(CloseCode::NotAdmitted), 1, None), None);
-        assert!(backoff.next(Some(CloseCode::Misbehaved), 1, None).is_some());
-        assert!(backoff.next(Some(CloseCode::Malformed), 1, None).is_some(), "one damaged frame is no verdict");
+        assert_eq!(backoff.next(Some(CloseCode::NotAdmitted.into()), 1, None), None);
+        assert!(backoff.next(Some(CloseCode::Misbehaved.into()), 1, None).is_some());
+        assert!(backoff.next(Some(CloseCode::Malformed.into()), 1, None).is_some(), "one damaged frame is no verdict");
     }
 }

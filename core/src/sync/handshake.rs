@@ -12,7 +12,7 @@ use tombolo_protocol::frame::{Auth, Challenge, Frame, Hello, TlsMode, Welcome};
 use tombolo_protocol::ids::RelayId;
 
 use super::{Fault, Live, Session};
-use crate::engine::{Connection, Engine, Event, Now, RelayState};
+use crate::engine::{Connection, Engine, Event, Now, RelayState, Unreached};
 use crate::store::Tx;
 use crate::sync::reason::SetAsideReason;
 
@@ -69,7 +69,7 @@ impl Engine {
             let wait = close.retry_after_ms.map(|ms| Duration::from_millis(u64::from(ms)));
             let code = CloseCode::from_number(close.code);
             self.push(crate::engine::Effect::HangUp { connection, code: CloseCode::Going });
-            self.go_offline(now, connection.relay.0, Some(code), wait);
+            self.go_offline(now, connection.relay.0, Some(code.into()), wait);
             return Ok(());
         }
         match frame {
@@ -96,9 +96,9 @@ impl Engine {
             (TlsMode::Exporter, Binding::Exporter(exported)) => Binding::Exporter(exported),
             (TlsMode::Plain, Binding::None) if handshake.loopback => Binding::None,
             (TlsMode::Proxy, _) if allow_proxy => Binding::None,
-            _ => {
-                return Err(Fault::Session(CloseCode::AuthFailed, SetAsideReason::AuthFailed));
-            }
+            (TlsMode::Proxy, _) => return Err(Fault::Way(Unreached::BehindProxy)),
+            (TlsMode::Plain, Binding::None) => return Err(Fault::Way(Unreached::PlainNotLoopback)),
+            _ => return Err(Fault::Way(Unreached::TlsEndedBetween)),
         };
         let transcript = Transcript {
             relay: challenge.relay,

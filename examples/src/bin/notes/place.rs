@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tombolo::crypto::{FileVault, KeyVault, PassphraseVault};
-use tombolo::{Replica, SystemEntropy};
+use tombolo::{Replica, ReplicaBuilder, SystemEntropy};
 
 use crate::failure::Failure;
 
@@ -34,18 +34,20 @@ impl Place {
 
     /// Opens the store and reaches the relays it knows.
     pub(crate) async fn open(&self) -> Result<Replica, Failure> {
-        let vault = self.vault()?;
-        if let Some(folder) = self.store.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            std::fs::create_dir_all(folder).map_err(Failure::io(folder.display().to_string()))?;
-        }
-        Ok(Replica::builder(&self.store).vault(vault).app_type(APP_TYPE).open().await?)
+        Ok(self.builder()?.open().await?)
     }
 
     /// Opens the store and reaches nobody.
     pub(crate) async fn open_offline(&self) -> Result<Replica, Failure> {
-        let replica = self.open().await?;
-        replica.pause().await?;
-        Ok(replica)
+        Ok(self.builder()?.offline().open().await?)
+    }
+
+    fn builder(&self) -> Result<ReplicaBuilder, Failure> {
+        let vault = self.vault()?;
+        if let Some(folder) = self.store.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            std::fs::create_dir_all(folder).map_err(Failure::io(folder.display().to_string()))?;
+        }
+        Ok(Replica::builder(&self.store).vault(vault).app_type(APP_TYPE))
     }
 
     fn vault(&self) -> Result<Arc<dyn KeyVault>, Failure> {

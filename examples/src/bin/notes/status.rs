@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tombolo::engine::{Event, RelayState};
 use tombolo::protocol::ids::DocumentId;
-use tombolo::{DebtReason, DocumentDebt, Error, Replica, SyncDebt, Workspace, WorkspaceSummary};
+use tombolo::{DocumentDebt, Error, Replica, SyncDebt, Workspace, WorkspaceSummary};
 
 use crate::failure::Failure;
 use crate::notebook::{self, TITLE};
@@ -69,11 +69,11 @@ pub(crate) fn relay_state(state: &RelayState, when: bool) -> String {
         RelayState::Online { relay } => format!("reached (key {})", relay.short()),
         RelayState::Dialling => "being dialled".to_owned(),
         RelayState::Offline { retry_in, reason } => {
-            let why = reason.map_or("can not be reached", |code| code.text());
+            let why = reason.map_or_else(|| "can not be reached".to_owned(), |reason| reason.to_string());
             match retry_in {
                 Some(wait) if when => format!("{why}; next try in {:.1} s", wait.as_secs_f64()),
                 Some(_) => format!("{why}; trying on"),
-                None => why.to_owned(),
+                None => why,
             }
         }
         _ => "in a state of a later version".to_owned(),
@@ -126,16 +126,7 @@ fn document_debt(owed: &DocumentDebt) -> String {
         parts.push(page::count(owed.unplaced_entries, "sealed entry", "sealed entries"));
     }
     let since = owed.since_ms.map(|since| format!(", the oldest {}", page::ago(since))).unwrap_or_default();
-    let reason = match owed.reason {
-        DebtReason::NoRelay => "no relay is known".to_owned(),
-        DebtReason::Offline => "no relay is reached".to_owned(),
-        DebtReason::CatchingUp => "what the relay has comes first".to_owned(),
-        DebtReason::UnderWay => "on the way, not confirmed yet".to_owned(),
-        DebtReason::Refused(reason) => format!("the relay refused it ({reason})"),
-        DebtReason::AwaitingKey => "the workspace's key has not come yet".to_owned(),
-        _ => "for a reason of a later version".to_owned(),
-    };
-    format!("{}{since}: {reason}", parts.join(" and "))
+    format!("{}{since}: {}", parts.join(" and "), owed.reason)
 }
 
 async fn members(replica: &Replica, workspace: &Workspace) -> Result<String, Failure> {
