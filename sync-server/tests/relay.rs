@@ -10,6 +10,7 @@ mod relay {
     mod handshake;
     mod history;
     mod joining;
+    mod limits;
     mod operation;
     mod refusals;
     mod sync;

@@ -6,15 +6,20 @@
 mod world;
 
 use proptest::prelude::*;
-use tombolo_protocol::bytes::DecodeError;
-use tombolo_protocol::frame::{Append, Close, Frame, Received};
-use tombolo_protocol::ids::{DeviceId, RecordId, WorkspaceId};
+use tombolo_protocol::bytes::{DecodeError, Reader};
+use tombolo_protocol::frame::{Append, ChainSummary, Close, Frame, Hello, Received, Summary};
+use tombolo_protocol::identity::{IdentityError, IdentityLog};
+use tombolo_protocol::ids::{ChainId, DeviceId, EpochId, RecordId, WorkspaceId};
+use tombolo_protocol::item::LogItem;
 use tombolo_protocol::limits::{
-    ADDRESS_BYTES_MAX, FRAME_BYTES_UNAUTHENTICATED_MAX, PARENTS_MAX, POSITION_MAX, RECORD_SECRET_BYTES_MAX,
+    ADDRESS_BYTES_MAX, FEATURES_MAX, FRAME_BYTES_MAX, FRAME_BYTES_UNAUTHENTICATED_MAX, IDENTITY_RECORDS_MAX,
+    ITEMS_PER_FRAME_MAX, PARENTS_MAX, POSITION_MAX, RECONCILE_CHAINS_PER_FRAME_MAX, RECORD_BYTES_MAX,
+    RECORD_SECRET_BYTES_MAX, STATUS_BYTES_MAX, WRAPS_MAX,
 };
-use tombolo_protocol::membership::{Membership, RecordOutcome};
-use tombolo_protocol::record::{Draft, Record, RecordBody, RecordError, RelaySuccession};
-use world::{RELAY_SEED, key, relay};
+use tombolo_protocol::membership::{ATTESTATIONS_EARLY_MAX, ATTESTERS_PER_RECORD_MAX, Membership, RecordOutcome};
+use tombolo_protocol::record::{Draft, Record, RecordBody, RecordError, RelaySuccession, Rotation};
+use tombolo_protocol::status::StatusRow;
+use world::{RELAY_SEED, World, key, relay};
 
 fn draft(parents: usize, address: usize, secret: usize) -> Draft {
     Draft {
@@ -95,6 +100,99 @@ fn positions_stay_in_the_range_of_an_sql_integer() {
     assert!(Frame::decode(&received(POSITION_MAX - 1, 1).encode()).is_ok());
     assert!(Frame::decode(&received(POSITION_MAX, 1).encode()).is_err());
     assert!(Frame::decode(&received(u64::MAX, u32::MAX).encode()).is_err());
+}
+
+#[test]
+fn a_list_of_a_frame_may_be_as_long_as_its_limit_and_no_longer() {
+    let hello = |count| {
+        let person = world::Person::new(1);
+        let (sign_public, box_public) = (person.keys.sign.to_bytes(), person.keys.box_public);
+        let (version, nonce, features, token) = (1, [0; 32], vec![7; count], None);
+        Frame::Hello(Hello { version, sign_public, box_public, nonce, features, token })
+    };
+    let end =
+        ChainSummary { chain: ChainId::from_bytes([1; 8]), seq: 1, hash: [2; 8], declared_at: 1, declared_seq: 1 };
+    let summary = |count| {
+        let chains = vec![end.clone(); count];
+        Frame::Summary(Summary { channel: 1, frontier: Vec::new().into(), chains, more: false })
+    };
+    let runs = |count| match received(1, 1) {
+        Frame::Received(frame) => Frame::Received(Received { positions: vec![(1, 1); count], ..frame }),
+        other => panic!("made {other:?}"),
+    };
+    let items = |count| Frame::Append(Append { channel: 1, batch: 1, items: vec![vec![1].into(); count] });
+    let limits: [(&dyn Fn(usize) -> Frame, usize); 4] = [
+        (&hello, FEATURES_MAX),
+        (&summary, RECONCILE_CHAINS_PER_FRAME_MAX),
+        (&runs, 16 * ITEMS_PER_FRAME_MAX),
+        (&items, ITEMS_PER_FRAME_MAX),
+    ];
+    for (frame, limit) in limits {
+        assert!(Frame::decode(&frame(limit).encode()).is_ok(), "{} at {limit}", frame(1).name());
+        assert!(Frame::decode(&frame(limit + 1).encode()).is_err(), "{} over {limit}", frame(1).name());
+    }
+}
+
+#[test]
+fn a_rotation_has_no_more_recipients_than_its_limit() {
+    let rotate = |count: u32| {
+        let recipient = |n: u32| {
+            let mut id = [0; 32];
+            id[..4].copy_from_slice(&n.to_be_bytes());
+            world::wrap(&id)
+        };
+        let (epoch, wraps) = (EpochId::from_bytes([3; 32]), (0..count).map(recipient).collect());
+        let body = RecordBody::Rotate(Rotation { epoch, previous: Vec::new(), wraps });
+        Record::sign(Draft { body, ..draft(1, 1, 0) }, &key(1))
+    };
+    let limit = WRAPS_MAX as u32;
+    let at_limit = rotate(limit).unwrap();
+    assert_eq!(Record::decode(&at_limit.encode()), Ok(at_limit));
+    assert!(matches!(rotate(limit + 1), Err(RecordError::Malformed(DecodeError::TooLarge { .. }))));
+}
+
+#[test]
+fn an_identity_log_has_no_more_records_than_its_limit() {
+    let log = |count| {
+        let person = world::Person::new(1);
+        let mut bytes = Vec::new();
+        IdentityLog { records: vec![person.log.records[0].clone(); count], ..person.log }.write(&mut bytes);
+        IdentityLog::read(&mut Reader::new(&bytes)).map(|log| log.records.len())
+    };
+    assert_eq!(log(IDENTITY_RECORDS_MAX), Ok(IDENTITY_RECORDS_MAX));
+    let over = log(IDENTITY_RECORDS_MAX + 1);
+    assert!(matches!(over, Err(IdentityError::Malformed(DecodeError::TooLarge { .. }))), "{over:?}");
+}
+
+#[test]
+fn a_status_row_and_a_log_item_have_no_more_bytes_than_their_limits() {
+    let row = |sealed| {
+        let (workspace, device) = (WorkspaceId::from_bytes([1; 32]).tag(), DeviceId::from_bytes([2; 32]));
+        StatusRow::sign(workspace, device, 1, EpochId::from_bytes([3; 32]), vec![0; sealed], &key(1)).encode()
+    };
+    let room = STATUS_BYTES_MAX - row(0).len();
+    assert!(StatusRow::decode(&row(room)).is_ok());
+    assert!(matches!(StatusRow::decode(&row(room + 1)), Err(DecodeError::TooLarge { .. })));
+    let record = |bytes| LogItem::encode_record(&vec![0; bytes]);
+    assert!(LogItem::decode(&record(RECORD_BYTES_MAX)).is_ok());
+    assert!(matches!(LogItem::decode(&record(RECORD_BYTES_MAX + 1)), Err(DecodeError::TooLarge { .. })));
+    assert!(matches!(Frame::decode(&vec![1; FRAME_BYTES_MAX + 1]), Err(DecodeError::TooLarge { .. })));
+}
+
+#[test]
+fn words_of_relays_on_what_is_not_here_are_bounded() {
+    let subject = |n: usize| RecordId::from_bytes(tombolo_protocol::hash::sha256(&[&n.to_be_bytes()]));
+    let mut world = World::founded_by(&world::Person::new(1));
+    for relay in 0..ATTESTERS_PER_RECORD_MAX {
+        assert!(world.members.attest(world.attestation(relay as u8, subject(0), 1, 1)), "relay {relay}");
+    }
+    let one_more = world.attestation(ATTESTERS_PER_RECORD_MAX as u8, subject(0), 1, 1);
+    assert!(!world.members.attest(one_more), "one relay too many");
+    let room = ATTESTATIONS_EARLY_MAX + world.records.len();
+    for n in 1..room {
+        assert!(world.members.attest(world.attestation(RELAY_SEED, subject(n), 1, 1)), "subject {n}");
+    }
+    assert!(!world.members.attest(world.attestation(RELAY_SEED, subject(room), 1, 1)), "one subject too many");
 }
 
 proptest! {

@@ -1,0 +1,279 @@
+//! What the relay bounds, at its limit and one over it, without any socket.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::sync_channel;
+
+use bytes::Bytes;
+use tempfile::{TempDir, tempdir};
+use tombolo_protocol::auth::{Binding, Transcript};
+use tombolo_protocol::close::CloseCode;
+use tombolo_protocol::frame::{Auth, Frame, Seed, TlsMode};
+use tombolo_protocol::ids::{LogId, WorkspaceId};
+use tombolo_protocol::keys::SignKey;
+use tombolo_protocol::limits::{CHALLENGE_MS_MAX, OPEN_WORKSPACES_MAX, RECORD_SECRET_BYTES_MAX};
+use tombolo_protocol::record::{Draft, Record};
+use tombolo_relay::admission::Admission;
+use tombolo_relay::fanout::{Closing, OUTBOX_BYTES_MAX, Outbox, SessionId};
+use tombolo_relay::log::sqlite::SqliteLog;
+use tombolo_relay::relay::{NoEntropy, PROBE_BYTES_MAX, ROWS_MAX, Relay, Surroundings, Terms};
+use tombolo_relay::session::{Peer, Session};
+use tombolo_relay::workspace::{Verdicts, Workspace};
+use tombolo_relay::writer::{self, AppendJob, BYTES_PER_COMMIT_MAX, JOBS_PER_COMMIT_MAX, Job, JobQueue};
+
+use super::client::Client;
+use super::people::{Person, found, workspace};
+use super::process::RelayProcess;
+
+/// Bytes of one seed; the relay keeps the number to itself.
+const SEED_BYTES_MAX: usize = 16 << 20;
+/// Bytes of a request's head, likewise.
+const HEAD_BYTES_MAX: usize = 16 << 10;
+
+/// A clock that is set by hand, and randomness that counts.
+struct ByHand(Arc<AtomicU64>, AtomicU64);
+
+impl Surroundings for ByHand {
+    fn now_ms(&self) -> i64 {
+        1_000
+    }
+
+    fn steady_ms(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), NoEntropy> {
+        let count = self.1.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        for (byte, number) in bytes.iter_mut().zip(count.iter().rev().cycle()) {
+            *byte = *number;
+        }
+        Ok(())
+    }
+}
+
+/// A relay, its clock, and one session.
+struct Desk {
+    relay: Arc<Relay>,
+    clock: Arc<AtomicU64>,
+    session: Session,
+    outbox: Arc<Outbox>,
+    _folder: TempDir,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let folder = tempdir().unwrap();
+        let log = Box::new(SqliteLog::open(&folder.path().join("log.sqlite")).unwrap());
+        let terms = Terms {
+            credit_bytes: 1 << 20,
+            ping_ms: 20_000,
+            tls: TlsMode::Plain,
+            quota_bytes: None,
+            items_per_second: 100,
+            bytes_per_second: 1 << 20,
+        };
+        let (key, clock) = (SignKey::from_seed(&[42; 32]), Arc::new(AtomicU64::new(0)));
+        let by_hand = Box::new(ByHand(Arc::clone(&clock), AtomicU64::new(0)));
+        let relay = Arc::new(Relay::new(key, log, by_hand, terms, Admission::Open).unwrap());
+        let outbox = relay.new_outbox();
+        let peer = Peer { host: "sim".to_owned(), binding: Binding::None };
+        let session = Session::new(Arc::clone(&relay), Arc::clone(&outbox), peer);
+        Self { relay, clock, session, outbox, _folder: folder }
+    }
+
+    /// A session whose device has proven its key.
+    fn proven(who: &Person) -> Self {
+        let mut desk = Self::new();
+        desk.prove(who, 0).unwrap();
+        desk
+    }
+
+    /// Proves the device's key, this long after the challenge.
+    fn prove(&mut self, who: &Person, wait_ms: u64) -> Result<(), Closing> {
+        let said = self.say(Client::hello(who, None))?;
+        let Some(Frame::Challenge(challenge)) = said.first() else { panic!("expected Challenge, got {said:?}") };
+        let transcript = Transcript {
+            relay: challenge.relay,
+            host: "sim".to_owned(),
+            device_nonce: [9; 32],
+            relay_nonce: challenge.nonce,
+            binding: Binding::None,
+        };
+        self.clock.store(wait_ms, Ordering::Relaxed);
+        let proof = transcript.sign_as_device(&who.keys, &who.sign_key());
+        let said = self.say(Auth { proof })?;
+        assert!(matches!(said.as_slice(), [Frame::Welcome(_)]), "{said:?}");
+        Ok(())
+    }
+
+    fn say(&mut self, frame: impl Into<Frame>) -> Result<Vec<Frame>, Closing> {
+        self.session.handle(&frame.into().encode())?;
+        writer::commit(&self.relay, self.relay.queue().take());
+        self.session.deliver(self.outbox.take())?;
+        while self.session.wants_to_read() {
+            self.session.read_on()?;
+        }
+        Ok(self.session.take_output().iter().map(|frame| Frame::decode(frame).unwrap()).collect())
+    }
+}
+
+fn seed(workspace: WorkspaceId, records: &[Record], more: bool) -> Seed {
+    let records = records.iter().map(|record| record.encode().into()).collect();
+    Seed { workspace, records, attestations: Vec::new(), more }
+}
+
+#[test]
+fn a_challenge_is_answered_in_time_or_in_vain() {
+    let alice = Person::new(1);
+    Desk::new().prove(&alice, CHALLENGE_MS_MAX).unwrap();
+    let late = Desk::new().prove(&alice, CHALLENGE_MS_MAX + 1);
+    assert_eq!(late, Err(CloseCode::AuthTimeout.into()));
+}
+
+#[test]
+fn a_session_opens_as_many_workspaces_as_its_limit() {
+    let alice = Person::new(1);
+    let mut desk = Desk::proven(&alice);
+    let founded = |desk: &mut Desk, number: usize| {
+        let ground = found_many(&alice, number);
+        desk.say(seed(workspace(&ground), &ground, false))
+    };
+    for number in 0..OPEN_WORKSPACES_MAX {
+        let said = founded(&mut desk, number).unwrap();
+        assert!(matches!(said.first(), Some(Frame::Opened(_))), "{number}: {said:?}");
+    }
+    assert_eq!(founded(&mut desk, OPEN_WORKSPACES_MAX).map(|said| said.len()), Err(CloseCode::RateLimited.into()));
+}
+
+/// Grounds of more workspaces than a byte can number.
+fn found_many(founder: &Person, number: usize) -> Vec<Record> {
+    let first = found(founder, (number % 256) as u8);
+    if number < 256 {
+        return first;
+    }
+    let [genesis, devices] = first.as_slice() else { panic!("two records") };
+    let again = |record: &Record, workspace, parents| Draft {
+        workspace,
+        generation: record.generation(),
+        time_ms: number as i64,
+        author: founder.id(),
+        parents,
+        body: record.body().clone(),
+        secret: Vec::new(),
+    };
+    let genesis = Record::sign(again(genesis, Record::NO_WORKSPACE, Vec::new()), &founder.sign_key()).unwrap();
+    let devices = again(devices, genesis.workspace(), vec![genesis.id()]);
+    vec![genesis, Record::sign(devices, &founder.sign_key()).unwrap()]
+}
+
+#[test]
+fn a_seed_has_no_more_bytes_than_its_limit() {
+    let alice = Person::new(1);
+    let ground = found(&alice, 1);
+    let filler = |secret| {
+        let draft = Draft {
+            workspace: workspace(&ground),
+            generation: 1,
+            time_ms: 0,
+            author: alice.id(),
+            parents: vec![ground[0].id()],
+            body: ground[1].body().clone(),
+            secret: vec![0; secret],
+        };
+        Record::sign(draft, &alice.sign_key()).unwrap()
+    };
+    let (large, small) = (filler(RECORD_SECRET_BYTES_MAX), filler(0).encode().len());
+    let (count, rest) = (SEED_BYTES_MAX / large.encode().len(), SEED_BYTES_MAX % large.encode().len());
+    let mut desk = Desk::proven(&alice);
+    for _ in 0..count {
+        desk.say(seed(workspace(&ground), std::slice::from_ref(&large), true)).unwrap();
+    }
+    // One more byte than what is left over, in records that are otherwise good.
+    assert!(rest > small && rest - small < RECORD_SECRET_BYTES_MAX, "{rest} left, {small} needed");
+    let mut over = Desk::proven(&alice);
+    for _ in 0..count {
+        over.say(seed(workspace(&ground), std::slice::from_ref(&large), true)).unwrap();
+    }
+    desk.say(seed(workspace(&ground), &[filler(rest - small)], true)).unwrap();
+    let refused = over.say(seed(workspace(&ground), &[filler(rest - small + 1)], true));
+    assert_eq!(refused.map(|said| said.len()), Err(CloseCode::RateLimited.into()));
+}
+
+#[test]
+fn an_outbox_holds_its_limit_and_marks_who_is_behind_it() {
+    let outbox = Outbox::new(SessionId(1));
+    let half = Bytes::from(vec![0; OUTBOX_BYTES_MAX / 2]);
+    assert!(outbox.push_items(1, (1, 1), &half));
+    assert!(outbox.push_items(1, (2, 2), &half));
+    assert!(!outbox.push_items(2, (1, 1), &Bytes::from_static(b"x")), "one byte too many");
+    outbox.push_latest(Bytes::from_static(b"x"));
+    let taken = outbox.take();
+    assert_eq!((taken.queue.len(), taken.behind.into_iter().collect::<Vec<_>>()), (2, vec![2]));
+    assert!(outbox.push_items(2, (1, 1), &half), "what was taken makes room");
+}
+
+#[test]
+fn a_commit_takes_its_limit_of_jobs_and_ends_with_the_one_that_fills_its_bytes() {
+    let (queue, (answer, _answers)) = (JobQueue::default(), sync_channel(1));
+    for _ in 0..=JOBS_PER_COMMIT_MAX {
+        queue.push(Job::Probe(answer.clone()));
+    }
+    assert_eq!((queue.take().len(), queue.take().len(), queue.take().len()), (JOBS_PER_COMMIT_MAX, 1, 0));
+    let desk = Desk::new();
+    let log = LogId::from_bytes([1; 16]);
+    let home = Workspace::begin(desk.relay.id(), 1, WorkspaceId::from_bytes([1; 32]), log);
+    for _ in 0..4 {
+        queue.push(Job::Append(AppendJob {
+            workspace: Arc::clone(&home),
+            outbox: Arc::clone(&desk.outbox),
+            batch: Some(1),
+            credit_bytes: BYTES_PER_COMMIT_MAX / 2,
+            verdicts: Verdicts::default(),
+        }));
+    }
+    assert_eq!((queue.take().len(), queue.take().len()), (3, 1), "two fill it, and the third goes over");
+}
+
+#[test]
+fn a_relay_begins_as_many_workspaces_as_it_can_number() {
+    let desk = Desk::new();
+    let begins = |row, seed| {
+        let id = WorkspaceId::from_bytes([seed; 32]);
+        desk.relay.begin(&Workspace::begin(desk.relay.id(), row, id, LogId::from_bytes([1; 16])))
+    };
+    assert!(begins(ROWS_MAX, 1));
+    assert!(!begins(ROWS_MAX + 1, 2));
+}
+
+#[test]
+fn a_relay_that_could_not_write_probes_with_no_more_than_its_limit() {
+    let desk = Desk::new();
+    desk.relay.note_commit(false, PROBE_BYTES_MAX);
+    assert_eq!(desk.relay.failed_bytes(), PROBE_BYTES_MAX);
+    desk.relay.note_commit(false, PROBE_BYTES_MAX + 1);
+    assert_eq!(desk.relay.failed_bytes(), PROBE_BYTES_MAX);
+    desk.relay.note_commit(true, PROBE_BYTES_MAX);
+    assert_eq!(desk.relay.failed_bytes(), 0);
+}
+
+#[test]
+fn the_head_of_a_request_is_bounded() {
+    let folder = tempdir().unwrap();
+    let relay = RelayProcess::start(folder.path());
+    let ask = |padding: usize| {
+        let mut stream = TcpStream::connect(relay.address).unwrap();
+        let padding = "x".repeat(padding);
+        let head = format!("GET /healthz HTTP/1.1\r\nhost: relay\r\nconnection: close\r\nx-filler: {padding}\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        // What was not read of a head that is too long comes back as a reset, behind the answer or before it.
+        let read = stream.read_to_end(&mut answer);
+        (read.is_ok(), String::from_utf8_lossy(&answer).into_owned())
+    };
+    let (_, within) = ask(HEAD_BYTES_MAX - 256);
+    assert!(within.starts_with("HTTP/1.1 200"), "{within}");
+    let (_, over) = ask(HEAD_BYTES_MAX);
+    assert!(!over.starts_with("HTTP/1.1 200"), "{over}");
+}
