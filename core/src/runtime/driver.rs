@@ -186,6 +186,7 @@ impl Driver {
 
     /// One turn: handle, commit, drain.
     fn turn_with(&mut self, batch: Vec<Command>) -> Result<(), StoreError> {
+        self.setup.config.offline &= !batch.iter().any(|command| matches!(command, Command::Input(Input::Resume)));
         let mut batch = batch.into_iter();
         if let Err(error) = self.reopen() {
             refuse_all(batch, &error);
@@ -237,10 +238,7 @@ impl Driver {
                         return Err(error);
                     }
                 },
-                Command::Input(input) => {
-                    self.setup.config.offline &= !matches!(input, Input::Resume);
-                    open.engine.handle(now, input, &tx)?;
-                }
+                Command::Input(input) => open.engine.handle(now, input, &tx)?,
                 Command::Watch(document, answer) => watches.push((document, answer)),
                 Command::Unwatch(document) => {
                     if let Some(list) = self.watchers.get_mut(&document) {
