@@ -10,6 +10,7 @@
 mod automerge;
 mod editor;
 mod error;
+mod fold;
 mod patch;
 mod poison;
 #[cfg(test)]
@@ -22,6 +23,7 @@ mod yrs;
 pub use self::automerge::Transaction as AutomergeTransaction;
 pub use self::editor::{CounterEdit, ListEdit, MapEdit, TextEdit};
 pub use self::error::{ApplyError, ApplyReason, DocumentError, EditError, ReadError};
+pub(crate) use self::fold::{Folded, Unsent, fold};
 pub use self::patch::{Patch, PatchAction, PathStep, ReplayError};
 pub use self::poison::{Poison, trial};
 pub use self::value::{Kind, Value};
@@ -195,10 +197,7 @@ impl OpenDocument {
     /// [`EditError::ReloadRequired`] if the document cannot be rebuilt in memory.
     pub fn set_actor(&mut self, actor: Actor) -> Result<(), EditError> {
         match &mut self.0 {
-            Inner::Automerge(document) => {
-                document.set_actor(actor);
-                Ok(())
-            }
+            Inner::Automerge(document) => document.set_actor(actor),
             Inner::Yrs(document) => document.set_actor(actor),
         }
     }
@@ -241,6 +240,13 @@ impl OpenDocument {
         }
     }
 
+    /// Takes over what changes were folded into that this document made or was loaded with.
+    pub(crate) fn adopt(&mut self, folded: &Folded) {
+        if let (Inner::Automerge(document), Some(renames)) = (&mut self.0, &folded.renames) {
+            document.adopt(renames);
+        }
+    }
+
     /// Opens the document for reading.
     pub fn read(&self) -> View<'_> {
         match &self.0 {
@@ -259,11 +265,15 @@ impl OpenDocument {
 
     /// Returns roughly how much memory the document takes, for a bound on open documents.
     pub fn memory_bytes_estimate(&self) -> usize {
-        let applied = match &self.0 {
+        DOCUMENT_BYTES_BASE + self.applied_bytes().saturating_mul(DOCUMENT_BYTES_FACTOR)
+    }
+
+    /// Returns how many bytes of changes were made here or applied.
+    pub(crate) fn applied_bytes(&self) -> usize {
+        match &self.0 {
             Inner::Automerge(document) => document.applied_bytes(),
             Inner::Yrs(document) => document.applied_bytes(),
-        };
-        DOCUMENT_BYTES_BASE + applied.saturating_mul(DOCUMENT_BYTES_FACTOR)
+        }
     }
 
     /// Encodes the whole document and loads the result, to see that both work; this walks the

@@ -11,6 +11,7 @@ mod admit;
 mod backoff;
 pub(crate) mod channel;
 pub(crate) mod debt;
+pub(crate) mod fold;
 mod handshake;
 mod intake;
 mod join;

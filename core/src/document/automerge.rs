@@ -4,6 +4,7 @@
 //! change is one raw, uncompressed change chunk. Automerge pays for the whole document in each
 //! apply, so a batch is one call.
 
+mod fold;
 mod patches;
 mod read;
 mod scan;
@@ -13,6 +14,8 @@ use ::automerge::transaction::CommitOptions;
 pub use ::automerge::transaction::Transaction;
 use ::automerge::{ActorId, Automerge, AutomergeError, Change, PatchLog, TextEncoding};
 
+use self::fold::Renamed;
+pub(super) use self::fold::{Renames, fold};
 pub(super) use self::read::AutomergeView;
 use self::session::AutomergeSession;
 use super::poison::guarded;
@@ -30,12 +33,14 @@ pub(super) struct AutomergeDocument {
     /// Whether any text may hold a character of two UTF-16 code units.
     pairs: bool,
     applied_bytes: usize,
+    /// Set while what is held is not named as others know it.
+    renamed: Option<Box<Renamed>>,
 }
 
 impl AutomergeDocument {
     pub(super) fn new(actor: Actor) -> Self {
         let document = Automerge::new_with_encoding(TextEncoding::Utf16CodeUnit).with_actor(actor_id(actor));
-        Self { document, actor, damaged: false, pairs: false, applied_bytes: 0 }
+        Self { document, actor, damaged: false, pairs: false, applied_bytes: 0, renamed: None }
     }
 
     pub(super) fn load(actor: Actor, changes: &[ForeignChange<'_>]) -> Result<Self, DocumentError> {
@@ -50,9 +55,26 @@ impl AutomergeDocument {
         self.actor
     }
 
-    pub(super) fn set_actor(&mut self, actor: Actor) {
+    pub(super) fn set_actor(&mut self, actor: Actor) -> Result<(), EditError> {
+        self.renew().map_err(|_| EditError::ReloadRequired)?;
         self.document.set_actor(actor_id(actor));
         self.actor = actor;
+        Ok(())
+    }
+
+    /// Takes over what changes of this document were folded into.
+    pub(super) fn adopt(&mut self, renames: &Renames) {
+        self.renamed.get_or_insert_default().adopt(&self.document, renames);
+    }
+
+    /// Makes the document anew, if what it holds is named otherwise now.
+    fn renew(&mut self) -> Result<(), ApplyReason> {
+        if let Some(renamed) = self.renamed.take() {
+            let renewed = renamed.renew(&self.document, self.actor);
+            self.damaged = renewed.is_err();
+            self.document = renewed?;
+        }
+        Ok(())
     }
 
     pub(super) fn is_damaged(&self) -> bool {
@@ -64,7 +86,8 @@ impl AutomergeDocument {
     }
 
     pub(super) fn version(&self) -> Version {
-        let mut heads: Vec<_> = self.document.get_heads().iter().map(|head| head.0).collect();
+        let said = |head| self.renamed.as_ref().map_or(head, |renamed| renamed.head(head));
+        let mut heads: Vec<_> = self.document.get_heads().into_iter().map(|head| said(head).0).collect();
         heads.sort_unstable();
         Version(heads.concat())
     }
@@ -141,7 +164,12 @@ impl AutomergeDocument {
             self.damaged = true;
             return Err(EditError::ReloadRequired);
         };
-        let bytes = change.raw_bytes().to_vec();
+        let said = self.renamed.as_mut().map(|renamed| renamed.publish(&change)).transpose();
+        let Ok(said) = said else {
+            self.damaged = true;
+            return Err(EditError::ReloadRequired);
+        };
+        let bytes = said.as_ref().unwrap_or(&change).raw_bytes().to_vec();
         self.applied_bytes = self.applied_bytes.saturating_add(bytes.len());
         let patches = match mode {
             PatchMode::On => patches::from_log(&self.document, &mut log),
@@ -159,7 +187,7 @@ impl AutomergeDocument {
             let at = |reason| ApplyError { index: Some(index), reason };
             decoded.push(decode(change).map_err(at)?);
         }
-        let patches = self.integrate(decoded, mode).map_err(|reason| {
+        let patches = self.renew().and_then(|()| self.integrate(decoded, mode)).map_err(|reason| {
             self.damaged = true;
             let index = (changes.len() == 1).then_some(0);
             ApplyError { index, reason }

@@ -1,6 +1,7 @@
 //! The conformance suite of the common model, each story run on both CRDTs, and poison.
 
 mod conformance;
+mod fold;
 mod hostile;
 mod speed;
 

@@ -5,6 +5,7 @@
 //! a failed edit that had begun to write is undone by rebuilding the document without it.
 
 mod apply;
+mod fold;
 mod patches;
 mod reader;
 mod rebuild;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 pub use ::yrs::TransactionMut;
 use ::yrs::{ClientID, DeepObservable, Doc, MapRef, OffsetKind, Options, ReadTxn, StateVector, Transact};
 
+pub(super) use self::fold::fold;
 use self::session::YrsSession;
 pub(super) use self::value::YrsView;
 use self::waiting::Waiting;

@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 
 use tombolo_protocol::entry::{Entry, EntryFlags};
 use tombolo_protocol::hash::hash;
-use tombolo_protocol::ids::{ChainKey, DeviceId, DocumentId, Instance};
+use tombolo_protocol::ids::{ChainKey, DeviceId, DocumentId, Instance, Stream};
 
+use super::Engine;
 use crate::document::{Actor, ApplyReason, Crdt, DocumentError, ForeignChange, OpenDocument, PatchMode, trial};
-use crate::store::EntryState;
+use crate::store::{DocumentRow, EntryState, StoreError, Tx};
 
 /// The work of one entry, opened: its changes, and where they came from.
 pub(super) struct Piece {
@@ -103,6 +104,25 @@ pub(super) fn join_parts(
             }
             vec![whole]
         }
+    }
+}
+
+/// Returns the changes that this device made and that no entry carries yet.
+pub(super) fn own_changes(row: &DocumentRow, tx: &Tx<'_>) -> Result<Vec<Vec<u8>>, StoreError> {
+    let pending = tx.pending_of_document(row.row, Stream::CONTENT)?;
+    Ok(pending.into_iter().map(|pending| pending.change).filter(|change| !change.is_empty()).collect())
+}
+
+impl Engine {
+    /// Returns the actor under which this device writes a document in one instance.
+    pub(crate) fn own_actor(&self, document: &DocumentId, stream: Stream, instance: Instance) -> Actor {
+        let chain = ChainKey {
+            document: tombolo_protocol::ids::DocumentTag::from_bytes([0; 16]),
+            stream,
+            device: self.device.id(),
+            incarnation: self.incarnation,
+        };
+        derive_actor(&chain, document, instance)
     }
 }
 

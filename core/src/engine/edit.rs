@@ -147,6 +147,7 @@ impl Engine {
         if let Some(workspace) = self.workspaces.get_mut(&row.workspace) {
             workspace.unsealed.insert((row.row, Stream::CONTENT));
         }
+        self.note_pending(&row, tx)?;
         self.work_to_send(row.workspace);
         if mode == PatchMode::On && !patches.is_empty() {
             let author = Some(self.device.id());

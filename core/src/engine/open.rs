@@ -13,11 +13,12 @@ use tombolo_crypto::{Body, array};
 use tombolo_protocol::entry::{Entry, EntryFlags};
 use tombolo_protocol::ids::{ChainKey, DocumentId, Instance, Stream};
 
-use super::build::{Piece, build, derive_actor, find_culprit, foreign, join_parts};
+use super::build::{Piece, build, derive_actor, find_culprit, foreign, join_parts, own_changes};
 use super::{Engine, Event, Now, Origin};
 use crate::document::{Actor, ApplyReason, Crdt, OpenDocument, PatchMode, trial};
 use crate::error::Error;
 use crate::store::{About, DocumentRow, EntryState, StoreError, Tx};
+use crate::sync::fold::Stored;
 use crate::sync::reason::{SetAside, SetAsideReason};
 use crate::workspace::Workspace;
 
@@ -46,6 +47,7 @@ pub(crate) struct Opened {
     pub(crate) instance: Instance,
     pub(crate) watchers: u32,
     last_used: u64,
+    pub(crate) stored: Stored,
     queue: Vec<Piece>,
     apply_at: Option<Duration>,
     applied_at: Duration,
@@ -139,15 +141,17 @@ impl Engine {
         let crdt = Crdt::from_u8(about.crdt).ok_or(Error::Document(ApplyReason::Malformed))?;
         let instance = Instance(u64::from_be_bytes(array(self.entropy.as_mut())));
         let mut pieces = self.gather(now, row, &about, tx)?;
-        let pending = tx.pending_of_document(row.row, Stream::CONTENT)?;
-        let own = pending.into_iter().map(|pending| pending.change).filter(|change| !change.is_empty());
-        let own: Vec<Vec<u8>> = own.collect();
+        let mut own = own_changes(row, tx)?;
         let actor = self.own_actor(&about.id, Stream::CONTENT, instance);
         let loaded = loop {
             match build(crdt, actor, &pieces, &own) {
                 Ok(document) => break document,
                 Err(blame) => {
                     let Some(at) = blame.or_else(|| find_culprit(crdt, actor, &pieces)) else {
+                        // A restored copy may have pending what was sent in another form (ADR 0008).
+                        if !std::mem::take(&mut own).is_empty() {
+                            continue;
+                        }
                         return Err(Error::Document(ApplyReason::Refused));
                     };
                     let culprit = pieces.remove(at.piece);
@@ -165,6 +169,7 @@ impl Engine {
             instance,
             watchers,
             last_used: self.documents.uses,
+            stored: Stored::default(),
             queue: Vec::new(),
             apply_at: None,
             applied_at: now.mono,
@@ -362,17 +367,6 @@ impl Engine {
             self.tell(Event::SetAside { workspace, entry });
         }
         Ok(())
-    }
-
-    /// Returns the actor under which this device writes a document in one instance.
-    pub(crate) fn own_actor(&self, document: &DocumentId, stream: Stream, instance: Instance) -> Actor {
-        let chain = ChainKey {
-            document: tombolo_protocol::ids::DocumentTag::from_bytes([0; 16]),
-            stream,
-            device: self.device.id(),
-            incarnation: self.incarnation,
-        };
-        derive_actor(&chain, document, instance)
     }
 }
 

@@ -301,6 +301,24 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// Stores fewer rows in the place of a document's pending changes.
+    pub(crate) fn replace_pending(
+        &self,
+        document: i64,
+        stream: Stream,
+        pending: &[PendingRow],
+        entropy: &mut dyn Entropy,
+    ) -> Result<(), StoreError> {
+        self.delete_pending(document, stream, i64::MAX)?;
+        let mut statement = self.transaction.prepare_cached(sql!("insert_pending_at"))?;
+        for row in pending {
+            let sealed = self.cipher.seal("pending", "change", &document.to_be_bytes(), &row.change, entropy);
+            let instance = row.instance.0.cast_signed();
+            statement.execute((document, stream.0, instance, row.wall_ms, sealed, row.row))?;
+        }
+        Ok(())
+    }
+
     /// Returns the other chains of a document stream that grew since `chain` last named them.
     pub(crate) fn dependencies_since(
         &self,

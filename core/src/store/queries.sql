@@ -74,6 +74,8 @@ JOIN chain USING (chain) JOIN document USING (document);
 
 -- name: insert_pending
 INSERT INTO pending (document, stream, instance, wall_ms, change_sealed) VALUES (?1, ?2, ?3, ?4, ?5);
+-- name: insert_pending_at
+INSERT INTO pending (document, stream, instance, wall_ms, change_sealed, pending) VALUES (?1, ?2, ?3, ?4, ?5, ?6);
 -- name: pending_of_document
 SELECT pending, instance, wall_ms, change_sealed FROM pending
 WHERE document = ?1 AND stream = ?2 ORDER BY pending;

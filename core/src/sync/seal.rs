@@ -1,7 +1,8 @@
 //! Sealing: pending changes become entries.
 //!
 //! Changes are sealed late: only while a channel is level, and only when no earlier entry of the same
-//! chain is on its way, so that everything typed during one round trip becomes one entry.
+//! chain is on its way, so that everything typed during one round trip becomes one entry; what can be
+//! said in fewer changes is folded first (`fold.rs`).
 //!
 //! Invariant: an entry is stored, and its pending changes deleted, in one commit that reaches the
 //! platter before the entry leaves; a sealed entry is never sealed again.
@@ -108,7 +109,7 @@ impl Engine {
         let mut chain_row = chain.as_ref().map(|chain| chain.row);
         let mut head = chain.map_or((0, Header::NO_PREV), |chain| (chain.head_seq, chain.head_hash));
         let crdt = row.about.as_ref().map_or(0, |about| about.crdt);
-        for chunk in chunks(pending, now) {
+        for chunk in chunks(self.fold_pending(row, pending, tx)?, now) {
             let mut flags = if creation.is_some() { EntryFlags::CREATION } else { EntryFlags::NONE };
             if chunk.continues {
                 flags = flags.with(EntryFlags::CONTINUES);

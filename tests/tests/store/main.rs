@@ -1,9 +1,11 @@
-//! Stories of the device's store: one owner, full and rotting disks, copies, backups, old layouts, bounded memory,
+//! Stories of the device's store: one owner, full and rotting disks, copies, backups, old layouts, bounded memory, folded changes,
 //! and that nobody reads it without its key.
 #[cfg(test)]
 mod copies;
 #[cfg(test)]
 mod damage;
+#[cfg(test)]
+mod folding;
 #[cfg(test)]
 mod memory;
 #[cfg(test)]

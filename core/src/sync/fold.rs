@@ -1,0 +1,106 @@
+//! Pending changes that follow each other become few before they are sealed, and while nobody fetches them.
+//!
+//! Invariant: what is pending means the same before and after, and the newest row keeps its number; an
+//! open document adopts what its changes became in the turn that stores it, and if that turn's commit
+//! fails, both are forgotten together (ADR 0008).
+
+use tombolo_protocol::ids::Stream;
+
+use crate::document::{Crdt, Unsent, fold};
+use crate::engine::Engine;
+use crate::store::{DocumentRow, PendingRow, StoreError, Tx};
+
+/// Changes of an open automerge document that are folded together: less is not worth the rebuild that
+/// follows when somebody else's change arrives.
+const FOLD_OPEN_FROM: usize = 32;
+/// A rebuild costs what the document has; a run must bring at least this share of that.
+const FOLD_OPEN_SHARE: usize = 8;
+/// Pending changes of one document that are stored one by one before they are folded.
+const STORED_SINGLY_MAX: usize = 1024;
+
+/// Pending changes of an open document, as the store has them.
+#[derive(Default)]
+pub(crate) struct Stored {
+    /// Those that came since they were last folded.
+    singly: usize,
+    /// Into how many they were folded then.
+    folded: usize,
+}
+
+impl Engine {
+    /// Folds the pending changes of a document, if it pays; returns the rows that say the same.
+    pub(super) fn fold_pending(
+        &mut self,
+        row: &DocumentRow,
+        pending: Vec<PendingRow>,
+        tx: &Tx<'_>,
+    ) -> Result<Vec<PendingRow>, StoreError> {
+        let crdt = row.about.as_ref().and_then(|about| Crdt::from_u8(about.crdt));
+        let several = pending.iter().filter(|pending| !pending.change.is_empty()).count() > 1;
+        let Some(crdt) = crdt.filter(|_| several) else {
+            return Ok(pending);
+        };
+        if crdt == Crdt::Automerge && !self.pays_to_fold(row, &pending, tx)? {
+            return Ok(pending);
+        }
+        let written: Vec<&PendingRow> = pending.iter().filter(|pending| !pending.change.is_empty()).collect();
+        let Ok(folded) = fold(crdt, &written.iter().map(|row| row.to_unsent()).collect::<Vec<_>>()) else {
+            // They are sealed as they are.
+            return Ok(pending);
+        };
+        let mut rows = written.into_iter();
+        let mut fewer = Vec::with_capacity(folded.runs.len());
+        for run in &folded.runs {
+            let first = rows.next();
+            let last = rows.by_ref().take(run.count - 1).last().or(first);
+            if let (Some(first), Some(last)) = (first, last) {
+                fewer.push(PendingRow { row: last.row, change: run.bytes.clone(), ..*first });
+            }
+        }
+        if let Some(opened) = self.documents.get(row.row) {
+            opened.crdt.adopt(&folded);
+        }
+        Ok(fewer)
+    }
+
+    /// Tells whether an automerge document should have its changes folded.
+    fn pays_to_fold(&mut self, row: &DocumentRow, pending: &[PendingRow], tx: &Tx<'_>) -> Result<bool, StoreError> {
+        let Some(opened) = self.documents.get(row.row) else {
+            return Ok(true);
+        };
+        if opened.crdt.is_reload_required() || pending.len() < FOLD_OPEN_FROM {
+            return Ok(false);
+        }
+        let bytes: usize = pending.iter().map(|pending| pending.change.len()).sum();
+        let own = self.device.id();
+        let alone = tx.chains_of_document(row.row)?.iter().all(|(_, device, _)| *device == own);
+        Ok(alone || bytes.saturating_mul(FOLD_OPEN_SHARE) >= opened.crdt.applied_bytes())
+    }
+
+    /// Notes one more pending change of an open document; folds what is pending once that is much.
+    pub(crate) fn note_pending(&mut self, row: &DocumentRow, tx: &Tx<'_>) -> Result<(), StoreError> {
+        let Some(opened) = self.documents.get(row.row) else {
+            return Ok(());
+        };
+        opened.stored.singly += 1;
+        if opened.stored.singly < STORED_SINGLY_MAX.max(opened.stored.folded) {
+            return Ok(());
+        }
+        let pending = tx.pending_of_document(row.row, Stream::CONTENT)?;
+        let before = pending.len();
+        let folded = self.fold_pending(row, pending, tx)?;
+        if let Some(opened) = self.documents.get(row.row) {
+            opened.stored = Stored { singly: 0, folded: folded.len() };
+        }
+        if folded.len() < before {
+            tx.replace_pending(row.row, Stream::CONTENT, &folded, self.entropy.as_mut())?;
+        }
+        Ok(())
+    }
+}
+
+impl PendingRow {
+    fn to_unsent(&self) -> Unsent<'_> {
+        Unsent { instance: self.instance.0, wall_ms: self.wall_ms, bytes: &self.change }
+    }
+}

@@ -1,0 +1,108 @@
+//! Pending changes that are folded: nothing is lost, the store stays small, and others get few changes.
+
+use std::fs;
+
+use tombolo::document::Crdt;
+use tombolo::protocol::record::Role;
+use tombolo::{Document, Milestone, Replica};
+
+use crate::support::{beside, founded, noted, open_file, open_store, relay, soon, text, write};
+
+const CRDTS: [Crdt; 2] = [Crdt::Automerge, Crdt::Yrs];
+
+/// Types letter by letter, as people do.
+async fn type_letters(document: &Document, letters: usize) {
+    for _ in 0..letters {
+        write(document, "x").await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_typed_offline_arrives_as_few_changes_and_typing_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let address = relay(folder.path()).await;
+    let (alice, workspace) = founded(&folder.path().join("alice"), &address).await;
+    let invite = workspace.invite(Role::Writer).create().await.unwrap();
+    let bob = Replica::open(folder.path().join("bob")).await.unwrap();
+    let theirs = bob.join(&invite.to_string()).await.unwrap();
+    soon("bob a member", theirs.ready()).await.unwrap();
+    for crdt in CRDTS {
+        alice.pause().await.unwrap();
+        let ours = workspace.create_document(crdt).await.unwrap();
+        type_letters(&ours, 400).await;
+        alice.resume().await.unwrap();
+        soon("durable", ours.wait_for(Milestone::RelayDurable)).await.unwrap();
+        soon("bob in step", theirs.settled()).await.unwrap();
+        let note = bob.document(ours.id());
+        assert_eq!(text(&note).await.unwrap().len(), 400);
+        // 400 changes of automerge are some 40 KB, and count threefold; of yrs some 8 KB.
+        let memory = note.statistics().await.unwrap().memory_bytes;
+        assert!(memory < 8192 + 3 * 6144, "{crdt:?} {memory}");
+        write(&note, "bob ").await.unwrap();
+        soon("bob durable", note.wait_for(Milestone::RelayDurable)).await.unwrap();
+        soon("alice in step", workspace.settled()).await.unwrap();
+        write(&ours, "alice ").await.unwrap();
+        soon("durable again", ours.wait_for(Milestone::RelayDurable)).await.unwrap();
+        soon("bob in step again", theirs.settled()).await.unwrap();
+        let both = text(&ours).await.unwrap();
+        assert!(both.contains("bob ") && both.contains("alice ") && both.len() == 410, "{both}");
+        assert_eq!(text(&note).await.unwrap(), both);
+        assert_eq!(note.version().await.unwrap(), ours.version().await.unwrap());
+    }
+    assert!(theirs.sync_debt().await.unwrap().set_aside.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_never_online_keeps_few_rows_and_all_words() {
+    for crdt in CRDTS {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        let replica = Replica::open(&path).await.unwrap();
+        let workspace = replica.create_workspace("Field notes").await.unwrap();
+        let note = noted(&workspace, crdt, "end").await;
+        type_letters(&note, 2_100).await;
+        let version = note.version().await.unwrap();
+        replica.close().await.unwrap();
+        let rows: i64 = open_file(&path).query_row("SELECT count(*) FROM pending", [], |row| row.get(0)).unwrap();
+        assert!(rows < 1_100, "{crdt:?} {rows}");
+        assert!(open_store(&path).unwrap().integrity().unwrap().is_sound());
+        let replica = Replica::open(&path).await.unwrap();
+        let note = replica.document(note.id());
+        assert_eq!(text(&note).await.unwrap().len(), 2_103);
+        assert_eq!(note.version().await.unwrap(), version);
+        replica.close().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_whose_pending_changes_were_sent_folded_is_restored_and_ends_equal() {
+    for crdt in CRDTS {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("alice");
+        let address = relay(folder.path()).await;
+        let (alice, workspace) = founded(&path, &address).await;
+        let note = noted(&workspace, crdt, "begun ").await.id();
+        soon("durable", alice.document(note).wait_for(Milestone::RelayDurable)).await.unwrap();
+        alice.pause().await.unwrap();
+        type_letters(&alice.document(note), 50).await;
+        alice.pause().await.unwrap();
+        let backup = fs::read(&path).unwrap();
+        type_letters(&alice.document(note), 10).await;
+        alice.resume().await.unwrap();
+        soon("durable", alice.document(note).wait_for(Milestone::RelayDurable)).await.unwrap();
+        let written = text(&alice.document(note)).await.unwrap();
+        alice.close().await.unwrap();
+        for ending in ["-wal", "-shm"] {
+            drop(fs::remove_file(beside(&path, ending)));
+        }
+        fs::write(&path, backup).unwrap();
+        let alice = Replica::open(&path).await.unwrap();
+        assert_eq!(text(&alice.document(note)).await.unwrap().len(), 56, "what the backup holds");
+        soon("in step", alice.workspace(workspace.id()).settled()).await.unwrap();
+        assert_eq!(text(&alice.document(note)).await.unwrap(), written, "{crdt:?}");
+        write(&alice.document(note), "again ").await.unwrap();
+        soon("durable", alice.document(note).wait_for(Milestone::RelayDurable)).await.unwrap();
+        assert_eq!(text(&alice.document(note)).await.unwrap(), format!("again {written}"));
+        alice.close().await.unwrap();
+    }
+}
