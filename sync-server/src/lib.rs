@@ -7,7 +7,7 @@
 //! | [`session`] | one device's session: frames in, frames out |
 //! | [`workspace`] | what the next items of a workspace are judged against |
 //! | [`log`], [`writer`], [`fanout`] | durable storage, group commit, and who hears of it |
-//! | [`relay`], [`metrics`] | what all sessions share, and what is counted |
+//! | [`relay`], [`rendezvous`], [`metrics`] | what all sessions share, where devices are linked, what is counted |
 //!
 //! The path of an entry: connection → session → workspace (judge) → writer (commit) → fanout →
 //! the sessions of the others. Its tree names no CRDT and nothing that opens content.
@@ -21,6 +21,7 @@ pub mod http;
 pub mod log;
 pub mod metrics;
 pub mod relay;
+pub mod rendezvous;
 pub mod serve;
 pub mod session;
 pub mod tls;

@@ -10,7 +10,9 @@ use std::fmt;
 
 use tombolo_protocol::entry::Entry;
 use tombolo_protocol::hash::Digest;
-use tombolo_protocol::ids::{ChainId, ChainKey, DeviceId, EntryHash, LogId, RecordId, WorkspaceId, WorkspaceTag};
+use tombolo_protocol::ids::{
+    ChainId, ChainKey, DeviceId, EntryHash, LogId, RecordId, UserId, WorkspaceId, WorkspaceTag,
+};
 use tombolo_protocol::item::{Declaration, ItemHash, LogItem};
 use tombolo_protocol::log::Frontier;
 
@@ -212,8 +214,8 @@ pub struct AppendWrite {
     pub items: Vec<NewItem>,
     /// The chains that end elsewhere now.
     pub chains: Vec<ChainRow>,
-    /// Devices that may be members now.
-    pub devices: Vec<DeviceId>,
+    /// Ids of devices and users that may be members now.
+    pub members: Vec<[u8; 32]>,
     /// Length and Merkle roots after the items.
     pub frontier: Frontier,
     /// The head after the items.
@@ -242,6 +244,12 @@ pub trait Log: Send + Sync {
     /// # Errors
     /// [`LogError`] if the store can not be read.
     fn knows_device(&self, device: &DeviceId) -> Result<bool, LogError>;
+
+    /// Returns workspaces that a user may be a member of, at most so many.
+    ///
+    /// # Errors
+    /// [`LogError`] if it can not be read.
+    fn workspaces_of(&self, user: &UserId, count_max: usize) -> Result<Vec<WorkspaceTag>, LogError>;
     /// Returns the records and attestations of a workspace, in order.
     ///
     /// # Errors

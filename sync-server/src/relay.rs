@@ -16,6 +16,7 @@ use crate::admission::Admission;
 use crate::fanout::{Closing, Outbox, SessionId};
 use crate::log::{Log, LogError, Row};
 use crate::metrics::Metrics;
+use crate::rendezvous::Meetings;
 use crate::workspace::Workspace;
 use crate::writer::{Job, JobQueue};
 
@@ -74,6 +75,7 @@ pub struct Relay {
     workspaces: Mutex<Registry>,
     next_row: AtomicU32,
     sessions: Mutex<Sessions>,
+    meetings: Meetings,
     next_session: AtomicU64,
     failed_bytes: AtomicU64,
 }
@@ -116,6 +118,7 @@ impl Relay {
             workspaces: Mutex::default(),
             next_row: AtomicU32::new(next_row),
             sessions: Mutex::default(),
+            meetings: Meetings::default(),
             next_session: AtomicU64::new(1),
             failed_bytes: AtomicU64::new(0),
         })
@@ -161,6 +164,12 @@ impl Relay {
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// Returns where devices meet to be linked.
+    #[must_use]
+    pub fn meetings(&self) -> &Meetings {
+        &self.meetings
     }
 
     /// Returns its clock.

@@ -9,6 +9,7 @@
 
 mod append;
 mod catch_up;
+mod devices;
 mod handshake;
 mod open;
 mod seed;
@@ -46,6 +47,8 @@ enum Stage {
 struct Challenged {
     keys: DeviceKeys,
     token: Option<String>,
+    /// Whether it wants to be linked to a user.
+    links: bool,
     transcript: Transcript,
     deadline_ms: u64,
 }
@@ -68,6 +71,8 @@ pub struct Session {
     channels: BTreeMap<Row, Channel>,
     seed: Option<SeedBuffer>,
     allowance: Allowance,
+    /// Identity logs that were judged for it.
+    claims: u32,
     output: Vec<Bytes>,
 }
 
@@ -85,6 +90,7 @@ impl Session {
             channels: BTreeMap::new(),
             seed: None,
             allowance,
+            claims: 0,
             output: Vec::new(),
         }
     }
@@ -120,10 +126,15 @@ impl Session {
             Frame::Shut(shut) => self.shut(shut.channel),
             Frame::Seed(seed) => self.seed(seed),
             Frame::Enter(enter) => self.enter(&enter),
+            Frame::Claim(claim) => self.claim(&claim),
+            Frame::Return(back) => self.return_to(&back),
             Frame::Append(append) => self.append(&append),
             Frame::Fetch(fetch) => self.fetch(&fetch),
             Frame::Reconcile(reconcile) => self.reconcile(&reconcile),
             Frame::Status(status) => self.status(&status),
+            Frame::Meet(meet) => self.meet(&meet),
+            Frame::Pass(pass) => self.pass(pass),
+            Frame::Part(part) => self.part(&part),
             // The others are the relay's own.
             _ => Err(CloseCode::Malformed.into()),
         }
@@ -184,6 +195,7 @@ impl Drop for Session {
         for channel in channels.into_values() {
             self.leave(&channel);
         }
+        self.relay.meetings().leave(&self.outbox);
         let device = self.device().ok();
         self.relay.depart(device.as_ref(), self.outbox.id());
         self.relay.metrics().session_ended();

@@ -9,8 +9,10 @@
 
 mod body;
 mod bounded;
+mod devices;
 
 pub use body::*;
+pub use devices::*;
 use minicbor::{Decode, Encode};
 
 use crate::bytes::{DecodeError, check_limit};
@@ -90,6 +92,12 @@ frames! {
     Enter(Enter) = 15;
     /// The relay's records and attestations.
     Ground(Ground) = 16;
+    /// A device asks for the workspaces of its user.
+    Claim(Claim) = 17;
+    /// The user's workspaces.
+    Claimed(Claimed) = 18;
+    /// A member's new device asks for the records to be stated on.
+    Return(Return) = 19;
     /// Items for the log.
     Append(Append) = 20;
     /// Items are durable.
@@ -110,6 +118,12 @@ frames! {
     Summary(Summary) = 36;
     /// A device's sealed status row: to the relay, and from it to the others.
     Status(Status) = 40;
+    /// A device takes one end of a rendezvous.
+    Meet(Meet) = 70;
+    /// A message from one end of a rendezvous to the other.
+    Pass(Pass) = 71;
+    /// A rendezvous is over.
+    Part(Part) = 72;
 }
 
 impl Frame {

@@ -68,3 +68,7 @@ pub const LINK_MS_MAX: i64 = 180_000;
 pub const LINK_MESSAGE_BYTES_MAX: usize = 4 << 10;
 /// Bytes of the last message: an identity log of full length, and a thousand workspaces with their relays.
 pub const LINK_APPROVAL_BYTES_MAX: usize = 1 << 20;
+/// Messages between two devices that are being linked: six are needed.
+pub const LINK_MESSAGES_MAX: u32 = 12;
+/// What a device offers in Hello when it wants to be linked: to be let in though it is no member of anything.
+pub const FEATURE_LINKING: u16 = 1;

@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 use tombolo_protocol::hash::Digest;
-use tombolo_protocol::ids::{ChainId, DeviceId, LogId, WorkspaceTag};
+use tombolo_protocol::ids::{ChainId, DeviceId, LogId, UserId, WorkspaceTag};
 use tombolo_protocol::limits::ITEMS_PER_FRAME_MAX;
 
 use super::{ChainEnd, ChainItem, ChainRow, Log, LogError, MembershipItem, Row, WorkspaceRow, Write};
@@ -78,6 +78,16 @@ impl Log for SqliteLog {
     fn knows_device(&self, device: &DeviceId) -> Result<bool, LogError> {
         self.read(|connection| {
             connection.prepare_cached(include_str!("sql/device_find.sql"))?.exists([device.as_bytes()])
+        })
+    }
+
+    fn workspaces_of(&self, user: &UserId, count_max: usize) -> Result<Vec<WorkspaceTag>, LogError> {
+        let count = i64::try_from(count_max).unwrap_or(i64::MAX);
+        self.read(|connection| {
+            connection
+                .prepare_cached(include_str!("sql/workspaces_of.sql"))?
+                .query_map(params![user.as_bytes(), count], |row| row.get(0).map(WorkspaceTag::from_bytes))?
+                .collect()
         })
     }
 

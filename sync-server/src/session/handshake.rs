@@ -7,7 +7,7 @@ use tombolo_protocol::auth::{Binding, PROTOCOL_VERSION, Transcript};
 use tombolo_protocol::close::CloseCode;
 use tombolo_protocol::frame::{Auth, Challenge, Hello, Welcome};
 use tombolo_protocol::identity::DeviceKeys;
-use tombolo_protocol::limits::CHALLENGE_MS_MAX;
+use tombolo_protocol::limits::{CHALLENGE_MS_MAX, FEATURE_LINKING};
 
 use super::{Challenged, Proven, Session, Stage};
 use crate::fanout::Closing;
@@ -48,6 +48,7 @@ impl Session {
         };
         self.stage = Stage::Challenged(Box::new(Challenged {
             keys,
+            links: hello.features.contains(&FEATURE_LINKING),
             token: hello.token,
             transcript,
             deadline_ms: self.relay.steady_ms().saturating_add(CHALLENGE_MS_MAX),
@@ -61,7 +62,7 @@ impl Session {
         let Stage::Challenged(challenged) = stage else {
             return Err(CloseCode::Malformed.into());
         };
-        let Challenged { keys, token, transcript, deadline_ms } = *challenged;
+        let Challenged { keys, token, links, transcript, deadline_ms } = *challenged;
         if self.relay.steady_ms() > deadline_ms {
             return Err(CloseCode::AuthTimeout.into());
         }
@@ -69,7 +70,8 @@ impl Session {
         proof.map_err(|_| Closing::from(CloseCode::AuthFailed))?;
         let device = keys.id();
         let token_holds = self.relay.admission().admits(token.as_deref());
-        if !token_holds && !self.relay.log().knows_device(&device)? {
+        // A device that is to be linked, or that a kit brings back, is nobody's yet: it may ask, and begin nothing.
+        if !token_holds && !links && !self.relay.log().knows_device(&device)? {
             return Err(CloseCode::NotAdmitted.into());
         }
         let terms = self.relay.terms();

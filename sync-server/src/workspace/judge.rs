@@ -42,8 +42,8 @@ pub struct Verdicts {
     pub placed: Vec<(ItemHash, u64)>,
     /// The chains that end elsewhere now.
     pub chains: BTreeMap<ChainId, ChainRow>,
-    /// Devices that may be members now.
-    pub devices: Vec<DeviceId>,
+    /// Ids of devices and users that may be members now.
+    pub members: Vec<[u8; 32]>,
     /// What is not taken.
     pub refusals: Vec<Refusal>,
 }

@@ -139,11 +139,13 @@ impl Judge {
         Ok((hash, position))
     }
 
-    /// Takes the members anew, and notes devices that were not there before.
+    /// Takes the members anew, and notes devices and users that were not there before.
     fn look_again(&mut self, verdicts: &mut Verdicts) {
         let view = self.membership.view();
         let new = view.devices().filter(|(id, standing)| standing.certified && self.view.role_of_device(id).is_none());
-        verdicts.devices.extend(new.map(|(id, _)| id));
+        verdicts.members.extend(new.map(|(id, _)| *id.as_bytes()));
+        let users = view.members().filter(|(user, _)| self.view.role(user).is_none());
+        verdicts.members.extend(users.map(|(user, _)| *user.as_bytes()));
         self.view = view;
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tombolo_protocol::close::CloseCode;
 use tombolo_protocol::hash::Digest;
-use tombolo_protocol::ids::{ChainId, DeviceId, LogId};
+use tombolo_protocol::ids::{ChainId, LogId};
 use tombolo_protocol::item::ItemHash;
 use tombolo_protocol::log::Frontier;
 use tombolo_protocol::receipt::{LogReset, Signed, acknowledged};
@@ -31,7 +31,7 @@ pub(super) struct Group {
     resets: Vec<(Arc<Outbox>, Signed<LogReset>)>,
     items: Vec<NewItem>,
     chains: BTreeMap<ChainId, ChainRow>,
-    devices: Vec<DeviceId>,
+    members: Vec<[u8; 32]>,
     senders: BTreeMap<SessionId, Sender>,
     seeders: Vec<Arc<Outbox>>,
 }
@@ -59,7 +59,7 @@ impl Group {
             resets: Vec::new(),
             items: Vec::new(),
             chains: BTreeMap::new(),
-            devices: Vec::new(),
+            members: Vec::new(),
             senders: BTreeMap::new(),
             seeders: Vec::new(),
         }
@@ -70,7 +70,7 @@ impl Group {
         let items = job.verdicts.items.len();
         self.items.extend(job.verdicts.items);
         self.chains.extend(job.verdicts.chains);
-        self.devices.extend(job.verdicts.devices);
+        self.members.extend(job.verdicts.members);
         if let Some(batch) = job.batch {
             let sender = self.senders.entry(job.outbox.id()).or_insert_with(|| Sender::new(job.outbox, batch));
             sender.batches.1 = batch;
@@ -119,7 +119,7 @@ impl Group {
 
     /// Moves the items into a write, if there is anything to write.
     pub(super) fn take_write(&mut self) -> Option<AppendWrite> {
-        if self.items.is_empty() && self.devices.is_empty() {
+        if self.items.is_empty() && self.members.is_empty() {
             return None;
         }
         for item in &self.items {
@@ -129,7 +129,7 @@ impl Group {
             row: self.workspace.row(),
             items: std::mem::take(&mut self.items),
             chains: std::mem::take(&mut self.chains).into_values().collect(),
-            devices: std::mem::take(&mut self.devices),
+            members: std::mem::take(&mut self.members),
             frontier: self.frontier.clone(),
             head: self.head().1,
         })

@@ -7,7 +7,10 @@ use minicbor::bytes::ByteVec;
 use minicbor::decode::{Decode, Decoder, Error};
 
 use super::ChainSummary;
-use crate::limits::{FEATURES_MAX, ITEMS_PER_FRAME_MAX, POSITION_MAX, RECONCILE_CHAINS_PER_FRAME_MAX};
+use crate::ids::WorkspaceId;
+use crate::limits::{
+    FEATURES_MAX, ITEMS_PER_FRAME_MAX, OPEN_WORKSPACES_MAX, POSITION_MAX, RECONCILE_CHAINS_PER_FRAME_MAX,
+};
 
 pub(super) fn items<'b, C>(decoder: &mut Decoder<'b>, context: &mut C) -> Result<Vec<ByteVec>, Error> {
     list(decoder, context, ITEMS_PER_FRAME_MAX)
@@ -19,6 +22,10 @@ pub(super) fn chains<'b, C>(decoder: &mut Decoder<'b>, context: &mut C) -> Resul
 
 pub(super) fn features<'b, C>(decoder: &mut Decoder<'b>, context: &mut C) -> Result<Vec<u16>, Error> {
     list(decoder, context, FEATURES_MAX)
+}
+
+pub(super) fn workspaces<'b, C>(decoder: &mut Decoder<'b>, context: &mut C) -> Result<Vec<WorkspaceId>, Error> {
+    list(decoder, context, OPEN_WORKSPACES_MAX)
 }
 
 /// Runs of positions; their counts are bounded by what was sent, their ends by [`POSITION_MAX`].

@@ -6,7 +6,7 @@ use super::RecordError;
 use super::body::{read_option, write_option};
 use super::standing::{read_list, sorted};
 use crate::bytes::{DecodeError, Reader};
-use crate::ids::{EntryHash, RelayId, UserId, WorkspaceId};
+use crate::ids::{EntryHash, RelayId, UserId};
 use crate::keys::{KeyError, SignKey, Signature, VerifyKey};
 use crate::limits::{JUDGED_ENTRIES_MAX, POLICY_RELAYS_MAX};
 
@@ -89,7 +89,8 @@ impl Policy {
 pub struct RecoverySet {
     /// X25519, from the user's root seed.
     pub box_public: [u8; 32],
-    /// By the user's root over workspace, user and key.
+    /// By the user's root over user and key: one signature serves every workspace, also after the root
+    /// is in the kit alone.
     pub root_signature: Signature,
 }
 
@@ -98,30 +99,35 @@ impl RecoverySet {
 
     /// Signs the claim that this key is the root's.
     #[must_use]
-    pub fn sign(workspace: &WorkspaceId, box_public: [u8; 32], root: &SignKey) -> Self {
+    pub fn sign(box_public: [u8; 32], root: &SignKey) -> Self {
         let user = UserId::derive(&root.public());
-        Self { box_public, root_signature: root.sign(Self::CONTEXT, &Self::claim(workspace, &user, &box_public)) }
+        Self { box_public, root_signature: root.sign(Self::CONTEXT, &Self::claim(&user, &box_public)) }
     }
 
     /// Verifies the claim under the user's root key.
     ///
     /// # Errors
     /// [`KeyError::BadSignature`] if the root did not sign it.
-    pub fn verify(&self, workspace: &WorkspaceId, root: &VerifyKey) -> Result<(), KeyError> {
+    pub fn verify(&self, root: &VerifyKey) -> Result<(), KeyError> {
         let user = UserId::derive(&root.to_bytes());
-        root.verify(Self::CONTEXT, &Self::claim(workspace, &user, &self.box_public), &self.root_signature)
+        root.verify(Self::CONTEXT, &Self::claim(&user, &self.box_public), &self.root_signature)
     }
 
-    fn claim(workspace: &WorkspaceId, user: &UserId, box_public: &[u8; 32]) -> Vec<u8> {
-        [workspace.as_bytes().as_slice(), user.as_bytes(), box_public].concat()
+    fn claim(user: &UserId, box_public: &[u8; 32]) -> Vec<u8> {
+        [user.as_bytes().as_slice(), box_public].concat()
     }
 
-    pub(super) fn write(&self, out: &mut Vec<u8>) {
+    /// Appends it.
+    pub fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.box_public);
         out.extend_from_slice(&self.root_signature);
     }
 
-    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, RecordError> {
+    /// Reads it; the signature is judged by [`RecoverySet::verify`].
+    ///
+    /// # Errors
+    /// [`RecordError`] if the bytes are none or the key is weak.
+    pub fn read(reader: &mut Reader<'_>) -> Result<Self, RecordError> {
         let read = Self { box_public: reader.array()?, root_signature: reader.array()? };
         if crate::identity::is_low_order(&read.box_public) {
             return Err(KeyError::WeakKey.into());

@@ -9,7 +9,7 @@ use tombolo_protocol::entry::{Entry, Header};
 use tombolo_protocol::frame::*;
 use tombolo_protocol::hash::sha256;
 use tombolo_protocol::identity::IdentityLog;
-use tombolo_protocol::ids::{ChainId, EntryHash, EpochId, LogId, RecordId};
+use tombolo_protocol::ids::{ChainId, EntryHash, EpochId, LogId, RecordId, RendezvousId};
 use tombolo_protocol::item::{Declaration, ItemHash, LogItem};
 use tombolo_protocol::log::{Frontier, LogOrigin};
 use tombolo_protocol::receipt::{Attestation, LogReset, Receipt, Signed, acknowledged};
@@ -160,7 +160,7 @@ fn statements(world: &World, anna: &Person, ben: &Person, invite: RecordId) -> V
     };
     let revoked =
         Devices { identity: anna.log_with_first_revoked(), pins: Some(listed), rotation: Some(rotation.clone()) };
-    let kit = RecoverySet::sign(&world.members.workspace(), [0x55; 32], &world::key(anna.seed));
+    let kit = RecoverySet::sign([0x55; 32], &world::key(anna.seed));
     let rewrap = Rewrap { epoch: rotation.epoch, wraps: rotation.wraps.clone() };
     vec![
         ("standing: removal with pins", RecordBody::Standing(Box::new(removal))),
@@ -283,7 +283,7 @@ fn log_vectors() -> Vec<Vector> {
 }
 
 fn frame_vectors() -> Vec<Vector> {
-    let frames = [handshake_frames(), opening_frames(), log_frames()].concat();
+    let frames = [handshake_frames(), opening_frames(), log_frames(), device_frames()].concat();
     let vector_of = |frame: &Frame| vector("frame", frame.name(), frame.encode(), &[frame.number()]);
     frames.iter().map(vector_of).collect()
 }
@@ -368,5 +368,18 @@ fn log_frames() -> Vec<Frame> {
         Frame::Reconcile(Reconcile { channel, method: 0 }),
         Frame::Summary(Summary { channel, frontier: frontier.encode().into(), chains: vec![summary], more: false }),
         Frame::Status(Status { channel, row: status().encode().into() }),
+    ]
+}
+
+fn device_frames() -> Vec<Frame> {
+    let id = Person::new(1).found().workspace();
+    let rendezvous = RendezvousId::from_bytes([0x50; 16]);
+    vec![
+        Frame::Claim(Claim { identity: vec![0x51; 3].into() }),
+        Frame::Claimed(Claimed { workspaces: vec![id] }),
+        Frame::Return(Return { workspace: id.tag(), identity: vec![0x51; 3].into() }),
+        Frame::Meet(Meet { rendezvous, waits: true }),
+        Frame::Pass(Pass { rendezvous, message: vec![0x52; 5].into() }),
+        Frame::Part(Part { rendezvous, reason: PartReason::Taken }),
     ]
 }

@@ -38,7 +38,7 @@ CREATE TABLE chain (
     PRIMARY KEY (workspace, chain)
 ) STRICT, WITHOUT ROWID;
 
--- Which devices may be members: spares a stranger's question from loading the workspace.
+-- Which devices and users (by id) may be members: spares a stranger's question from loading the workspace.
 CREATE TABLE device (
     device    BLOB NOT NULL,
     workspace INTEGER NOT NULL,

@@ -66,8 +66,8 @@ fn append(transaction: &Transaction<'_>, append: &AppendWrite) -> rusqlite::Resu
         rows::upsert_chain(&mut upsert, append.row, chain)?;
     }
     let mut insert = transaction.prepare_cached(include_str!("../sql/device_insert.sql"))?;
-    for device in &append.devices {
-        insert.execute(params![device.as_bytes(), append.row])?;
+    for member in &append.members {
+        insert.execute(params![member, append.row])?;
     }
     Ok(())
 }

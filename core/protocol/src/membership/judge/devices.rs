@@ -69,7 +69,7 @@ impl Membership {
         let Some(log) = view.identity(&author.user) else {
             return refuse(RecordRefusal::UnknownAuthor);
         };
-        recovery.verify(&self.workspace(), &log.root).map_err(refusal)?;
+        recovery.verify(&log.root).map_err(refusal)?;
         Ok(author.facts(Role::Reader))
     }
 }
