@@ -30,8 +30,8 @@ use crate::writer::Job;
 
 /// Bytes of a request's head: no request here needs more.
 const HEAD_BYTES_MAX: usize = 16 << 10;
-/// Bytes of a socket's read buffer, the greatest part of an idle session.
-const READ_BUFFER_BYTES: usize = 8 << 10;
+/// Bytes of a socket's read buffer: what most frames fit, and still the greatest part of an idle session.
+const READ_BUFFER_BYTES: usize = 4 << 10;
 /// How long the readiness check waits for its commit.
 const PROBE_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a request's head may take.

@@ -130,14 +130,15 @@ pub enum RecordOutcome {
 #[derive(Clone, Debug)]
 pub struct Membership {
     workspace: WorkspaceId,
-    records: BTreeMap<RecordId, Record>,
+    // A map's smallest node has room for eleven values: what is large is boxed, for most workspaces have few.
+    records: BTreeMap<RecordId, Box<Record>>,
     /// Other signatures under which a record came whose own can not be judged yet.
     rivals: BTreeMap<RecordId, BTreeSet<Signature>>,
     attestations: Attestations,
     joins: BTreeMap<RecordId, BTreeSet<RecordId>>,
     outcomes: BTreeMap<RecordId, RecordOutcome>,
-    views: BTreeMap<RecordId, View>,
-    facts: BTreeMap<RecordId, Facts>,
+    views: BTreeMap<RecordId, Box<View>>,
+    facts: BTreeMap<RecordId, Box<Facts>>,
     /// Records whose signatures were verified when they were first stored.
     proven: BTreeSet<RecordId>,
     /// The view at all heads, once it was asked for.
@@ -235,7 +236,7 @@ impl Membership {
     /// Returns a record, whatever became of it.
     #[must_use]
     pub fn record(&self, id: &RecordId) -> Option<&Record> {
-        self.records.get(id)
+        self.records.get(id).map(Box::as_ref)
     }
 
     /// Returns the admitted records that no admitted record stands on.
@@ -253,7 +254,7 @@ impl Membership {
     /// Returns the view at one admitted record.
     #[must_use]
     pub fn view_at(&self, record: &RecordId) -> Option<&View> {
-        self.views.get(record)
+        self.views.get(record).map(Box::as_ref)
     }
 
     /// Returns the view at several admitted records together, as that of a record standing on them.
@@ -291,7 +292,7 @@ impl Membership {
             let outcome = self.outcomes.get(&record.id());
             matches!(outcome, Some(RecordOutcome::Admitted | RecordOutcome::AwaitsAttestation))
         };
-        let mut records: Vec<&Record> = self.records.values().filter(counts).collect();
+        let mut records: Vec<&Record> = self.records.values().map(Box::as_ref).filter(counts).collect();
         records.sort_by_key(|record| (record.generation(), record.id()));
         records
     }
@@ -311,7 +312,7 @@ impl Membership {
     /// Tells whether `ancestor` is `record` or one that it stands on.
     #[must_use]
     pub fn descends(&self, record: &RecordId, ancestor: &RecordId) -> bool {
-        let Some(floor) = self.records.get(ancestor).map(Record::generation) else {
+        let Some(floor) = self.record(ancestor).map(Record::generation) else {
             return false;
         };
         let mut open = vec![*record];
@@ -339,7 +340,7 @@ impl Membership {
     }
 
     fn generation_above<'a>(&self, ids: impl Iterator<Item = &'a RecordId>) -> u64 {
-        let generations = ids.filter_map(|id| self.records.get(id)).map(Record::generation);
+        let generations = ids.filter_map(|id| self.record(id)).map(Record::generation);
         generations.max().map_or(0, |greatest| greatest.saturating_add(1))
     }
 }

@@ -26,7 +26,8 @@ pub(super) struct ChainState {
 #[derive(Debug)]
 pub(super) struct Chains {
     row: Row,
-    states: BTreeMap<ChainId, ChainState>,
+    // Boxed: a map's smallest node has room for eleven, and most workspaces have few chains.
+    states: BTreeMap<ChainId, Box<ChainState>>,
     /// Which kept chain's newest declaration stands at a position.
     declarations: BTreeMap<u64, ChainId>,
     /// Entries that may not be committed yet, and their positions.
@@ -51,7 +52,7 @@ impl Chains {
             };
             self.keep(*chain, state);
         }
-        Ok(self.states.get(chain))
+        Ok(self.states.get(chain).map(Box::as_ref))
     }
 
     /// Returns the last seq of a chain, zero for one that has not begun.
@@ -127,7 +128,7 @@ impl Chains {
 
     fn keep(&mut self, chain: ChainId, state: ChainState) {
         let declared_at = state.end.declared_at;
-        if let Some(former) = self.states.insert(chain, state) {
+        if let Some(former) = self.states.insert(chain, Box::new(state)) {
             self.declarations.remove(&former.end.declared_at);
         }
         self.declarations.insert(declared_at, chain);

@@ -16,7 +16,7 @@ use crate::void::{Act, void};
 impl Membership {
     /// Returns the view at several admitted records together.
     pub(super) fn evaluate(&self, heads: &[RecordId]) -> View {
-        let views = || heads.iter().filter_map(|head| Some((*head, self.views.get(head)?)));
+        let views = || heads.iter().filter_map(|head| Some((*head, self.view_at(head)?)));
         let Some((highest, view)) = views().max_by_key(|(head, _)| (self.generation_of(head), *head)) else {
             return View::default();
         };
@@ -69,7 +69,7 @@ impl Membership {
                 unshared -= 1;
                 beside.push(id);
             }
-            for parent in self.records.get(&id).into_iter().flat_map(Record::parents) {
+            for parent in self.record(&id).into_iter().flat_map(Record::parents) {
                 mark(&mut open, *parent, shared, &mut unshared);
             }
         }
@@ -83,14 +83,14 @@ impl Membership {
         while open.len() > 1 {
             let (_, id) = open.pop_last()?;
             above.push(id);
-            let parents = self.records.get(&id).into_iter().flat_map(Record::parents);
+            let parents = self.record(&id).into_iter().flat_map(Record::parents);
             open.extend(parents.map(|parent| (self.generation_of(parent), *parent)));
         }
         let (_, base) = open.pop_last()?;
         let places = above.iter().rev().enumerate().map(|(at, id)| (*id, at)).collect();
-        let of = |id: &RecordId| Some((self.records.get(id)?, self.facts.get(id)?));
+        let of = |id: &RecordId| Some((self.record(id)?, self.facts.get(id)?.as_ref()));
         let records = above.iter().rev().map(of).collect::<Option<Vec<_>>>()?;
-        Some(Zone { members: self, base: self.views.get(&base)?.clone(), records, places })
+        Some(Zone { members: self, base: self.view_at(&base)?.clone(), records, places })
     }
 }
 

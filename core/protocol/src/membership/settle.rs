@@ -27,7 +27,7 @@ impl Membership {
     /// Keeps another signature of a record that waits for its parents.
     pub(super) fn add_rival(&mut self, copy: Record) {
         let id = copy.id();
-        let known = self.records.get(&id).map(Record::signature);
+        let known = self.records.get(&id).map(|record| record.signature());
         let rivals = self.rivals.entry(id).or_default();
         if known != Some(copy.signature()) && rivals.len() < RIVAL_SIGNATURES_MAX {
             rivals.insert(*copy.signature());
@@ -44,7 +44,7 @@ impl Membership {
             self.joins.entry(join.invite).or_default().insert(id);
         }
         self.unadmitted_bytes += cost(&record);
-        self.records.insert(id, record);
+        self.records.insert(id, Box::new(record));
     }
 
     /// Removes a record that has not been admitted from the indexes.
@@ -95,7 +95,7 @@ impl Membership {
     }
 
     pub(super) fn generation_of(&self, id: &RecordId) -> u64 {
-        self.records.get(id).map_or(0, Record::generation)
+        self.record(id).map_or(0, Record::generation)
     }
 
     /// Settles one record; returns whether that changed its outcome or its view.
@@ -112,14 +112,14 @@ impl Membership {
             Err(Stop::Forged) => return self.try_rival(id),
         };
         let before = self.outcomes.insert(*id, outcome);
-        if before == Some(outcome) && self.views.get(id) == settled.as_ref().map(|(_, view)| view) {
+        if before == Some(outcome) && self.view_at(id) == settled.as_ref().map(|(_, view)| view) {
             return false;
         }
         self.rivals.remove(id);
         match settled {
             Some((facts, view)) => {
-                self.facts.insert(*id, facts);
-                self.views.insert(*id, view);
+                self.facts.insert(*id, Box::new(facts));
+                self.views.insert(*id, Box::new(view));
             }
             None => {
                 self.facts.remove(id);
