@@ -27,7 +27,7 @@ mod status;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use backoff::Backoff;
+use backoff::{Backoff, Ended};
 use channel::Channel;
 use handshake::Handshake;
 use reason::SetAsideReason;
@@ -76,8 +76,6 @@ enum Session {
 pub(crate) struct Live {
     pub(crate) relay: RelayId,
     pub(crate) transcript: Transcript,
-    /// The key that the relay had before, if it was replaced.
-    pub(crate) replaced: Option<RelayId>,
     pub(crate) credit_bytes: usize,
     pub(crate) in_flight_bytes: usize,
     pub(crate) channels: BTreeMap<i64, Channel>,
@@ -151,7 +149,8 @@ impl Relay {
         match &self.session {
             Session::Offline => RelayState::Offline {
                 retry_in: self.dial_at.map(|at| at.saturating_sub(now.mono)),
-                reason: self.backoff.reason(),
+                reason: self.backoff.last().reason,
+                proven: self.backoff.last().proven,
             },
             Session::Dialling | Session::Proving(_) => RelayState::Dialling,
             Session::Live(live) => RelayState::Online { relay: live.relay },
@@ -259,11 +258,13 @@ impl Engine {
         let Some(relay) = self.relays.get_mut(&relay) else {
             return;
         };
-        if let Session::Live(live) = &relay.session {
-            relay.backoff.note_session(now.mono.saturating_sub(live.since));
+        let live = relay.live().map(|live| live.since);
+        if let Some(since) = live {
+            relay.backoff.note_session(now.mono.saturating_sub(since));
         }
         relay.session = Session::Offline;
-        relay.dial_at = relay.backoff.next(reason, jitter, at_least).map(|wait| now.mono + wait);
+        let ended = Ended { reason, proven: live.is_some(), at_least };
+        relay.dial_at = relay.backoff.next(ended, jitter).map(|wait| now.mono + wait);
         let (address, state) = (relay.row.address.clone(), relay.state(now));
         self.tell(Event::Relay { address, state });
     }
@@ -287,7 +288,7 @@ impl Engine {
                 relay.attempt += 1;
                 relay.session = Session::Offline;
                 relay.dial_at = Some(Duration::ZERO);
-                let state = RelayState::Offline { retry_in: None, reason: None };
+                let state = RelayState::Offline { retry_in: None, reason: None, proven: false };
                 effects.push(Effect::Event(Event::Relay { address: relay.row.address.clone(), state }));
             }
         }

@@ -90,7 +90,7 @@ async fn a_replica_that_is_opened_offline_dials_nobody_before_it_is_told_to_and_
     let mut events = alice.events();
     let document = alice.workspace(workspace).create_document(Crdt::Yrs).await.unwrap();
     document.edit(|e| e.text("body")?.splice(0, 0, "Low tide at six.")).await.unwrap();
-    let waiting = RelayState::Offline { retry_in: Some(Duration::ZERO), reason: None };
+    let waiting = RelayState::Offline { retry_in: Some(Duration::ZERO), reason: None, proven: false };
     assert_eq!(alice.relays().await.unwrap()[0].1, waiting);
     assert_eq!(vault.1.load(Ordering::Relaxed), 1, "the store was opened more than once");
     alice.resume().await.unwrap();

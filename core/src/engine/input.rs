@@ -217,6 +217,9 @@ pub enum RelayState {
         retry_in: Option<Duration>,
         /// Why the last attempt or session ended, if that is known.
         reason: Option<OfflineReason>,
+        /// Whether the relay had proven its key by then. If not, what it is said to have said is hearsay: anybody
+        /// on the way could have said it, and the relay is dialled all the same.
+        proven: bool,
     },
     /// A connection is being made.
     Dialling,

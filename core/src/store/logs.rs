@@ -80,6 +80,29 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// Notes that a workspace has still to say who succeeds a relay's old key.
+    pub(crate) fn await_succession(&self, relay: i64, workspace: i64, old: &RelayId) -> Result<(), StoreError> {
+        self.transaction.prepare_cached(sql!("await_succession"))?.execute((relay, workspace, old.as_bytes()))?;
+        Ok(())
+    }
+
+    /// Returns the relay's old keys whose successor a workspace has still to say.
+    pub(crate) fn awaited_successions(&self, relay: i64, workspace: i64) -> Result<Vec<RelayId>, StoreError> {
+        let mut statement = self.transaction.prepare_cached(sql!("awaited_successions"))?;
+        let mut rows = statement.query([relay, workspace])?;
+        let mut keys = Vec::new();
+        while let Some(row) = rows.next()? {
+            keys.push(RelayId::from_bytes(exact("succession", row.get(0)?)?));
+        }
+        Ok(keys)
+    }
+
+    /// Ends the wait: the log has the record, or there is nothing to succeed.
+    pub(crate) fn end_succession(&self, relay: i64, workspace: i64, old: &RelayId) -> Result<(), StoreError> {
+        self.transaction.prepare_cached(sql!("end_succession"))?.execute((relay, workspace, old.as_bytes()))?;
+        Ok(())
+    }
+
     pub(crate) fn log(&self, relay: i64, workspace: i64) -> Result<Option<LogRow>, StoreError> {
         let mut statement = self.transaction.prepare_cached(sql!("log"))?;
         let found = statement.query_row((relay, workspace), |row| {

@@ -15,7 +15,8 @@ use super::{Durability, Store, StoreError};
 
 /// "TMBL": marks the file as ours in its SQLite header.
 const APPLICATION_ID: i32 = 0x544d_424c;
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/001_initial.sql")];
+pub(super) const MIGRATIONS: [&str; 2] =
+    [include_str!("migrations/001_initial.sql"), include_str!("migrations/002_successions.sql")];
 /// The key under which the engine keeps this life of the device's chains.
 pub(crate) const INCARNATION: &str = "incarnation";
 /// How every file of SQLite's begins.

@@ -126,6 +126,12 @@ token_sealed = coalesce(excluded.token_sealed, token_sealed)
 RETURNING relay;
 -- name: set_relay_key
 UPDATE relay SET key = ?2 WHERE relay = ?1;
+-- name: await_succession
+INSERT INTO succession (relay, workspace, old) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING;
+-- name: awaited_successions
+SELECT old FROM succession WHERE relay = ?1 AND workspace = ?2 ORDER BY old;
+-- name: end_succession
+DELETE FROM succession WHERE relay = ?1 AND workspace = ?2 AND old = ?3;
 -- name: log
 SELECT id, frontier, receipt FROM log WHERE relay = ?1 AND workspace = ?2;
 -- name: set_log

@@ -64,7 +64,9 @@ mod tests {
     #[test]
     fn every_statement_fits_the_layout() {
         let connection = rusqlite::Connection::open_in_memory().unwrap();
-        connection.execute_batch(include_str!("migrations/001_initial.sql")).unwrap();
+        for migration in crate::store::open::MIGRATIONS {
+            connection.execute_batch(migration).unwrap();
+        }
         let names: Vec<&str> = QUERIES.lines().filter_map(|line| line.strip_prefix("-- name: ")).collect();
         assert!(names.len() > 50);
         for name in names {

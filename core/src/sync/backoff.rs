@@ -17,11 +17,22 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 /// A session that stood this long was a good one.
 const STABLE: Duration = Duration::from_secs(10);
 
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Ended {
+    /// Why, if that is known.
+    pub(crate) reason: Option<OfflineReason>,
+    /// Whether the relay had proven its key: before that, anybody on the way could have said it.
+    pub(crate) proven: bool,
+    /// The wait that was asked for.
+    pub(crate) at_least: Option<Duration>,
+}
+
 /// The waits between the attempts to reach one relay.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Backoff {
     failures: u32,
-    reason: Option<OfflineReason>,
+    last: Ended,
 }
 
 impl Backoff {
@@ -32,32 +43,30 @@ impl Backoff {
         }
     }
 
-    /// Draws the next wait; `None` if there should be no next attempt.
-    pub(crate) fn next(
-        &mut self,
-        reason: Option<OfflineReason>,
-        jitter: u64,
-        at_least: Option<Duration>,
-    ) -> Option<Duration> {
-        self.reason = reason;
-        let code = match reason {
+    /// Draws the next wait; `None` if there should be no next attempt. What was said before the relay proved
+    /// its key is hearsay: it neither ends the attempts nor makes them wait longer than [`WAIT_MAX`].
+    pub(crate) fn next(&mut self, ended: Ended, jitter: u64) -> Option<Duration> {
+        self.last = ended;
+        let code = match ended.reason {
             Some(OfflineReason::Ended(code)) => Some(code),
             _ => None,
         };
         // What was malformed or misbehaved once may be honest the next time; the wait grows meanwhile.
         let transient = matches!(code, Some(CloseCode::Misbehaved | CloseCode::Malformed));
-        if code.is_some_and(|code| code.retry() == Retry::Never) && !transient {
+        let never = code.is_some_and(|code| code.retry() == Retry::Never);
+        if never && ended.proven && !transient {
             return None;
         }
         let bound = WAIT_BASE.saturating_mul(1 << self.failures.min(16)).min(WAIT_MAX);
         self.failures = self.failures.saturating_add(1);
         let bound_ms = u64::try_from(bound.as_millis()).unwrap_or(u64::MAX);
-        let drawn = Duration::from_millis(jitter % (bound_ms + 1));
-        Some(drawn + at_least.unwrap_or(Duration::ZERO))
+        let wait = Duration::from_millis(jitter % (bound_ms + 1)) + ended.at_least.unwrap_or(Duration::ZERO);
+        Some(if ended.proven { wait } else { wait.min(WAIT_MAX) })
     }
 
-    pub(crate) fn reason(&self) -> Option<OfflineReason> {
-        self.reason
+    /// Returns how the last attempt ended.
+    pub(crate) fn last(&self) -> Ended {
+        self.last
     }
 }
 
@@ -65,23 +74,41 @@ impl Backoff {
 mod tests {
     use super::*;
 
+    const LOST: Ended = Ended { reason: None, proven: false, at_least: None };
+
+    fn said(code: CloseCode, proven: bool) -> Ended {
+        Ended { reason: Some(code.into()), proven, at_least: None }
+    }
+
     #[test]
     fn waits_grow_to_a_minute_and_a_good_session_forgets_them() {
         let mut backoff = Backoff::default();
-        assert_eq!(backoff.next(None, 250, None), Some(Duration::from_millis(250)));
+        assert_eq!(backoff.next(LOST, 250), Some(Duration::from_millis(250)));
         for _ in 0..20 {
-            backoff.next(None, 0, None);
+            backoff.next(LOST, 0);
         }
-        assert_eq!(backoff.next(None, 60_000, None), Some(WAIT_MAX));
+        assert_eq!(backoff.next(LOST, 60_000), Some(WAIT_MAX));
         backoff.note_session(STABLE);
-        assert_eq!(backoff.next(None, 250, None), Some(Duration::from_millis(250)));
+        assert_eq!(backoff.next(LOST, 250), Some(Duration::from_millis(250)));
     }
 
     #[test]
     fn a_relay_that_will_never_take_us_is_left_alone() {
         let mut backoff = Backoff::default();
-        assert_eq!(backoff.next(Some(CloseCode::NotAdmitted.into()), 1, None), None);
-        assert!(backoff.next(Some(CloseCode::Misbehaved.into()), 1, None).is_some());
-        assert!(backoff.next(Some(CloseCode::Malformed.into()), 1, None).is_some(), "one damaged frame is no verdict");
+        assert_eq!(backoff.next(said(CloseCode::NotAdmitted, true), 1), None);
+        assert!(backoff.next(said(CloseCode::Misbehaved, true), 1).is_some());
+        assert!(backoff.next(said(CloseCode::Malformed, true), 1).is_some(), "one damaged frame is no verdict");
+    }
+
+    #[test]
+    fn what_is_said_before_the_relay_proved_its_key_ends_nothing() {
+        let mut backoff = Backoff::default();
+        for code in [CloseCode::NotAdmitted, CloseCode::UnsupportedVersion] {
+            assert!(backoff.next(said(code, false), 1).is_some(), "{code:?}");
+        }
+        let years = Some(Duration::from_secs(1 << 30));
+        let asked = Ended { at_least: years, ..said(CloseCode::Overloaded, false) };
+        assert_eq!(backoff.next(asked, 1), Some(WAIT_MAX));
+        assert!(!backoff.last().proven);
     }
 }

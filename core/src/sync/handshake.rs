@@ -9,7 +9,6 @@ use tombolo_crypto::array;
 use tombolo_protocol::auth::{Binding, PROTOCOL_VERSION, Transcript};
 use tombolo_protocol::close::CloseCode;
 use tombolo_protocol::frame::{Auth, Challenge, Frame, Hello, TlsMode, Welcome};
-use tombolo_protocol::ids::RelayId;
 
 use super::{Fault, Live, Session};
 use crate::engine::{Connection, Engine, Event, Now, RelayState, Unreached};
@@ -130,7 +129,6 @@ impl Engine {
         relay.session = Session::Live(Box::new(Live {
             relay: id,
             transcript,
-            replaced,
             credit_bytes: welcome.credit_bytes as usize,
             in_flight_bytes: 0,
             channels: std::collections::BTreeMap::new(),
@@ -159,22 +157,24 @@ impl Engine {
         Ok(())
     }
 
-    /// Keeps the key of a relay that was replaced, once a workspace has been healed there.
-    pub(crate) fn keep_relay_key(&mut self, relay: i64, tx: &Tx<'_>) -> Result<Option<RelayId>, Fault> {
+    /// Keeps the key of a relay that was replaced, once a workspace has been healed there; in the same
+    /// commit every workspace begins to owe the word on who succeeds the old one.
+    pub(crate) fn keep_relay_key(&mut self, relay: i64, tx: &Tx<'_>) -> Result<(), Fault> {
         let Some(relay) = self.relays.get_mut(&relay) else {
-            return Ok(None);
+            return Ok(());
         };
-        let Session::Live(live) = &mut relay.session else {
-            return Ok(None);
+        let Session::Live(live) = &relay.session else {
+            return Ok(());
         };
-        let Some(old) = live.replaced else {
-            return Ok(None);
+        let (row, new) = (relay.row.row, live.relay);
+        let Some(old) = relay.row.key.replace(new).filter(|old| *old != new) else {
+            return Ok(());
         };
-        if relay.row.key != Some(live.relay) {
-            relay.row.key = Some(live.relay);
-            tx.set_relay_key(relay.row.row, &live.relay)?;
+        tx.set_relay_key(row, &new)?;
+        for workspace in self.workspaces.keys() {
+            tx.await_succession(row, *workspace, &old)?;
         }
-        Ok(Some(old))
+        Ok(())
     }
 }
 

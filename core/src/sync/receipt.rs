@@ -8,7 +8,6 @@ use tombolo_protocol::close::CloseCode;
 use tombolo_protocol::frame::Received;
 use tombolo_protocol::item::ItemHash;
 use tombolo_protocol::receipt::{Receipt, acknowledged};
-use tombolo_protocol::record::RelaySuccession;
 
 use super::Fault;
 use super::channel::{Batch, Phase, SentItem};
@@ -44,27 +43,10 @@ impl Engine {
             channel.has_changes = true;
             channel.has_records = true;
         }
-        if let Some(old) = self.keep_relay_key(at.0, tx)? {
-            self.succeed(now, at, old, tx)?;
-        }
+        self.keep_relay_key(at.0, tx)?;
+        self.state_successions(now, at, tx)?;
         self.plan_status(now, at);
         Ok(())
-    }
-
-    fn succeed(
-        &mut self,
-        now: Now,
-        at: (i64, i64),
-        old: tombolo_protocol::ids::RelayId,
-        tx: &Tx<'_>,
-    ) -> Result<(), Fault> {
-        let Some(relay) = self.relays.get(&at.0) else {
-            return Ok(());
-        };
-        let (address, Some(new)) = (relay.address().to_owned(), relay.key()) else {
-            return Ok(());
-        };
-        Ok(self.state_succession(now, at.1, RelaySuccession { address, old, new }, tx)?)
     }
 
     pub(crate) fn log_of(&self, at: (i64, i64)) -> Option<tombolo_protocol::ids::LogId> {

@@ -1,8 +1,9 @@
 //! Status rows: telling the other members how far this device has come, and hearing how far they have.
 //!
-//! Invariant: a row is sent only when something of others was taken in since the last one, a moment
-//! after things went quiet and then at a distance that grows with the number of devices; an idle device
-//! sends nothing.
+//! Invariant: a row is sent only when this device's place in a log has moved since its last one, by work of
+//! others or by its own: what it appended must be known of it too, or a relay could hide it from the rest.
+//! It is sent a moment after the place moved, and then at a distance that grows with the number of devices
+//! (ADR 0005); an idle device sends nothing.
 
 use std::time::Duration;
 

@@ -4,7 +4,8 @@
 //! it becomes a member by a Join that the counting relay attested.
 
 use tombolo_crypto::{InviteLink, InviteSecret, wrap_epoch};
-use tombolo_protocol::ids::{RelayId, WorkspaceId};
+use tombolo_protocol::ids::{RecordId, RelayId, WorkspaceId};
+use tombolo_protocol::item::ItemHash;
 use tombolo_protocol::keys::VerifyKey;
 use tombolo_protocol::limits::INVITE_RELAYS_MAX;
 use tombolo_protocol::membership::RecordOutcome;
@@ -137,30 +138,53 @@ impl Engine {
         Ok(())
     }
 
-    /// States that a relay has a new key, where invites name the old one and this user may say so.
-    pub(crate) fn state_succession(
-        &mut self,
-        now: Now,
-        row: i64,
-        succession: RelaySuccession,
-        tx: &Tx<'_>,
-    ) -> Result<(), StoreError> {
-        let Some(workspace) = self.workspaces.get(&row) else {
+    /// States who succeeds each old key of a relay, where this user may; the word is owed, through restarts
+    /// and broken sessions, until the log has the record.
+    pub(crate) fn state_successions(&mut self, now: Now, at: (i64, i64), tx: &Tx<'_>) -> Result<(), StoreError> {
+        let Some(relay) = self.relays.get(&at.0) else {
             return Ok(());
         };
-        let may = workspace.role(&self.device).is_some_and(|role| role >= Role::Admin);
-        let view = &workspace.view;
-        if !may || view.successors(&succession.old).any(|new| new == succession.new) {
+        let (address, Some(new)) = (relay.address().to_owned(), relay.key()) else {
             return Ok(());
+        };
+        for old in tx.awaited_successions(at.0, at.1)? {
+            let Some(workspace) = self.workspaces.get(&at.1) else {
+                return Ok(());
+            };
+            let stated = workspace.succession(&old, &new);
+            let placed = match stated {
+                Some(record) => tx.placed_records(at.0, at.1)?.contains(&ItemHash::Record(record).to_leaf()),
+                None => old == new,
+            };
+            if placed {
+                tx.end_succession(at.0, at.1, &old)?;
+            }
+            let may = workspace.role(&self.device).is_some_and(|role| role >= Role::Admin);
+            if stated.is_some() || placed || !may {
+                continue;
+            }
+            let succession = RelaySuccession { address: address.clone(), old, new };
+            // A refusal here means that the heads moved in between; the next opening looks again.
+            if let Err(Error::Store(error)) =
+                self.state_record(now, at.1, RecordBody::RelaySuccession(succession), Vec::new(), tx)
+            {
+                return Err(error);
+            }
         }
-        match self.state_record(now, row, RecordBody::RelaySuccession(succession), Vec::new(), tx) {
-            Err(Error::Store(error)) => Err(error),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 }
 
 impl Workspace {
+    /// Finds the admitted record that names the successor of a relay's key.
+    fn succession(&self, old: &RelayId, new: &RelayId) -> Option<RecordId> {
+        let names = |record: &&Record| match record.body() {
+            RecordBody::RelaySuccession(said) => said.old == *old && said.new == *new,
+            _ => false,
+        };
+        self.membership.in_order().into_iter().find(names).map(Record::id)
+    }
+
     /// Returns this device's own Join, if it made one that is not refused.
     fn own_join(&self, device: &tombolo_protocol::ids::DeviceId) -> Option<Record> {
         let link = self.join.as_ref()?;

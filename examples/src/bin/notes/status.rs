@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use tombolo::engine::{Event, RelayState};
+use tombolo::engine::{Event, OfflineReason, RelayState};
 use tombolo::protocol::ids::DocumentId;
 use tombolo::{DocumentDebt, Error, Replica, SyncDebt, Workspace, WorkspaceSummary};
 
@@ -68,8 +68,10 @@ pub(crate) fn relay_state(state: &RelayState, when: bool) -> String {
     match state {
         RelayState::Online { relay } => format!("reached (key {})", relay.short()),
         RelayState::Dialling => "being dialled".to_owned(),
-        RelayState::Offline { retry_in, reason } => {
-            let why = reason.map_or_else(|| "can not be reached".to_owned(), |reason| reason.to_string());
+        RelayState::Offline { retry_in, reason, proven } => {
+            // What was said before the relay proved its key may be anybody's word.
+            let told = |reason: &OfflineReason| *proven || matches!(reason, OfflineReason::Unreached(_));
+            let why = reason.filter(told).map_or_else(|| "can not be reached".to_owned(), |reason| reason.to_string());
             match retry_in {
                 Some(wait) if when => format!("{why}; next try in {:.1} s", wait.as_secs_f64()),
                 Some(_) => format!("{why}; trying on"),
