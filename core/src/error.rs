@@ -7,7 +7,8 @@ use tombolo_crypto::InviteLinkError;
 use tombolo_protocol::ids::{DocumentId, WorkspaceId};
 
 use crate::document::{ApplyReason, EditError, ReadError};
-use crate::store::StoreError;
+use crate::store::{JoinRefusal, StoreError};
+use crate::workspace::UnsentWork;
 
 /// Why Tombolo did not do what the app asked.
 #[derive(Debug)]
@@ -34,6 +35,10 @@ pub enum Error {
         /// What it measures.
         bytes: usize,
     },
+    /// The invite was refused for good: forget the workspace, or join with another invite.
+    JoinRefused(JoinRefusal),
+    /// A workspace is not forgotten while there is own work in it that no relay has.
+    UnsentWork(UnsentWork),
     /// An invite names a relay to count its uses, and none has been reached yet: dial first.
     NoRelay,
     /// The text is not an invite link.
@@ -78,6 +83,12 @@ impl std::fmt::Display for Error {
             Self::ChangeTooLarge { bytes } => {
                 write!(f, "one change of {bytes} bytes is over the limit of 64 MiB; split it into several edits")
             }
+            Self::JoinRefused(reason) => write!(f, "{reason}; ask for another one"),
+            Self::UnsentWork(UnsentWork { changes, entries, records }) => write!(
+                f,
+                "no relay has {changes} changes, {entries} entries and {records} records of this device yet; \
+                 let them be sent, or say that they go too"
+            ),
             Self::NoRelay => {
                 f.write_str("an invite needs a relay to count its uses; dial one and wait until it is reached")
             }

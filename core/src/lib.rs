@@ -49,13 +49,13 @@ pub use runtime::{
     Document, DocumentEvent, DocumentEvents, InviteBuilder, Replica, ReplicaBuilder, ReplicaEvents, SystemEntropy,
     Workspace,
 };
-pub use store::{Durability, IntegrityReport, Store, StoreError, Tx};
+pub use store::{Durability, IntegrityReport, JoinRefusal, Store, StoreError, Tx, WorkspaceState};
 pub use sync::debt::{DebtReason, DocumentDebt, SyncDebt};
 pub use sync::milestone::Milestone;
 pub use sync::reason::{Counters, SetAside, SetAsideReason};
 pub use tombolo_crypto as crypto;
 pub use tombolo_protocol as protocol;
-pub use workspace::{InviteTerms, Member, WorkspaceSummary};
+pub use workspace::{InviteTerms, Member, Unsent, UnsentWork, WorkspaceSummary};
 
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

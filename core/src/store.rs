@@ -28,7 +28,8 @@ pub(crate) use open::INCARNATION;
 use rusqlite::{Connection, OptionalExtension as _, Transaction};
 use sql::sql;
 use tombolo_crypto::{Entropy, KeyVault, StoreCipher};
-pub(crate) use workspaces::{WorkspaceRow, WorkspaceState};
+pub(crate) use workspaces::WorkspaceRow;
+pub use workspaces::{JoinRefusal, WorkspaceState};
 
 /// How much a resolved edit survives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

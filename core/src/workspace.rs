@@ -3,9 +3,11 @@
 //! Invariant: an epoch's secret is kept only if its id was recomputed from it; the blinding key only
 //! if it hashes to what the genesis committed to.
 
+mod forget;
 mod found;
 mod invite;
 
+pub use forget::{Unsent, UnsentWork};
 pub use found::{Member, WorkspaceSummary};
 pub use invite::InviteTerms;
 

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tombolo_protocol::auth::{PROTOCOL_VERSION, Transcript};
 use tombolo_protocol::close::CloseCode;
-use tombolo_protocol::frame::{Close, Frame};
+use tombolo_protocol::frame::{Close, Frame, NotFound, NotFoundReason};
 use tombolo_protocol::identity::DeviceKeys;
 use tombolo_protocol::ids::{DeviceId, WorkspaceTag};
 
@@ -185,7 +185,11 @@ impl Session {
     }
 
     fn not_found(&mut self, workspace: WorkspaceTag) {
-        self.send(tombolo_protocol::frame::NotFound { workspace });
+        self.send(NotFound { workspace, reason: None });
+    }
+
+    fn not_found_because(&mut self, workspace: WorkspaceTag, reason: NotFoundReason) {
+        self.send(NotFound { workspace, reason: Some(reason.number()) });
     }
 }
 

@@ -240,7 +240,7 @@ mod island {
         soon("the invite is refused", async {
             loop {
                 match events.next().await.unwrap() {
-                    Event::JoinRefused { workspace: refused } if refused == workspace => return,
+                    Event::JoinRefused { workspace: refused, .. } if refused == workspace => return,
                     Event::Joined { .. } => panic!("a used invite lets nobody in"),
                     _ => {}
                 }

@@ -8,7 +8,7 @@ use tombolo::protocol::close::CloseCode;
 use tombolo::protocol::frame::{Close, Frame};
 use tombolo::protocol::ids::WorkspaceId;
 use tombolo::protocol::record::Role;
-use tombolo::InviteTerms;
+use tombolo::{Error, InviteTerms, JoinRefusal, SetAsideReason, Unsent, UnsentWork, WorkspaceState};
 use tombolo_tests::lies::{self, Lie};
 use tombolo_tests::{Net, RelayNode, Replica};
 
@@ -97,4 +97,126 @@ fn a_refusal_that_anybody_could_have_forged_keeps_no_device_away() {
         net.run_until_quiet();
         net.assert_converged([alice, bob]);
     }
+}
+
+fn again(link: &InviteLink) -> InviteLink {
+    let Ok(link) = link.to_string().parse() else { unreachable!("a link reads what it wrote") };
+    link
+}
+
+fn state(net: &mut Net, replica: Replica) -> Result<WorkspaceState, Error> {
+    let workspace = net.workspace();
+    let state = net.act(replica, |engine, _, _| engine.workspace_state(&workspace))?;
+    state.ok_or(Error::Closed)
+}
+
+fn forget(net: &mut Net, replica: Replica, unsent: Unsent) -> Result<(), Error> {
+    let workspace = net.workspace();
+    net.act(replica, |engine, now, tx| engine.forget_workspace(now, &workspace, unsent, tx)).map(|_| ())
+}
+
+fn joined(event: &Event) -> bool {
+    matches!(event, Event::Joined { .. })
+}
+
+#[test]
+fn a_used_invite_is_refused_for_good_and_the_workspace_can_be_forgotten_and_joined_anew() {
+    let mut net = Net::seeded(52);
+    let [alice, bob, carol] = ["alice", "bob", "carol"].map(|name| net.device(name));
+    net.found(alice);
+    let link = alice.invite(&mut net, Role::Writer);
+    bob.take_invite(&mut net, again(&link));
+    net.run_until_quiet();
+    carol.take_invite(&mut net, link);
+    net.run_until_quiet();
+    let refused = |event: &Event| {
+        matches!(event, Event::JoinRefused { reason: Some(JoinRefusal::UsedUp), .. })
+    };
+    assert!(carol.was_told(&net, refused), "{:?}", carol.events(&net));
+    carol.crash(&mut net);
+    net.run_until_quiet();
+    assert!(matches!(state(&mut net, carol), Ok(WorkspaceState::Refused(JoinRefusal::UsedUp))));
+    forget(&mut net, carol, Unsent::Keep).unwrap();
+    carol.crash(&mut net);
+    assert!(matches!(state(&mut net, carol), Err(Error::NoWorkspace(_))));
+    net.join(alice, carol, Role::Writer);
+    carol.edit(&mut net, "here at last");
+    net.run_until_quiet();
+    net.assert_converged([alice, bob, carol]);
+}
+
+#[test]
+fn another_invite_takes_the_place_of_one_that_was_refused() {
+    let mut net = Net::seeded(53);
+    let [alice, bob] = ["alice", "bob"].map(|name| net.device(name));
+    let workspace = net.found(alice);
+    let terms = InviteTerms { role: Role::Writer, expires_ms: Some(net.now().wall_ms), uses: Some(1) };
+    let expired = net.act(alice, |engine, now, tx| engine.invite(now, &workspace, terms, tx)).unwrap().unwrap();
+    net.run_until_quiet();
+    bob.take_invite(&mut net, expired);
+    net.run_until_quiet();
+    assert!(matches!(state(&mut net, bob), Ok(WorkspaceState::Refused(JoinRefusal::Expired))));
+    net.join(alice, bob, Role::Writer);
+    assert!(matches!(state(&mut net, bob), Ok(WorkspaceState::Member)));
+}
+
+#[test]
+fn a_workspace_with_unsent_work_is_forgotten_only_when_told_so_and_its_chains_are_never_forked() {
+    let mut net = Net::seeded(54);
+    let [alice, bob] = net.replicas(["alice", "bob"]);
+    bob.edit(&mut net, "sent");
+    net.run_until_quiet();
+    net.cut(bob);
+    net.run_for(Duration::from_secs(60));
+    net.documents().first().map(|document| bob.try_edit(&mut net, *document, "lost")).unwrap().unwrap();
+    let kept = forget(&mut net, bob, Unsent::Keep);
+    assert!(matches!(kept, Err(Error::UnsentWork(UnsentWork { changes: 1, entries: 0, records: 0 }))), "{kept:?}");
+    forget(&mut net, bob, Unsent::Discard).unwrap();
+    net.heal();
+    net.join(alice, bob, Role::Writer);
+    let document = net.documents()[0];
+    assert!(bob.has(&mut net, document, "sent") && !bob.has(&mut net, document, "lost"));
+    bob.edit(&mut net, "again");
+    net.run_until_quiet();
+    assert!(alice.has(&mut net, document, "again"));
+    for replica in [alice, bob] {
+        assert_eq!(replica.counted(&net, SetAsideReason::Fork), 0);
+        assert!(replica.debt(&mut net).is_settled());
+    }
+}
+
+#[test]
+fn a_joiner_that_did_not_hear_of_its_admission_comes_in_all_the_same() {
+    let mut net = Net::seeded(55);
+    let [alice, bob] = ["alice", "bob"].map(|name| net.device(name));
+    let workspace = net.found(alice);
+    let link = alice.invite(&mut net, Role::Writer);
+    net.lie(RELAY, never_opens(workspace));
+    bob.take_invite(&mut net, link);
+    net.run_for(Duration::from_secs(5));
+    assert!(!bob.was_told(&net, joined));
+    bob.crash(&mut net);
+    net.honest(RELAY);
+    net.run_until_quiet();
+    assert!(bob.was_told(&net, joined), "{:?}", bob.events(&net));
+    net.assert_converged([alice, bob]);
+}
+
+#[test]
+fn a_join_that_came_before_its_invite_is_tried_again_within_seconds() {
+    let mut net = Net::seeded(56);
+    let [alice, bob] = ["alice", "bob"].map(|name| net.device(name));
+    let workspace = net.found(alice);
+    net.cut(alice);
+    let terms = InviteTerms { role: Role::Writer, expires_ms: None, uses: Some(1) };
+    let link = net.act(alice, |engine, now, tx| engine.invite(now, &workspace, terms, tx)).unwrap().unwrap();
+    bob.take_invite(&mut net, link);
+    net.run_for(Duration::from_secs(10));
+    assert!(bob.was_told(&net, |event| matches!(event, Event::JoinRefused { reason: None, .. })));
+    net.heal();
+    while !alice.debt(&mut net).is_settled() {
+        net.run_for(Duration::from_secs(1));
+    }
+    net.run_for(Duration::from_secs(5));
+    assert!(bob.was_told(&net, joined), "{:?}", bob.events(&net));
 }

@@ -10,10 +10,12 @@
 mod body;
 mod bounded;
 mod devices;
+mod refusal;
 
 pub use body::*;
 pub use devices::*;
 use minicbor::{Decode, Encode};
+pub use refusal::{NotFound, NotFoundReason, RefusalReason};
 
 use crate::bytes::{DecodeError, check_limit};
 use crate::limits::{FRAME_BYTES_MAX, FRAME_BYTES_UNAUTHENTICATED_MAX};

@@ -63,7 +63,7 @@ impl Engine {
         let Some(held) = self.workspaces.get(&row) else {
             return Err(Error::NotReady);
         };
-        if held.state == WorkspaceState::Joining {
+        if held.state != WorkspaceState::Member {
             return Err(Error::NotReady);
         }
         match held.role(&self.device) {

@@ -11,6 +11,7 @@ use tombolo_protocol::ids::{DeviceId, DocumentId, RelayId, WorkspaceId};
 
 use super::unreached::{OfflineReason, Unreached};
 use crate::document::Patch;
+use crate::store::JoinRefusal;
 use crate::sync::reason::SetAside;
 
 /// The two clocks, as the driver read them.
@@ -149,8 +150,16 @@ pub enum Event {
         /// Which workspace.
         workspace: WorkspaceId,
     },
-    /// An invite was not taken: used up, expired, or of a workspace that this relay does not have.
+    /// An invite was not taken.
     JoinRefused {
+        /// Which workspace.
+        workspace: WorkspaceId,
+        /// Why, if it is for good; else the relay does not have the workspace or the invite yet, and is asked
+        /// again.
+        reason: Option<JoinRefusal>,
+    },
+    /// This device holds nothing of a workspace any more.
+    WorkspaceForgotten {
         /// Which workspace.
         workspace: WorkspaceId,
     },

@@ -17,6 +17,7 @@ use crate::document::{
 };
 use crate::engine::{DocumentStatistics, DocumentSummary};
 use crate::error::Error;
+use crate::store::WorkspaceState;
 use crate::sync::debt::SyncDebt;
 use crate::sync::milestone::Milestone;
 use crate::workspace::{InviteTerms, Member};
@@ -80,14 +81,26 @@ impl Workspace {
         InviteBuilder { workspace: self.clone(), role, expires_in: None, uses: Some(1) }
     }
 
+    /// Returns how far this device has come with it.
+    ///
+    /// # Errors
+    /// [`Error::NoWorkspace`].
+    pub async fn state(&self) -> Result<WorkspaceState, Error> {
+        let id = self.id;
+        self.replica.call(move |engine, _, _| engine.workspace_state(&id)).await
+    }
+
     /// Waits until this device is a member.
     ///
     /// # Errors
+    /// [`Error::JoinRefused`] if the invite was refused for good, [`Error::NoWorkspace`],
     /// [`Error::Closed`].
     pub async fn ready(&self) -> Result<(), Error> {
         let id = self.id;
         let look = move |engine: &mut crate::engine::Engine, _, _: &crate::store::Tx<'_>| {
-            Ok(engine.workspaces().into_iter().any(|summary| summary.id == id && summary.role.is_some()).then_some(()))
+            let state = engine.workspace_state(&id)?;
+            state.may_become_member()?;
+            Ok((state == WorkspaceState::Member).then_some(()))
         };
         self.replica.until(look).await
     }
@@ -104,10 +117,14 @@ impl Workspace {
     /// Waits until nothing is owed: everything here is at a relay, and everything there is here.
     ///
     /// # Errors
-    /// [`Error::NoWorkspace`], [`Error::Closed`].
+    /// [`Error::NoWorkspace`], [`Error::JoinRefused`] if there is nothing to wait for, [`Error::Closed`].
     pub async fn settled(&self) -> Result<(), Error> {
         let id = self.id;
-        self.replica.until(move |engine, _, tx| Ok(engine.sync_debt(&id, tx)?.is_settled().then_some(()))).await
+        let look = move |engine: &mut crate::engine::Engine, _, tx: &crate::store::Tx<'_>| {
+            engine.workspace_state(&id)?.may_become_member()?;
+            Ok(engine.sync_debt(&id, tx)?.is_settled().then_some(()))
+        };
+        self.replica.until(look).await
     }
 }
 

@@ -17,9 +17,9 @@ use super::events::{Listeners, Outlets, ReplicaEvents};
 use super::handles::{Document, Workspace};
 use crate::engine::{Engine, EngineConfig, Input, Now, RelayState};
 use crate::error::Error;
-use crate::store::{Durability, StoreError, Tx};
+use crate::store::{Durability, StoreError, Tx, WorkspaceState};
 use crate::sync::reason::Counters;
-use crate::workspace::WorkspaceSummary;
+use crate::workspace::{Unsent, WorkspaceSummary};
 
 /// How a replica is opened.
 #[must_use = "a builder does nothing before `open`"]
@@ -185,6 +185,16 @@ impl Replica {
         Ok(self.workspace(id))
     }
 
+    /// Forgets a workspace: everything that this device holds of it is deleted. The other members keep it, and
+    /// this device may join again by another invite.
+    ///
+    /// # Errors
+    /// [`Error::UnsentWork`] if there is own work in it that no relay has, unless `unsent` says that it goes
+    /// too; [`Error::NoWorkspace`], [`Error::Store`].
+    pub async fn forget_workspace(&self, id: WorkspaceId, unsent: Unsent) -> Result<(), Error> {
+        self.call(move |engine, now, tx| engine.forget_workspace(now, &id, unsent, tx)).await
+    }
+
     /// Reaches a relay, and keeps reaching it: the address is remembered by the store.
     ///
     /// # Errors
@@ -272,7 +282,9 @@ impl Replica {
         self.resume().await?;
         self.notify_network().await?;
         let settled = self.until(|engine, _, tx| {
-            for workspace in engine.workspaces() {
+            // Nothing is to be had for an invite that was refused for good.
+            let waits = |summary: &WorkspaceSummary| !matches!(summary.state, WorkspaceState::Refused(_));
+            for workspace in engine.workspaces().into_iter().filter(waits) {
                 if !engine.sync_debt(&workspace.id, tx)?.is_settled() {
                     return Ok(None);
                 }

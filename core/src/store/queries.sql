@@ -13,6 +13,46 @@ SELECT workspace, id, state, name_sealed, join_sealed, blinding_sealed FROM work
 INSERT INTO workspace (id, state, name_sealed, join_sealed, blinding_sealed) VALUES (?1, ?2, ?3, ?4, ?5);
 -- name: update_workspace
 UPDATE workspace SET state = ?2, name_sealed = ?3, join_sealed = ?4, blinding_sealed = ?5 WHERE workspace = ?1;
+-- name: forget_all_declarations
+DELETE FROM declaration WHERE workspace = ?1;
+-- name: forget_all_placed
+DELETE FROM placed WHERE chain IN (SELECT chain FROM chain WHERE workspace = ?1);
+-- name: forget_all_placed_records
+DELETE FROM placed_record WHERE workspace = ?1;
+-- name: forget_all_logs
+DELETE FROM log WHERE workspace = ?1;
+-- name: forget_successions
+DELETE FROM succession WHERE workspace = ?1;
+-- name: forget_statuses
+DELETE FROM status WHERE workspace = ?1;
+-- name: forget_dependencies
+DELETE FROM dependency WHERE chain IN (SELECT chain FROM chain WHERE workspace = ?1);
+-- name: forget_entries
+DELETE FROM entry WHERE chain IN (SELECT chain FROM chain WHERE workspace = ?1);
+-- name: forget_pending
+DELETE FROM pending WHERE document IN (SELECT document FROM document WHERE workspace = ?1);
+-- name: forget_chains
+DELETE FROM chain WHERE workspace = ?1;
+-- name: forget_held
+DELETE FROM held WHERE workspace = ?1;
+-- name: forget_quarantine
+DELETE FROM quarantine WHERE workspace = ?1;
+-- name: forget_documents
+DELETE FROM document WHERE workspace = ?1;
+-- name: forget_epochs
+DELETE FROM epoch WHERE workspace = ?1;
+-- name: forget_attestations
+DELETE FROM attestation WHERE workspace = ?1;
+-- name: forget_records
+DELETE FROM record WHERE workspace = ?1;
+-- name: forget_workspace
+DELETE FROM workspace WHERE workspace = ?1;
+-- name: unsent_entries
+SELECT coalesce(sum(head_seq - coalesce(
+    (SELECT max(placed.seq) FROM placed WHERE placed.chain = chain.chain), 0)), 0)
+FROM chain WHERE workspace = ?1 AND device = ?2;
+-- name: is_record_placed
+SELECT EXISTS (SELECT 1 FROM placed_record WHERE workspace = ?1 AND hash = ?2);
 -- name: insert_record
 INSERT INTO record (workspace, id, bytes_sealed) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING;
 -- name: records

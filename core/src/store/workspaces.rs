@@ -2,7 +2,7 @@
 
 use rusqlite::Row;
 use tombolo_crypto::{BlindingKey, Entropy, EpochSecret};
-use tombolo_protocol::ids::{EpochId, WorkspaceId};
+use tombolo_protocol::ids::{DeviceId, EpochId, WorkspaceId};
 use tombolo_protocol::item::ItemHash;
 use tombolo_protocol::receipt::{Attestation, Signed};
 use tombolo_protocol::record::Record;
@@ -12,11 +12,54 @@ use super::{StoreError, Tx, exact};
 
 /// How far this device has come with a workspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum WorkspaceState {
+#[non_exhaustive]
+pub enum WorkspaceState {
     /// It holds an invite and waits for a relay to take it.
     Joining,
     /// It is a member.
     Member,
+    /// Its invite was refused for good.
+    Refused(JoinRefusal),
+}
+
+/// Why an invite was refused for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum JoinRefusal {
+    /// As many as it allows have joined by it.
+    UsedUp,
+    /// Its time is over.
+    Expired,
+}
+
+impl std::fmt::Display for JoinRefusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::UsedUp => "the invite was used by as many as it allows",
+            Self::Expired => "the invite's time is over",
+        })
+    }
+}
+
+impl WorkspaceState {
+    fn code(self) -> i64 {
+        match self {
+            Self::Joining => 0,
+            Self::Member => 1,
+            Self::Refused(JoinRefusal::UsedUp) => 2,
+            Self::Refused(JoinRefusal::Expired) => 3,
+        }
+    }
+
+    fn from_code(code: i64) -> Result<Self, StoreError> {
+        Ok(match code {
+            0 => Self::Joining,
+            1 => Self::Member,
+            2 => Self::Refused(JoinRefusal::UsedUp),
+            3 => Self::Refused(JoinRefusal::Expired),
+            _ => return Err(StoreError::Corrupt { table: "workspace" }),
+        })
+    }
 }
 
 /// A workspace's own row.
@@ -50,7 +93,7 @@ impl Tx<'_> {
         let blinding = open("blinding", 5)?.map(|bytes| exact("workspace", bytes)).transpose()?;
         Ok(WorkspaceRow {
             id,
-            state: if row.get::<_, i64>(2)? == 0 { WorkspaceState::Joining } else { WorkspaceState::Member },
+            state: WorkspaceState::from_code(row.get(2)?)?,
             name: text(open("name", 3)?)?,
             join: text(open("join", 4)?)?,
             blinding: blinding.map(BlindingKey::from_bytes),
@@ -60,7 +103,7 @@ impl Tx<'_> {
     pub(crate) fn insert_workspace(&self, row: &WorkspaceRow, entropy: &mut dyn Entropy) -> Result<i64, StoreError> {
         let (name, join, blinding) = self.seal_workspace(row, entropy);
         let mut statement = self.transaction.prepare_cached(sql!("insert_workspace"))?;
-        Ok(statement.insert((row.id.as_bytes(), row.state as i64, name, join, blinding))?)
+        Ok(statement.insert((row.id.as_bytes(), row.state.code(), name, join, blinding))?)
     }
 
     pub(crate) fn update_workspace(
@@ -71,7 +114,34 @@ impl Tx<'_> {
     ) -> Result<(), StoreError> {
         let (name, join, blinding) = self.seal_workspace(row, entropy);
         let mut statement = self.transaction.prepare_cached(sql!("update_workspace"))?;
-        statement.execute((workspace, row.state as i64, name, join, blinding))?;
+        statement.execute((workspace, row.state.code(), name, join, blinding))?;
+        Ok(())
+    }
+
+    /// Deletes everything that is held of a workspace.
+    pub(crate) fn forget_workspace(&self, workspace: i64) -> Result<(), StoreError> {
+        // What refers to others goes before them.
+        for statement in [
+            sql!("forget_all_declarations"),
+            sql!("forget_all_placed"),
+            sql!("forget_all_placed_records"),
+            sql!("forget_all_logs"),
+            sql!("forget_successions"),
+            sql!("forget_statuses"),
+            sql!("forget_dependencies"),
+            sql!("forget_entries"),
+            sql!("forget_pending"),
+            sql!("forget_chains"),
+            sql!("forget_held"),
+            sql!("forget_quarantine"),
+            sql!("forget_documents"),
+            sql!("forget_epochs"),
+            sql!("forget_attestations"),
+            sql!("forget_records"),
+            sql!("forget_workspace"),
+        ] {
+            self.transaction.prepare_cached(statement)?.execute([workspace])?;
+        }
         Ok(())
     }
 
@@ -165,6 +235,18 @@ impl Tx<'_> {
         let mut statement = self.transaction.prepare_cached(sql!("place_record"))?;
         statement.execute((relay, workspace, item.to_leaf()))?;
         Ok(())
+    }
+
+    /// Counts the entries of a device that no relay's log is known to hold.
+    pub(crate) fn unsent_entries(&self, workspace: i64, device: &DeviceId) -> Result<u64, StoreError> {
+        let mut statement = self.transaction.prepare_cached(sql!("unsent_entries"))?;
+        Ok(statement.query_row((workspace, device.as_bytes()), |row| row.get::<_, i64>(0))?.max(0).cast_unsigned())
+    }
+
+    /// Tells whether some relay's log is known to hold a record.
+    pub(crate) fn is_record_placed(&self, workspace: i64, item: &ItemHash) -> Result<bool, StoreError> {
+        let mut statement = self.transaction.prepare_cached(sql!("is_record_placed"))?;
+        Ok(statement.query_row((workspace, item.to_leaf()), |row| row.get(0))?)
     }
 
     /// Returns the records and attestations that a relay's log is known to hold, as leaves.

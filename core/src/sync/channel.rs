@@ -17,7 +17,8 @@ use super::handshake::MALFORMED;
 use super::reason::SetAsideReason;
 use super::{Fault, Live};
 use crate::engine::{Engine, Event, Now};
-use crate::store::{LogRow, StoreError, Tx};
+use crate::store::{LogRow, StoreError, Tx, WorkspaceState};
+use crate::workspace::Workspace;
 
 /// Bytes of items that may wait until missing entries have been fetched; beyond it the session ends
 /// and begins anew from the cursor.
@@ -93,6 +94,8 @@ pub(crate) struct Channel {
     pub(crate) status_sent: Option<Duration>,
     pub(crate) status_position: u64,
     pub(crate) retry_at: Option<Duration>,
+    /// How often the relay turned a join away in this session.
+    pub(crate) turned_away: u32,
 }
 
 impl Channel {
@@ -122,6 +125,7 @@ impl Channel {
             status_sent: None,
             status_position: 0,
             retry_at: None,
+            turned_away: 0,
         }
     }
 
@@ -166,6 +170,10 @@ impl Live {
 impl Engine {
     /// Wants a workspace open on a session; the frame leaves with the next `settle`.
     pub(crate) fn open_channel(&mut self, relay: i64, workspace: i64) {
+        let refused = |held: &Workspace| matches!(held.state, WorkspaceState::Refused(_));
+        if self.workspaces.get(&workspace).is_none_or(refused) {
+            return;
+        }
         if let Some(live) = self.relays.get_mut(&relay).and_then(super::Relay::live_mut) {
             live.channels.entry(workspace).or_insert_with(Channel::new);
         }

@@ -146,6 +146,7 @@ impl Engine {
         for workspace in self.workspaces.keys().copied().collect::<Vec<_>>() {
             self.open_channel(row, workspace);
         }
+        self.retry_joins(now);
         Ok(())
     }
 

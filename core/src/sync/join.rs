@@ -3,8 +3,10 @@
 //! Invariant: a workspace that a relay does not know is seeded by its members, records first; a joiner
 //! shows the invite's key, is given the records, and becomes a member by a Join among them.
 
+use std::time::Duration;
+
 use minicbor::bytes::ByteVec;
-use tombolo_protocol::frame::{Enter, NotFound, Seed};
+use tombolo_protocol::frame::{Enter, NotFound, NotFoundReason, Seed};
 use tombolo_protocol::receipt::Signed;
 use tombolo_protocol::record::Record;
 
@@ -13,10 +15,16 @@ use super::handshake::MALFORMED;
 use super::receipt::{RETRY_MAX, RETRY_MIN};
 use super::{Fault, draw};
 use crate::engine::{Engine, Event, Now};
-use crate::store::{StoreError, Tx};
+use crate::store::{JoinRefusal, StoreError, Tx, WorkspaceState};
 
 /// Bytes of records in one `Seed` frame.
 const SEED_BYTES_TARGET: usize = 1 << 20;
+/// Shortest and longest wait before the relay that counts an invite is asked again: whoever made the
+/// invite is often about to bring it there.
+const SOON_MIN: Duration = Duration::from_secs(1);
+const SOON_MAX: Duration = Duration::from_secs(4);
+/// How often it is asked so soon in one session: about a minute, then as seldom as any other relay.
+const SOON_TRIES_MAX: u32 = 24;
 
 impl Engine {
     /// Shows an invite to a relay.
@@ -45,7 +53,7 @@ impl Engine {
                 self.set_phase(at.0, at.1, Phase::Seeding);
                 self.seed(at, vec![join], Vec::new());
             }
-            None => self.turned_away(now, at),
+            None => self.turned_away(now, at, None, tx)?,
         }
         Ok(())
     }
@@ -56,8 +64,10 @@ impl Engine {
         let at = (relay, found.map(|workspace| workspace.row).ok_or(MALFORMED)?);
         let phase = self.relays.get_mut(&relay).and_then(|relay| relay.channel_mut(at.1)).map(|c| c.phase);
         if phase != Some(Phase::Opening) {
-            self.turned_away(now, at);
-            return Ok(());
+            return self.turned_away(now, at, absent.reason(), tx);
+        }
+        if absent.reason() == Some(NotFoundReason::NeedsToken) {
+            return self.turned_away(now, at, None, tx);
         }
         tx.forget_log(at.0, at.1)?;
         let Some(workspace) = self.workspaces.get(&at.1) else {
@@ -70,17 +80,63 @@ impl Engine {
         Ok(())
     }
 
-    /// Asks again later: the relay may not have been healed yet, or another may know better.
-    fn turned_away(&mut self, now: Now, at: (i64, i64)) {
-        let wait = draw(self.entropy.as_mut(), RETRY_MIN, RETRY_MAX);
-        if let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) {
-            channel.phase = Phase::Dormant;
-            channel.retry_at = Some(now.mono + wait);
+    /// Gives a join up if the refusal is for good, else asks again: soon where the invite is counted, later
+    /// elsewhere. The relay may not have been healed yet, or another may know better.
+    fn turned_away(&mut self, now: Now, at: (i64, i64), reason: Option<NotFoundReason>, tx: &Tx<'_>) -> Result<(), Fault> {
+        let counts = self.is_joining(at.1) && self.counts_invite(at);
+        if let Some(refusal) = reason.and_then(JoinRefusal::of).filter(|_| counts) {
+            return Ok(self.refuse_join(at.1, refusal, tx)?);
         }
+        let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) else {
+            return Ok(());
+        };
+        channel.turned_away += 1;
+        let soon = counts && channel.turned_away <= SOON_TRIES_MAX;
+        let (least, most) = if soon { (SOON_MIN, SOON_MAX) } else { (RETRY_MIN, RETRY_MAX) };
+        channel.phase = Phase::Dormant;
+        channel.retry_at = Some(now.mono + draw(self.entropy.as_mut(), least, most));
         if let Some(workspace) = self.workspaces.get(&at.1).map(|workspace| workspace.id)
             && self.is_joining(at.1)
         {
-            self.tell(Event::JoinRefused { workspace });
+            self.tell(Event::JoinRefused { workspace, reason: None });
+        }
+        Ok(())
+    }
+
+    /// Tells whether a relay's word on an invite is the last: it counts the uses, or is the only one that
+    /// the link names.
+    fn counts_invite(&self, at: (i64, i64)) -> bool {
+        let link = self.workspaces.get(&at.1).and_then(|held| held.join.as_ref());
+        let (Some(link), Some(relay)) = (link, self.relays.get(&at.0)) else {
+            return false;
+        };
+        relay.key() == Some(link.relay) || link.addresses == [relay.address()]
+    }
+
+    fn refuse_join(&mut self, row: i64, refusal: JoinRefusal, tx: &Tx<'_>) -> Result<(), StoreError> {
+        let Some(held) = self.workspaces.get_mut(&row) else {
+            return Ok(());
+        };
+        held.state = WorkspaceState::Refused(refusal);
+        held.save(tx, self.entropy.as_mut())?;
+        let workspace = held.id;
+        for channel in self.relays.values_mut().filter_map(|relay| relay.channel_mut(row)) {
+            channel.phase = Phase::Dormant;
+            channel.retry_at = None;
+        }
+        self.tell(Event::JoinRefused { workspace, reason: Some(refusal) });
+        Ok(())
+    }
+
+    /// Asks again at once wherever a join was turned away: something has changed.
+    pub(crate) fn retry_joins(&mut self, now: Now) {
+        for live in self.relays.values_mut().filter_map(super::Relay::live_mut) {
+            for (row, channel) in &mut live.channels {
+                let joining = self.workspaces.get(row).is_some_and(|held| held.state == WorkspaceState::Joining);
+                if joining && channel.phase == Phase::Dormant {
+                    channel.retry_at = Some(now.mono);
+                }
+            }
         }
     }
 
@@ -126,6 +182,17 @@ impl Engine {
             let attestations = if more { None } else { attestations.take() };
             let attestations = attestations.unwrap_or_default().into_iter().map(ByteVec::from).collect();
             self.send(at.0, Seed { workspace, records, attestations, more });
+        }
+    }
+}
+
+impl JoinRefusal {
+    /// Recognises the reasons that end a join.
+    fn of(reason: NotFoundReason) -> Option<Self> {
+        match reason {
+            NotFoundReason::UsedUp => Some(Self::UsedUp),
+            NotFoundReason::Expired => Some(Self::Expired),
+            NotFoundReason::NeedsToken => None,
         }
     }
 }

@@ -43,6 +43,11 @@ pub(crate) struct Waiters {
 }
 
 impl Waiters {
+    /// Ends the waits for documents of a workspace that is forgotten.
+    pub(crate) fn forget_workspace(&mut self, workspace: i64) {
+        self.waiting.retain(|_, waiter| waiter.workspace != workspace);
+    }
+
     /// Notes that pending changes were sealed into entries.
     pub(crate) fn note_sealed(&mut self, document: i64, up_to: i64, chain: i64, seq: u64) {
         for waiter in self.waiting.values_mut().filter(|waiter| waiter.document == document) {

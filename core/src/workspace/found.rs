@@ -23,6 +23,8 @@ pub struct WorkspaceSummary {
     pub name: Option<String>,
     /// The role of this device's user; `None` while it is being joined.
     pub role: Option<Role>,
+    /// How far this device has come with it.
+    pub state: WorkspaceState,
 }
 
 /// One member of a workspace.
@@ -159,12 +161,19 @@ impl Engine {
         let summary = |workspace: &Workspace| WorkspaceSummary {
             id: workspace.id,
             name: workspace.name.clone(),
-            role: match workspace.state {
-                WorkspaceState::Member => workspace.role(&self.device),
-                WorkspaceState::Joining => None,
-            },
+            role: workspace.role(&self.device).filter(|_| workspace.state == WorkspaceState::Member),
+            state: workspace.state,
         };
         self.workspaces.values().map(summary).collect()
+    }
+
+    /// Returns how far this device has come with a workspace.
+    ///
+    /// # Errors
+    /// [`Error::NoWorkspace`] if this replica does not have it.
+    pub fn workspace_state(&self, workspace: &WorkspaceId) -> Result<WorkspaceState, Error> {
+        let held = self.workspace_row(workspace).and_then(|row| self.workspaces.get(&row));
+        held.map(|held| held.state).ok_or(Error::NoWorkspace(*workspace))
     }
 
     /// Lists the members of a workspace.
@@ -175,6 +184,16 @@ impl Engine {
         let row = self.workspace_row(workspace).ok_or(Error::NoWorkspace(*workspace))?;
         let view = self.workspaces.get(&row).map(|workspace| workspace.view.clone()).unwrap_or_default();
         Ok(view.members().map(|(user, role)| Member { user, role, devices: devices_of(&view, user) }).collect())
+    }
+}
+
+impl WorkspaceState {
+    /// Refuses where nothing is to be waited for any more.
+    pub(crate) fn may_become_member(self) -> Result<(), Error> {
+        match self {
+            Self::Refused(reason) => Err(Error::JoinRefused(reason)),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -83,11 +83,20 @@ impl Engine {
     pub fn join(&mut self, now: Now, link: InviteLink, tx: &Tx<'_>) -> Result<WorkspaceId, Error> {
         let id = link.workspace;
         let addresses = link.addresses.clone();
-        if self.workspace_row(&id).is_none() {
-            let mut workspace = Workspace::new(id, WorkspaceState::Joining);
-            workspace.join = Some(link);
-            workspace.row = tx.insert_workspace(&workspace.to_row(), self.entropy.as_mut())?;
-            self.workspaces.insert(workspace.row, workspace);
+        match self.workspace_row(&id).and_then(|row| self.workspaces.get_mut(&row)) {
+            None => {
+                let mut workspace = Workspace::new(id, WorkspaceState::Joining);
+                workspace.join = Some(link);
+                workspace.row = tx.insert_workspace(&workspace.to_row(), self.entropy.as_mut())?;
+                self.workspaces.insert(workspace.row, workspace);
+            }
+            Some(workspace) if workspace.state != WorkspaceState::Member => {
+                workspace.state = WorkspaceState::Joining;
+                workspace.join = Some(link);
+                workspace.save(tx, self.entropy.as_mut())?;
+                self.retry_joins(now);
+            }
+            Some(_) => {}
         }
         for address in addresses {
             // What the app said of a relay it dialled before still holds.

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use tombolo_protocol::close::CloseCode;
-use tombolo_protocol::frame::{Enter, Seed};
+use tombolo_protocol::frame::{Enter, Ground, NotFoundReason, Seed};
 use tombolo_protocol::ids::WorkspaceId;
 use tombolo_protocol::receipt::{Attestation, Signed};
 use tombolo_protocol::record::Record;
@@ -128,32 +128,48 @@ impl Session {
     }
 
     pub(super) fn enter(&mut self, enter: &Enter) -> Result<(), Closing> {
-        let frames = match self.relay.open(&enter.workspace)? {
+        let shown = match self.relay.open(&enter.workspace)? {
             Some(workspace) => self.show_ground(&workspace, enter)?,
-            None => None,
+            None => Shown::Nothing,
         };
-        match frames {
-            Some(frames) => frames.into_iter().for_each(|frame| self.send(frame)),
-            None => self.not_found(enter.workspace),
+        match shown {
+            Shown::Ground(frames) => frames.into_iter().for_each(|frame| self.send(frame)),
+            Shown::Reason(reason) => self.not_found_because(enter.workspace, reason),
+            Shown::Nothing => self.not_found(enter.workspace),
         }
         Ok(())
     }
 
-    fn show_ground(
-        &self,
-        workspace: &Workspace,
-        enter: &Enter,
-    ) -> Result<Option<Vec<tombolo_protocol::frame::Ground>>, Closing> {
+    fn show_ground(&self, workspace: &Workspace, enter: &Enter) -> Result<Shown, Closing> {
         let proven = self.proven()?;
         let judge = workspace.judge();
         let Some(invite) = judge.view().invite(&enter.invite) else {
-            return Ok(None);
+            return Ok(Shown::Nothing);
         };
-        let now_ms = self.relay.now_ms();
-        let valid = invite.is_open() && (invite.expires_ms == 0 || now_ms <= invite.expires_ms);
-        let proof = proven.transcript.verify_invite(&proven.keys, &invite.sign, &enter.proof);
-        Ok((valid && proof.is_ok()).then(|| ground(judge.membership())))
+        if proven.transcript.verify_invite(&proven.keys, &invite.sign, &enter.proof).is_err() {
+            return Ok(Shown::Nothing);
+        }
+        // A device whose Join is here, though it did not hear of it, may see what it is a member of.
+        let is_member = judge.view().role_of_device(&proven.device).is_some();
+        Ok(match () {
+            () if is_member => Shown::Ground(ground(judge.membership())),
+            () if !invite.is_open() => Shown::Reason(NotFoundReason::UsedUp),
+            () if invite.expires_ms != 0 && self.relay.now_ms() > invite.expires_ms => {
+                Shown::Reason(NotFoundReason::Expired)
+            }
+            () => Shown::Ground(ground(judge.membership())),
+        })
     }
+}
+
+/// What a device is shown that shows an invite.
+enum Shown {
+    /// The records.
+    Ground(Vec<Ground>),
+    /// Why the invite is not taken; it proved its key.
+    Reason(NotFoundReason),
+    /// What a stranger is told.
+    Nothing,
 }
 
 type Judged<'a> = Option<(std::sync::MutexGuard<'a, crate::workspace::Judge>, Verdicts)>;

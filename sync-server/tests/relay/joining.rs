@@ -1,7 +1,7 @@
 //! Invites, and what is told to those who hold none.
 
 use tempfile::tempdir;
-use tombolo_protocol::frame::{Frame, NotFound};
+use tombolo_protocol::frame::{Frame, NotFound, NotFoundReason};
 use tombolo_protocol::ids::{RelayId, WorkspaceTag};
 use tombolo_protocol::keys::SignKey;
 use tombolo_protocol::receipt::{Attestation, Signed};
@@ -13,7 +13,12 @@ use super::process::RelayProcess;
 use super::sync::island;
 
 async fn expect_not_found(client: &mut Client, workspace: WorkspaceTag) {
-    assert_eq!(client.frame().await, Frame::NotFound(NotFound { workspace }));
+    assert_eq!(client.frame().await, Frame::NotFound(NotFound { workspace, reason: None }));
+}
+
+async fn expect_reason(client: &mut Client, workspace: WorkspaceTag, reason: NotFoundReason) {
+    let reason = Some(reason.number());
+    assert_eq!(client.frame().await, Frame::NotFound(NotFound { workspace, reason }));
 }
 
 /// Alice's workspace with one invite.
@@ -78,6 +83,9 @@ async fn an_invite_for_one_use_admits_one_device_and_says_so_in_an_attestation()
 
     let mut at_carol = Client::dial(relay.address, &carol).await;
     at_carol.enter(&carol, workspace(&ground).tag(), offer, &key).await;
+    expect_reason(&mut at_carol, workspace(&ground).tag(), NotFoundReason::UsedUp).await;
+    // Whoever can not prove the invite's key hears no more than a stranger.
+    at_carol.enter(&carol, workspace(&ground).tag(), offer, &SignKey::from_seed(&[1; 32])).await;
     expect_not_found(&mut at_carol, workspace(&ground).tag()).await;
     at_carol.seed(&joining(&carol)).await;
     expect_not_found(&mut at_carol, workspace(&ground).tag()).await;
@@ -96,7 +104,7 @@ async fn an_invite_ends_by_the_clock_of_the_relay_that_counts_it_and_no_other_co
     let (_alice, ground, key) = with_invite(&relay, &alice, None, 0, 1_000).await;
     let late = [ground.clone(), vec![join(&ground, &bob, ground[2].id(), &key)]].concat();
     at_bob.enter(&bob, workspace(&ground).tag(), ground[2].id(), &key).await;
-    expect_not_found(&mut at_bob, workspace(&ground).tag()).await;
+    expect_reason(&mut at_bob, workspace(&ground).tag(), NotFoundReason::Expired).await;
     at_bob.seed(&late).await;
     expect_not_found(&mut at_bob, workspace(&ground).tag()).await;
 

@@ -7,6 +7,7 @@ use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
 use super::bounded;
+use super::refusal::RefusalReason;
 use crate::ids::{ChainId, LogId, RecordId, RelayId, WorkspaceId, WorkspaceTag};
 
 /// First frame of a session, by the device.
@@ -154,15 +155,6 @@ pub struct Opened {
     pub resumed: bool,
 }
 
-/// The answer for a workspace that does not exist, and for one that the device is no member of.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct NotFound {
-    /// Which workspace.
-    #[n(0)]
-    pub workspace: WorkspaceTag,
-}
-
 /// The device is done with a workspace.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
@@ -279,51 +271,6 @@ pub struct Refused {
     /// For [`RefusalReason::Gap`] and [`RefusalReason::Fork`]: the last seq of the chain in the log.
     #[n(4)]
     pub chain_seq: Option<u64>,
-}
-
-/// Why a relay does not take an item.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
-#[cbor(index_only)]
-pub enum RefusalReason {
-    /// Not an item of the protocol.
-    #[n(0)]
-    Malformed,
-    /// The signature does not fit.
-    #[n(1)]
-    BadSignature,
-    /// The author's device is unknown at the entry's `members_head`.
-    #[n(2)]
-    UnknownAuthor,
-    /// The role does not allow it: the author's, or the session's.
-    #[n(3)]
-    RoleDenied,
-    /// The log lacks the entry before it.
-    #[n(4)]
-    Gap,
-    /// The log holds another entry at this place of the chain.
-    #[n(5)]
-    Fork,
-    /// The log lacks the record that the entry's `members_head`, or a record's parents, name.
-    #[n(6)]
-    UnknownRecord,
-    /// The short form names an item that declares nothing.
-    #[n(7)]
-    UnknownDeclaration,
-    /// The record does not count.
-    #[n(8)]
-    RecordRefused,
-    /// The invite's time or uses are over.
-    #[n(9)]
-    InviteNotValid,
-    /// The device or the workspace has used up its quota.
-    #[n(10)]
-    QuotaExceeded,
-    /// `members_head` is older than that of the entry before it.
-    #[n(11)]
-    MembershipRegression,
-    /// The entry's epoch is not the one of its `members_head`.
-    #[n(12)]
-    EpochMismatch,
 }
 
 /// A run of the log.

@@ -331,7 +331,7 @@ fn opening_frames() -> Vec<Frame> {
             reset: Some(reset().encode().into()),
             resumed: false,
         }),
-        Frame::NotFound(NotFound { workspace }),
+        Frame::NotFound(NotFound { workspace, reason: None }),
         Frame::Shut(Shut { channel: 3 }),
         Frame::Seed(Seed {
             workspace: id,

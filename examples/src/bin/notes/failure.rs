@@ -51,7 +51,10 @@ impl Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self::Tombolo(error)
+        match error {
+            Error::JoinRefused(_) => Self::JoinRefused,
+            error => Self::Tombolo(error),
+        }
     }
 }
 

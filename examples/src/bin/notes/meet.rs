@@ -99,7 +99,7 @@ async fn arrived(workspace: &Workspace) -> Result<(), Failure> {
 async fn refusal(events: &mut ReplicaEvents, joining: WorkspaceId) -> Failure {
     loop {
         match events.next().await {
-            Some(Event::JoinRefused { workspace }) if workspace == joining => return Failure::JoinRefused,
+            Some(Event::JoinRefused { workspace, .. }) if workspace == joining => return Failure::JoinRefused,
             Some(_) => {}
             None => return Failure::Tombolo(Error::Closed),
         }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use tombolo::document::{Crdt, Version};
 use tombolo::protocol::ids::DocumentId;
 use tombolo::protocol::record::Role;
-use tombolo::{Document, Replica, Workspace, WorkspaceSummary};
+use tombolo::{Document, Replica, Workspace, WorkspaceState, WorkspaceSummary};
 
 use crate::failure::Failure;
 use crate::page;
@@ -115,7 +115,7 @@ pub(crate) async fn find_workspace(replica: &Replica, wanted: Option<&str>) -> R
 /// Makes a workspace of one's own.
 pub(crate) async fn make_workspace(replica: &Replica, name: &str) -> Result<WorkspaceSummary, Failure> {
     let made = replica.create_workspace(name).await?;
-    Ok(WorkspaceSummary { id: made.id(), name: Some(name.to_owned()), role: Some(Role::Owner) })
+    Ok(WorkspaceSummary { id: made.id(), name: Some(name.to_owned()), role: Some(Role::Owner), state: WorkspaceState::Member })
 }
 
 /// Refuses in words what a role does not allow.

@@ -1,0 +1,101 @@
+//! What a relay does not take, and why.
+//!
+//! Invariant: a stranger is told nothing; why an invite is not taken hears only who proved its key.
+
+use minicbor::{Decode, Encode};
+
+use crate::ids::WorkspaceTag;
+
+/// Why a relay does not take an item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(index_only)]
+pub enum RefusalReason {
+    /// Not an item of the protocol.
+    #[n(0)]
+    Malformed,
+    /// The signature does not fit.
+    #[n(1)]
+    BadSignature,
+    /// The author's device is unknown at the entry's `members_head`.
+    #[n(2)]
+    UnknownAuthor,
+    /// The role does not allow it: the author's, or the session's.
+    #[n(3)]
+    RoleDenied,
+    /// The log lacks the entry before it.
+    #[n(4)]
+    Gap,
+    /// The log holds another entry at this place of the chain.
+    #[n(5)]
+    Fork,
+    /// The log lacks the record that the entry's `members_head`, or a record's parents, name.
+    #[n(6)]
+    UnknownRecord,
+    /// The short form names an item that declares nothing.
+    #[n(7)]
+    UnknownDeclaration,
+    /// The record does not count.
+    #[n(8)]
+    RecordRefused,
+    /// The invite's time or uses are over.
+    #[n(9)]
+    InviteNotValid,
+    /// The device or the workspace has used up its quota.
+    #[n(10)]
+    QuotaExceeded,
+    /// `members_head` is older than that of the entry before it.
+    #[n(11)]
+    MembershipRegression,
+    /// The entry's epoch is not the one of its `members_head`.
+    #[n(12)]
+    EpochMismatch,
+}
+
+/// The answer for a workspace that does not exist, and for one that the device is no member of.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct NotFound {
+    /// Which workspace.
+    #[n(0)]
+    pub workspace: WorkspaceTag,
+    /// Number of a [`NotFoundReason`], where the device may know it.
+    #[n(1)]
+    pub reason: Option<u8>,
+}
+
+impl NotFound {
+    /// Returns why, if a reason was given that this version knows.
+    #[must_use]
+    pub fn reason(&self) -> Option<NotFoundReason> {
+        self.reason.and_then(NotFoundReason::from_number)
+    }
+}
+
+/// Why a workspace is not shown to a device that may know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum NotFoundReason {
+    /// As many as the invite allows have joined by it.
+    UsedUp,
+    /// The invite's time is over, by this relay's clock.
+    Expired,
+    /// The relay takes a new workspace only from who shows it a token.
+    NeedsToken,
+}
+
+impl NotFoundReason {
+    /// Returns its number.
+    #[must_use]
+    pub fn number(self) -> u8 {
+        match self {
+            Self::UsedUp => 1,
+            Self::Expired => 2,
+            Self::NeedsToken => 3,
+        }
+    }
+
+    /// Recognises a number; those of a later version are no reason.
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Self> {
+        [Self::UsedUp, Self::Expired, Self::NeedsToken].into_iter().find(|reason| reason.number() == number)
+    }
+}
