@@ -49,7 +49,9 @@ pub use runtime::{
     Document, DocumentEvent, DocumentEvents, InviteBuilder, Replica, ReplicaBuilder, ReplicaEvents, SystemEntropy,
     Workspace,
 };
-pub use store::{Durability, IntegrityReport, JoinRefusal, Store, StoreError, Tx, WorkspaceState};
+pub use store::{
+    Durability, EvidenceKind, IntegrityReport, JoinRefusal, RelayEvidence, Store, StoreError, Tx, WorkspaceState,
+};
 pub use sync::debt::{DebtReason, DocumentDebt, SyncDebt};
 pub use sync::milestone::Milestone;
 pub use sync::reason::{Counters, SetAside, SetAsideReason};

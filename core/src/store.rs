@@ -10,6 +10,7 @@
 mod documents;
 mod entries;
 mod error;
+mod evidence;
 mod integrity;
 mod lock;
 mod logs;
@@ -22,6 +23,7 @@ use std::path::{Path, PathBuf};
 pub(crate) use documents::{About, ChainRow, DocumentRow, PendingRow};
 pub(crate) use entries::EntryState;
 pub use error::StoreError;
+pub use evidence::{EvidenceKind, RelayEvidence};
 pub use integrity::IntegrityReport;
 pub(crate) use logs::{LogRow, RelayRow};
 pub(crate) use open::INCARNATION;

@@ -13,6 +13,7 @@ pub(crate) mod channel;
 pub(crate) mod debt;
 pub(crate) mod fold;
 mod handshake;
+mod heads;
 mod intake;
 mod join;
 pub(crate) mod milestone;
@@ -311,6 +312,7 @@ impl Engine {
         }
         self.send_statuses(now, tx)?;
         self.release_foreign(now);
+        self.notice_withheld(now);
         Ok(())
     }
 

@@ -7,8 +7,11 @@ use tombolo::engine::{Event, OfflineReason, RelayState};
 use tombolo::protocol::close::CloseCode;
 use tombolo::protocol::frame::{Close, Frame};
 use tombolo::protocol::ids::WorkspaceId;
+use tombolo::protocol::receipt::{Receipt, Signed};
 use tombolo::protocol::record::Role;
-use tombolo::{Error, InviteTerms, JoinRefusal, SetAsideReason, Unsent, UnsentWork, WorkspaceState};
+use tombolo::{
+    Error, EvidenceKind, InviteTerms, JoinRefusal, RelayEvidence, SetAsideReason, Unsent, UnsentWork, WorkspaceState,
+};
 use tombolo_tests::lies::{self, Lie};
 use tombolo_tests::{Net, RelayNode, Replica};
 
@@ -219,4 +222,104 @@ fn a_join_that_came_before_its_invite_is_tried_again_within_seconds() {
     }
     net.run_for(Duration::from_secs(5));
     assert!(bob.was_told(&net, joined), "{:?}", bob.events(&net));
+}
+
+/// Keeps from one device whatever is new in the log, but not what its fellows say of themselves.
+fn hides_items_from(victim: Replica) -> Lie {
+    Box::new(move |replica, bytes, _| match Frame::decode(&bytes) {
+        Ok(Frame::Items(_)) if replica == victim => Vec::new(),
+        _ => vec![bytes],
+    })
+}
+
+fn evidence(net: &mut Net, replica: Replica) -> Vec<RelayEvidence> {
+    let workspace = net.workspace();
+    net.act(replica, |engine, _, tx| engine.relay_evidence(&workspace, tx)).unwrap().unwrap()
+}
+
+fn withheld(event: &Event) -> bool {
+    matches!(event, Event::Withheld { .. })
+}
+
+#[test]
+fn what_a_relay_keeps_back_at_the_end_is_noticed_by_what_the_others_say() {
+    let mut net = Net::seeded(57);
+    let [alice, bob] = net.replicas(["alice", "bob"]);
+    net.lie(RELAY, hides_items_from(bob));
+    alice.edit(&mut net, "hidden");
+    net.run_for(Duration::from_secs(25));
+    assert!(!bob.was_told(&net, withheld), "a slow reader is not suspicious yet");
+    net.run_for(Duration::from_secs(20));
+    assert!(bob.was_told(&net, withheld), "{:?}", bob.events(&net));
+    assert!(!alice.was_told(&net, withheld));
+    assert_eq!(bob.counted(&net, SetAsideReason::Withheld), 1, "it is told once");
+    net.honest(RELAY);
+    alice.edit(&mut net, "shown");
+    net.run_until_quiet();
+    net.assert_converged([alice, bob]);
+}
+
+#[test]
+fn a_relay_that_opens_below_what_it_signed_for_another_is_caught_with_both_its_words() {
+    let mut net = Net::seeded(58);
+    let [alice, bob] = net.replicas(["alice", "bob"]);
+    net.back_up_relay(RELAY);
+    net.lie(RELAY, hides_items_from(bob));
+    alice.edit(&mut net, "hidden");
+    net.run_for(Duration::from_secs(10));
+    net.cut(alice);
+    net.run_for(Duration::from_secs(30));
+    net.honest(RELAY);
+    net.roll_back_relay(RELAY);
+    net.run_for(Duration::from_secs(60));
+    assert!(bob.was_told(&net, withheld), "{:?}", bob.events(&net));
+    assert!(bob.counted(&net, SetAsideReason::Withheld) > 0);
+    let found = evidence(&mut net, bob);
+    assert!(found.iter().any(|found| found.kind == EvidenceKind::Withheld), "{found:?}");
+    bob.edit(&mut net, "local work goes on");
+    net.heal();
+    net.run_until_quiet();
+    net.assert_converged([alice, bob]);
+}
+
+#[test]
+fn two_heads_of_one_length_are_found_out_when_those_who_were_shown_them_meet_elsewhere() {
+    let mut net = Net::seeded(59);
+    let [alice, bob] = net.replicas(["alice", "bob"]);
+    let elsewhere = net.add_relay();
+    net.back_up_relay(RELAY);
+    net.cut(bob);
+    alice.edit(&mut net, "one history");
+    net.run_for(Duration::from_secs(60));
+    net.cut(alice);
+    net.roll_back_relay(RELAY);
+    net.heal_to(bob, RELAY);
+    bob.edit(&mut net, "another one");
+    net.run_for(Duration::from_secs(120));
+    net.cut(bob);
+    net.run_for(Duration::from_secs(60));
+    for replica in [alice, bob] {
+        net.heal_to(replica, elsewhere);
+        net.dial_relay(replica, elsewhere);
+    }
+    net.run_for(Duration::from_secs(120));
+    let caught: Vec<Replica> = [alice, bob]
+        .into_iter()
+        .filter(|replica| replica.was_told(&net, |event| matches!(event, Event::RelayFork { .. })))
+        .collect();
+    assert!(!caught.is_empty(), "{:?}", alice.events(&net));
+    for replica in caught {
+        assert!(replica.counted(&net, SetAsideReason::RelayFork) > 0);
+        let found = evidence(&mut net, replica);
+        let fork = found.iter().find(|found| found.kind == EvidenceKind::Fork).unwrap();
+        let word = |bytes: &[u8]| Signed::<Receipt>::decode(bytes).unwrap().verify().unwrap().clone();
+        let (ours, theirs) = (word(fork.ours.as_deref().unwrap()), word(&fork.theirs));
+        assert_eq!((ours.relay, ours.log, ours.position), (theirs.relay, theirs.log, theirs.position));
+        assert_ne!(ours.head, theirs.head);
+        replica.crash(&mut net);
+        assert_eq!(evidence(&mut net, replica), found, "it is kept");
+    }
+    net.heal();
+    net.run_until_quiet();
+    net.assert_converged([alice, bob]);
 }

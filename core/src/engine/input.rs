@@ -209,6 +209,13 @@ pub enum Event {
         /// Which workspace.
         workspace: WorkspaceId,
     },
+    /// The relay keeps back what another device of the workspace has from it.
+    Withheld {
+        /// The relay's address.
+        address: String,
+        /// Which workspace.
+        workspace: WorkspaceId,
+    },
     /// An entry of this very device came in that it never wrote: its store was copied or restored.
     CloneSuspected {
         /// In which workspace.

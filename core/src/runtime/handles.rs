@@ -17,7 +17,7 @@ use crate::document::{
 };
 use crate::engine::{DocumentStatistics, DocumentSummary};
 use crate::error::Error;
-use crate::store::WorkspaceState;
+use crate::store::{RelayEvidence, WorkspaceState};
 use crate::sync::debt::SyncDebt;
 use crate::sync::milestone::Milestone;
 use crate::workspace::{InviteTerms, Member};
@@ -112,6 +112,15 @@ impl Workspace {
     pub async fn sync_debt(&self) -> Result<SyncDebt, Error> {
         let id = self.id;
         self.replica.call(move |engine, _, tx| engine.sync_debt(&id, tx)).await
+    }
+
+    /// Returns what its relays signed against themselves, oldest first.
+    ///
+    /// # Errors
+    /// [`Error::NoWorkspace`].
+    pub async fn relay_evidence(&self) -> Result<Vec<RelayEvidence>, Error> {
+        let id = self.id;
+        self.replica.call(move |engine, _, tx| engine.relay_evidence(&id, tx)).await
     }
 
     /// Waits until nothing is owed: everything here is at a relay, and everything there is here.

@@ -33,6 +33,8 @@ DELETE FROM entry WHERE chain IN (SELECT chain FROM chain WHERE workspace = ?1);
 DELETE FROM pending WHERE document IN (SELECT document FROM document WHERE workspace = ?1);
 -- name: forget_chains
 DELETE FROM chain WHERE workspace = ?1;
+-- name: forget_evidence
+DELETE FROM evidence WHERE workspace = ?1;
 -- name: forget_held
 DELETE FROM held WHERE workspace = ?1;
 -- name: forget_quarantine
@@ -218,3 +220,10 @@ WHERE excluded.nth > nth;
 SELECT device, nth, row FROM status WHERE workspace = ?1 ORDER BY device;
 -- name: undescribed_documents
 SELECT document, tag FROM document WHERE workspace = ?1 AND id IS NULL ORDER BY document;
+
+-- name: insert_evidence
+INSERT INTO evidence (workspace, relay, log, position, kind, ours, theirs, since_ms)
+SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 WHERE (SELECT count(*) FROM evidence WHERE workspace = ?1) < ?9
+ON CONFLICT DO NOTHING;
+-- name: evidence
+SELECT relay, log, position, kind, ours, theirs, since_ms FROM evidence WHERE workspace = ?1 ORDER BY evidence;

@@ -133,6 +133,7 @@ impl Tx<'_> {
             sql!("forget_pending"),
             sql!("forget_chains"),
             sql!("forget_held"),
+            sql!("forget_evidence"),
             sql!("forget_quarantine"),
             sql!("forget_documents"),
             sql!("forget_epochs"),

@@ -14,6 +14,7 @@ use tombolo_protocol::log::{Frontier, LogOrigin};
 use tombolo_protocol::receipt::{LogReset, Receipt, Signed};
 
 use super::handshake::MALFORMED;
+use super::heads::Heads;
 use super::reason::SetAsideReason;
 use super::{Fault, Live};
 use crate::engine::{Engine, Event, Now};
@@ -93,6 +94,7 @@ pub(crate) struct Channel {
     pub(crate) status_at: Option<Duration>,
     pub(crate) status_sent: Option<Duration>,
     pub(crate) status_position: u64,
+    pub(crate) heads: Heads,
     pub(crate) retry_at: Option<Duration>,
     /// How often the relay turned a join away in this session.
     pub(crate) turned_away: u32,
@@ -124,6 +126,7 @@ impl Channel {
             status_at: None,
             status_sent: None,
             status_position: 0,
+            heads: Heads::default(),
             retry_at: None,
             turned_away: 0,
         }
@@ -144,7 +147,7 @@ impl Channel {
 
     pub(crate) fn wake_at(&self) -> Option<Duration> {
         // What only a level channel does wakes nobody before: a wake that changes nothing would repeat at once.
-        let planned = [self.foreign_at, self.status_at].into_iter().filter(|_| self.phase == Phase::Level);
+        let planned = [self.foreign_at, self.status_at, self.heads.wake_at()].into_iter().filter(|_| self.phase == Phase::Level);
         planned.chain([self.retry_at]).flatten().min()
     }
 
@@ -222,7 +225,7 @@ impl Engine {
     /// Takes in a frame of a session that stands.
     pub(crate) fn take_frame(&mut self, now: Now, relay: i64, frame: Frame, tx: &Tx<'_>) -> Result<(), Fault> {
         match frame {
-            Frame::Opened(opened) => self.opened(relay, &opened, tx),
+            Frame::Opened(opened) => self.opened(now, relay, &opened, tx),
             Frame::NotFound(absent) => self.not_found(now, relay, &absent, tx),
             Frame::Ground(ground) => self.take_ground(now, relay, &ground, tx),
             Frame::Items(items) => {
@@ -251,7 +254,7 @@ impl Engine {
             }
             Frame::Status(status) => {
                 let workspace = self.channel_of(relay, status.channel)?;
-                self.take_status(workspace, &status.row, tx)
+                self.take_status(now, workspace, &status.row, tx)
             }
             _ => Err(MALFORMED),
         }
@@ -262,7 +265,7 @@ impl Engine {
         live.and_then(|live| live.workspace_of(number)).ok_or(MALFORMED)
     }
 
-    fn opened(&mut self, relay: i64, opened: &Opened, tx: &Tx<'_>) -> Result<(), Fault> {
+    fn opened(&mut self, now: Now, relay: i64, opened: &Opened, tx: &Tx<'_>) -> Result<(), Fault> {
         let found = self.workspaces.values().find(|workspace| workspace.tag == opened.workspace);
         let workspace = found.map(|workspace| workspace.row).ok_or(MALFORMED)?;
         let (_, id) = self.relay_and_workspace(relay, workspace).ok_or(MALFORMED)?;
@@ -289,12 +292,12 @@ impl Engine {
                 tx.forget_log(relay, workspace)?;
                 tx.set_log(relay, workspace, &row)?;
             }
-            return Ok(());
+            return Ok(self.compare_opening(now, (relay, workspace), &opened.head, tx)?);
         }
         channel.phase = Phase::Reconciling;
         tx.forget_log(relay, workspace)?;
         self.send(relay, Reconcile { channel: opened.channel, method: 0 });
-        Ok(())
+        Ok(self.compare_opening(now, (relay, workspace), &opened.head, tx)?)
     }
 
     fn take_reset(&mut self, at: (i64, i64), bytes: &[u8], tx: &Tx<'_>) -> Result<(), Fault> {

@@ -73,7 +73,7 @@ impl Engine {
         let row = channel.to_row(None);
         tx.set_log(at.0, at.1, &row)?;
         self.plan_status(now, at);
-        Ok(())
+        Ok(self.compare_heads(now, at, tx)?)
     }
 
     /// Puts an entry in short form together again, from the store or the run it came in.

@@ -93,6 +93,8 @@ reasons! {
     InviteNotValid = 26, "the invite is used up or over; ask for a new one";
     /// A quota is used up.
     QuotaExceeded = 27, "the relay keeps no more for this workspace; ask its operator for a greater quota";
+    /// The relay keeps back what it gave to another device.
+    Withheld = 28, "the relay keeps back what it gave to another device; sync by another relay, or ask its operator";
 }
 
 impl std::fmt::Display for SetAsideReason {

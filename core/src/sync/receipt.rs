@@ -32,7 +32,7 @@ impl Engine {
         if became_level {
             self.became_level(now, at, tx)?;
         }
-        Ok(())
+        Ok(self.compare_heads(now, at, tx)?)
     }
 
     fn became_level(&mut self, now: Now, at: (i64, i64), tx: &Tx<'_>) -> Result<(), Fault> {
@@ -113,7 +113,7 @@ impl Engine {
         if level {
             self.plan_status(now, at);
         }
-        Ok(())
+        Ok(self.compare_heads(now, at, tx)?)
     }
 
     /// Takes the answered appends out of what is in flight.

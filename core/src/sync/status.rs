@@ -10,7 +10,7 @@ use std::time::Duration;
 use tombolo_protocol::bytes::Reader;
 use tombolo_protocol::close::CloseCode;
 use tombolo_protocol::frame::Status;
-use tombolo_protocol::ids::{DeviceId, LogId, RelayId};
+use tombolo_protocol::ids::{DeviceId, LogId, RelayId, WorkspaceId};
 use tombolo_protocol::status::StatusRow;
 
 use super::Fault;
@@ -18,6 +18,7 @@ use super::channel::Phase;
 use super::reason::SetAsideReason;
 use crate::engine::{Engine, Now};
 use crate::store::{StoreError, Tx};
+use crate::workspace::Workspace;
 
 /// Wait for quiet before a status row is sent.
 const STATUS_DELAY: Duration = Duration::from_millis(500);
@@ -31,11 +32,13 @@ const STATUS_LOGS_MAX: u16 = 16;
 const LABEL: &str = "status";
 
 /// A place in a log that a device has reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Reached {
     pub(crate) relay: RelayId,
     pub(crate) log: LogId,
     pub(crate) position: u64,
+    /// The newest receipt or head that the relay gave it, signed.
+    pub(crate) receipt: Option<Vec<u8>>,
 }
 
 impl Engine {
@@ -82,7 +85,12 @@ impl Engine {
         let mut places = Vec::new();
         for (row, relay) in &self.relays {
             if let (Some(key), Some(log)) = (relay.key(), tx.log(*row, workspace)?) {
-                places.push(Reached { relay: key, log: log.id, position: log.frontier.length() });
+                places.push(Reached {
+                    relay: key,
+                    log: log.id,
+                    position: log.frontier.length(),
+                    receipt: log.receipt,
+                });
             }
         }
         let Some(held) = self.workspaces.get(&workspace) else {
@@ -99,8 +107,8 @@ impl Engine {
         Ok(Some(StatusRow::sign(tag, device, nth, epoch, sealed, key)))
     }
 
-    /// Keeps another device's status row.
-    pub(super) fn take_status(&mut self, workspace: i64, bytes: &[u8], tx: &Tx<'_>) -> Result<(), Fault> {
+    /// Keeps another device's status row, and compares what it says with what this device has.
+    pub(super) fn take_status(&mut self, now: Now, workspace: i64, bytes: &[u8], tx: &Tx<'_>) -> Result<(), Fault> {
         let row =
             StatusRow::decode(bytes).map_err(|_| Fault::Session(CloseCode::Misbehaved, SetAsideReason::Malformed))?;
         let Some(held) = self.workspaces.get(&workspace) else {
@@ -113,7 +121,11 @@ impl Engine {
             return Ok(());
         }
         tx.set_status(workspace, &row.device, row.nth, bytes)?;
-        Ok(())
+        let places = places_of(held, bytes);
+        if row.device == self.device.id() {
+            return Ok(());
+        }
+        Ok(self.compare_places(now, workspace, row.device, places, tx)?)
     }
 
     /// Returns how far another device has come, as it said last.
@@ -123,19 +135,35 @@ impl Engine {
         device: &DeviceId,
         tx: &Tx<'_>,
     ) -> Result<Vec<Reached>, StoreError> {
+        let told = self.told_places(workspace, tx)?;
+        Ok(told.into_iter().find(|(told, _)| told == device).map(|(_, places)| places).unwrap_or_default())
+    }
+
+    /// Returns how far each other device has come, as it said last.
+    pub(super) fn told_places(
+        &self,
+        workspace: i64,
+        tx: &Tx<'_>,
+    ) -> Result<Vec<(DeviceId, Vec<Reached>)>, StoreError> {
         let Some(held) = self.workspaces.get(&workspace) else {
             return Ok(Vec::new());
         };
-        let entry = tx.statuses(workspace)?.into_iter().find(|entry| entry.device == *device);
-        let Some(row) = entry.and_then(|entry| StatusRow::decode(&entry.row).ok()) else {
-            return Ok(Vec::new());
-        };
-        let Some(epoch) = held.epochs.get(&row.epoch) else {
-            return Ok(Vec::new());
-        };
-        let opened = epoch.keys.open_section(LABEL, &row.header(), &row.sealed);
-        Ok(opened.ok().and_then(|plaintext| decode(&plaintext)).unwrap_or_default())
+        let own = self.device.id();
+        let others = tx.statuses(workspace)?.into_iter().filter(|entry| entry.device != own);
+        Ok(others.map(|entry| (entry.device, places_of(held, &entry.row))).collect())
     }
+}
+
+/// Opens what a status row holds; a row of a key that is not here says nothing.
+fn places_of(held: &Workspace, bytes: &[u8]) -> Vec<Reached> {
+    let Ok(row) = StatusRow::decode(bytes) else {
+        return Vec::new();
+    };
+    let Some(epoch) = held.epochs.get(&row.epoch) else {
+        return Vec::new();
+    };
+    let opened = epoch.keys.open_section(LABEL, &row.header(), &row.sealed);
+    opened.ok().and_then(|plaintext| decode(&plaintext, &held.id)).unwrap_or_default()
 }
 
 fn encode(places: &[Reached]) -> Vec<u8> {
@@ -145,17 +173,74 @@ fn encode(places: &[Reached]) -> Vec<u8> {
         out.extend_from_slice(place.relay.as_bytes());
         out.extend_from_slice(place.log.as_bytes());
         out.extend_from_slice(&place.position.to_be_bytes());
+        match place.receipt.as_deref().and_then(|receipt| receipt.get(RECEIPT_OPENING_BYTES..)) {
+            Some(rest) if rest.len() == RECEIPT_REST_BYTES => {
+                out.push(1);
+                out.extend_from_slice(rest);
+            }
+            _ => out.push(0),
+        }
     }
     out
 }
 
-fn decode(bytes: &[u8]) -> Option<Vec<Reached>> {
+fn decode(bytes: &[u8], workspace: &WorkspaceId) -> Option<Vec<Reached>> {
     let mut reader = Reader::new(bytes);
-    let count = reader.count("status logs", usize::from(STATUS_LOGS_MAX), 56).ok()?;
+    let count = reader.count("status logs", usize::from(STATUS_LOGS_MAX), 57).ok()?;
     let mut places = Vec::with_capacity(count);
     for _ in 0..count {
         let relay = RelayId::read(&mut reader).ok()?;
-        places.push(Reached { relay, log: LogId::read(&mut reader).ok()?, position: reader.u64().ok()? });
+        let (log, position) = (LogId::read(&mut reader).ok()?, reader.u64().ok()?);
+        let receipt = match reader.u8().ok()? {
+            0 => None,
+            _ => {
+                let rest: [u8; RECEIPT_REST_BYTES] = reader.array().ok()?;
+                let opening = [b"TBP1".as_slice(), relay.as_bytes(), workspace.as_bytes(), log.as_bytes()];
+                Some([opening.concat().as_slice(), &rest].concat())
+            }
+        };
+        places.push(Reached { relay, log, position, receipt });
     }
     Some(places)
+}
+
+/// Bytes of a signed receipt that the row says already: magic, relay, workspace, log; and of the rest.
+const RECEIPT_OPENING_BYTES: usize = 84;
+const RECEIPT_REST_BYTES: usize = 144;
+
+#[cfg(test)]
+mod tests {
+    use tombolo_protocol::keys::SignKey;
+    use tombolo_protocol::limits::STATUS_BYTES_MAX;
+    use tombolo_protocol::receipt::{Receipt, Signed};
+
+    use super::*;
+
+    fn place(nth: u8, receipt: bool) -> Reached {
+        let key = SignKey::from_seed(&[nth; 32]);
+        let (relay, log) = (RelayId::from_bytes(key.public()), LogId::from_bytes([nth; 16]));
+        let said = Receipt {
+            relay,
+            workspace: WORKSPACE,
+            log,
+            position: 7,
+            head: [8; 32],
+            time_ms: 9,
+            acknowledged: [10; 32],
+        };
+        let receipt = receipt.then(|| Signed::sign(said, &key).encode());
+        Reached { relay, log, position: 11, receipt }
+    }
+
+    const WORKSPACE: WorkspaceId = WorkspaceId::from_bytes([1; 32]);
+
+    #[test]
+    fn a_row_of_as_many_logs_as_it_may_name_fits_and_comes_back_with_its_receipts() {
+        let places: Vec<Reached> = (0..16).map(|nth| place(nth, nth != 3)).collect();
+        let bytes = encode(&places);
+        assert_eq!(decode(&bytes, &WORKSPACE), Some(places));
+        // Header and signature 156, salt and tag 32, and the padding to the next PADMÉ length.
+        assert!(bytes.len().next_multiple_of(128) + 156 + 32 <= STATUS_BYTES_MAX, "{}", bytes.len());
+        assert_eq!(decode(&bytes[..bytes.len() - 1], &WORKSPACE), None);
+    }
 }

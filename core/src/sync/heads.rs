@@ -1,0 +1,251 @@
+//! A relay's word to this device against its word to the others.
+//!
+//! The status rows of fellow devices say how far they have come in a log, with the newest receipt that the
+//! relay gave them. Two heads of one length that differ are a fork. A head at an opening below one that the
+//! relay had signed before, or a place that a fellow has reached and this device does not within
+//! [`WITHHELD_AFTER`], means that something is kept back.
+//!
+//! Invariant: only what the relay itself signed ends a session or counts as evidence; a fellow's mere claim
+//! is shown and counted, no more.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use tombolo_protocol::close::CloseCode;
+use tombolo_protocol::hash::Digest;
+use tombolo_protocol::ids::{DeviceId, LogId, WorkspaceId};
+use tombolo_protocol::log::LogOrigin;
+use tombolo_protocol::receipt::{Receipt, Signed};
+
+use super::reason::SetAsideReason;
+use super::status::Reached;
+use crate::engine::{Engine, Event, Now};
+use crate::error::Error;
+use crate::store::{EvidenceKind, RelayEvidence, StoreError, Tx};
+
+/// How long this device may lack what a fellow has: items are sent before the rows that tell of them, but a
+/// slow reader is sent them later.
+const WITHHELD_AFTER: Duration = Duration::from_secs(30);
+/// Heads that are remembered of a log: fellows tell of theirs within seconds, and each commit makes one.
+const HEADS_MAX: usize = 256;
+
+/// What a channel knows of its log's heads.
+#[derive(Default)]
+pub(crate) struct Heads {
+    /// The lengths that this device has had in this session, and the head at each.
+    known: VecDeque<(u64, Digest)>,
+    /// How far each fellow has come, as it said last.
+    told: BTreeMap<DeviceId, Reached>,
+    /// The first place that this device lacks, and since when.
+    behind: Option<(u64, Duration)>,
+    /// Whether the app was told that something is kept back.
+    shown: bool,
+}
+
+impl Heads {
+    fn at(&self, position: u64) -> Option<Digest> {
+        self.known.iter().rev().find(|(length, _)| *length == position).map(|(_, head)| *head)
+    }
+
+    fn keep(&mut self, position: u64, head: Digest) {
+        if self.known.back().is_some_and(|(length, _)| *length == position) {
+            return;
+        }
+        if self.known.len() >= HEADS_MAX {
+            self.known.pop_front();
+        }
+        self.known.push_back((position, head));
+    }
+
+    /// Notes how far this device has come, against what the fellows say.
+    fn measure(&mut self, now: Now, length: u64) {
+        self.behind.take_if(|(position, _)| length >= *position);
+        let farthest = self.told.values().map(|reached| reached.position).max().unwrap_or(0);
+        if farthest > length && self.behind.is_none() {
+            self.behind = Some((farthest, now.mono));
+        }
+    }
+
+    /// Returns when it is certain that something is kept back.
+    pub(crate) fn wake_at(&self) -> Option<Duration> {
+        self.behind.filter(|_| !self.shown).map(|(_, since)| since + WITHHELD_AFTER)
+    }
+}
+
+impl Engine {
+    /// Returns what the relays of a workspace signed against themselves.
+    ///
+    /// # Errors
+    /// [`Error::NoWorkspace`], [`Error::Store`].
+    pub fn relay_evidence(&self, workspace: &WorkspaceId, tx: &Tx<'_>) -> Result<Vec<RelayEvidence>, Error> {
+        let row = self.workspace_row(workspace).ok_or(Error::NoWorkspace(*workspace))?;
+        Ok(tx.evidence(row)?)
+    }
+
+    /// At an opening: compares the relay's head with all that the fellows told of this log.
+    pub(super) fn compare_opening(&mut self, now: Now, at: (i64, i64), head: &[u8], tx: &Tx<'_>) -> Result<(), StoreError> {
+        let Some(ours) = verified(head) else {
+            return Ok(());
+        };
+        let mut told = BTreeMap::new();
+        for (device, places) in self.told_places(at.1, tx)? {
+            let here = |place: &Reached| place.relay == ours.relay && place.log == ours.log;
+            told.extend(places.into_iter().find(here).map(|place| (device, place)));
+        }
+        let above = |place: &&Reached| {
+            let theirs = place.receipt.as_deref().and_then(verified);
+            theirs.is_some_and(|theirs| theirs.position > ours.position && theirs.time_ms <= ours.time_ms)
+        };
+        let hidden = told.values().find(above).cloned();
+        if let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) {
+            channel.heads.told = told;
+        }
+        if let Some(place) = hidden {
+            self.keep_evidence_of(now, at.1, (EvidenceKind::Withheld, &place), Some(head.to_vec()), tx)?;
+            self.show_withheld(at);
+        }
+        self.compare_heads(now, at, tx)
+    }
+
+    /// Takes in how far a fellow has come in every log that it follows.
+    pub(super) fn compare_places(
+        &mut self,
+        now: Now,
+        workspace: i64,
+        device: DeviceId,
+        places: Vec<Reached>,
+        tx: &Tx<'_>,
+    ) -> Result<(), StoreError> {
+        for place in places {
+            let same = self.relays.iter().find(|(_, relay)| relay.key() == Some(place.relay));
+            let Some(at) = same.map(|(row, _)| (*row, workspace)) else {
+                continue;
+            };
+            if let Some(forked) = self.contradicts(at, &place, tx)? {
+                self.note_fork_between(now, at, &place, forked, tx)?;
+                continue;
+            }
+            let channel = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(workspace));
+            if let Some(channel) = channel.filter(|channel| channel.log == place.log) {
+                channel.heads.told.insert(device, place);
+                channel.heads.measure(now, channel.frontier.length());
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares the head at which this device has arrived with what the fellows told.
+    pub(super) fn compare_heads(&mut self, now: Now, at: (i64, i64), tx: &Tx<'_>) -> Result<(), StoreError> {
+        let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) else {
+            return Ok(());
+        };
+        let length = channel.frontier.length();
+        let Some(head) = channel.origin.as_ref().map(|origin| channel.frontier.head(origin)) else {
+            return Ok(());
+        };
+        channel.heads.keep(length, head);
+        channel.heads.measure(now, length);
+        let differs = |place: &&Reached| {
+            let theirs = place.receipt.as_deref().and_then(verified);
+            theirs.is_some_and(|theirs| theirs.position == length && theirs.head != head)
+        };
+        let Some(place) = channel.heads.told.values().find(differs).cloned() else {
+            return Ok(());
+        };
+        let ours = tx.log(at.0, at.1)?.and_then(|log| log.receipt);
+        self.note_fork_between(now, at, &place, ours, tx)
+    }
+
+    /// Tells of what has been kept back for too long.
+    pub(super) fn notice_withheld(&mut self, now: Now) {
+        let mut late = Vec::new();
+        for (row, relay) in &self.relays {
+            let channels = relay.live().into_iter().flat_map(|live| &live.channels);
+            let due = channels.filter(|(_, channel)| channel.heads.wake_at().is_some_and(|at| at <= now.mono));
+            late.extend(due.map(|(workspace, _)| (*row, *workspace)));
+        }
+        late.into_iter().for_each(|at| self.show_withheld(at));
+    }
+
+    fn show_withheld(&mut self, at: (i64, i64)) {
+        let workspace = self.workspaces.get(&at.1).map(|held| held.id);
+        let Some(relay) = self.relays.get_mut(&at.0) else {
+            return;
+        };
+        let address = relay.address().to_owned();
+        let first = relay.channel_mut(at.1).is_some_and(|channel| !std::mem::replace(&mut channel.heads.shown, true));
+        if let Some(workspace) = workspace.filter(|_| first) {
+            self.counters.count(SetAsideReason::Withheld);
+            self.tell(Event::Withheld { address, workspace });
+        }
+    }
+
+    /// Returns the receipt of this device's own that a fellow's contradicts: inside, it may have none at that
+    /// very length.
+    fn contradicts(&self, at: (i64, i64), place: &Reached, tx: &Tx<'_>) -> Result<Option<Option<Vec<u8>>>, StoreError> {
+        let (Some(theirs), Some(log)) = (place.receipt.as_deref().and_then(verified), tx.log(at.0, at.1)?) else {
+            return Ok(None);
+        };
+        let Some(workspace) = self.workspaces.get(&at.1).filter(|_| log.id == place.log) else {
+            return Ok(None);
+        };
+        let channel = self.relays.get(&at.0).and_then(|relay| relay.live()?.channels.get(&at.1));
+        let lived = channel.filter(|channel| channel.log == place.log);
+        let origin = LogOrigin::new(&place.relay, &place.log, &workspace.id);
+        let stored = (log.frontier.length() == theirs.position).then(|| log.frontier.head(&origin));
+        let signed = log.receipt.as_deref().and_then(verified).filter(|ours| ours.position == theirs.position);
+        let ours = lived.and_then(|channel| channel.heads.at(theirs.position)).or(stored);
+        let ours = ours.or(signed.map(|ours| ours.head));
+        Ok(ours.filter(|ours| *ours != theirs.head).map(|_| log.receipt))
+    }
+
+    /// Two heads of one length: keeps both words; the first time, nothing of that log is believed any more.
+    fn note_fork_between(
+        &mut self,
+        now: Now,
+        at: (i64, i64),
+        place: &Reached,
+        ours: Option<Vec<u8>>,
+        tx: &Tx<'_>,
+    ) -> Result<(), StoreError> {
+        let known = |log: &LogId| -> Result<bool, StoreError> {
+            Ok(tx.evidence(at.1)?.iter().any(|found| found.kind == EvidenceKind::Fork && found.log == *log))
+        };
+        let known = known(&place.log)?;
+        self.counters.count(SetAsideReason::RelayFork);
+        self.keep_evidence_of(now, at.1, (EvidenceKind::Fork, place), ours, tx)?;
+        let workspace = self.workspaces.get(&at.1).map(|held| held.id);
+        let (Some(workspace), Some(relay), false) = (workspace, self.relays.get(&at.0), known) else {
+            return Ok(());
+        };
+        let (address, connection, live) = (relay.address().to_owned(), relay.connection(), relay.live().is_some());
+        tx.forget_log(at.0, at.1)?;
+        self.tell(Event::RelayFork { address, workspace });
+        if live {
+            self.hang_up(now, connection, CloseCode::Misbehaved);
+        }
+        Ok(())
+    }
+
+    fn keep_evidence_of(
+        &mut self,
+        now: Now,
+        workspace: i64,
+        (kind, place): (EvidenceKind, &Reached),
+        ours: Option<Vec<u8>>,
+        tx: &Tx<'_>,
+    ) -> Result<(), StoreError> {
+        let Some(theirs) = place.receipt.clone() else {
+            return Ok(());
+        };
+        let position = verified(&theirs).map_or(place.position, |receipt| receipt.position);
+        let (relay, log) = (place.relay, place.log);
+        let evidence = RelayEvidence { relay, log, position, kind, ours, theirs, since_ms: now.wall_ms };
+        tx.insert_evidence(workspace, &evidence)
+    }
+}
+
+/// Reads a receipt whose signature holds.
+fn verified(bytes: &[u8]) -> Option<Receipt> {
+    Signed::<Receipt>::decode(bytes).ok()?.verify().ok().cloned()
+}
