@@ -256,6 +256,7 @@ impl Engine {
         at_least: Option<Duration>,
     ) {
         let jitter = u64::from_be_bytes(array(self.entropy.as_mut()));
+        let joins = self.joins_by(relay);
         let Some(relay) = self.relays.get_mut(&relay) else {
             return;
         };
@@ -264,7 +265,7 @@ impl Engine {
             relay.backoff.note_session(now.mono.saturating_sub(since));
         }
         relay.session = Session::Offline;
-        let ended = Ended { reason, proven: live.is_some(), at_least };
+        let ended = Ended { reason, proven: live.is_some(), at_least, joins };
         relay.dial_at = relay.backoff.next(ended, jitter).map(|wait| now.mono + wait);
         let (address, state) = (relay.row.address.clone(), relay.state(now));
         self.tell(Event::Relay { address, state });

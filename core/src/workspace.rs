@@ -11,7 +11,7 @@ pub use forget::{Unsent, UnsentWork};
 pub use found::{Member, WorkspaceSummary};
 pub use invite::InviteTerms;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use tombolo_crypto::{BlindingKey, DeviceSecrets, Entropy, EpochKeys, EpochSecret, InviteLink, unwrap_epoch};
 use tombolo_protocol::ids::{EpochId, RecordId, Stream, WorkspaceId, WorkspaceTag};
@@ -43,7 +43,17 @@ pub(crate) struct Workspace {
     pub(crate) epochs: BTreeMap<EpochId, HeldEpoch>,
     /// Documents with changes that no entry carries yet.
     pub(crate) unsealed: BTreeSet<(i64, Stream)>,
+    /// Records that wait for their parents, and what each costs; oldest first.
+    waiting: VecDeque<(RecordId, usize)>,
+    /// How many waiting records were forgotten and not counted yet.
+    pub(crate) forgotten: u64,
 }
+
+/// What the records that wait for their parents may cost. A log brings parents first, so nothing waits but
+/// what a lying relay or a neighbour out of order brings; two records of the greatest size fit.
+const WAITING_BYTES_MAX: usize = 8 << 20;
+/// What one kept record costs besides its bytes, about.
+const RECORD_OVERHEAD_BYTES: usize = 512;
 
 impl Workspace {
     pub(crate) fn new(id: WorkspaceId, state: WorkspaceState) -> Self {
@@ -59,6 +69,8 @@ impl Workspace {
             blinding: None,
             epochs: BTreeMap::new(),
             unsealed: BTreeSet::new(),
+            waiting: VecDeque::new(),
+            forgotten: 0,
         }
     }
 
@@ -73,12 +85,15 @@ impl Workspace {
             let keys = EpochKeys::derive(&workspace.id, &secret);
             workspace.epochs.insert(epoch, HeldEpoch { secret, keys });
         }
-        for record in tx.records(row)? {
+        let records = tx.records(row)?;
+        workspace.waiting = records.iter().map(|record| (record.id(), cost(record))).collect();
+        for record in records {
             workspace.membership.insert(record);
         }
         for attestation in tx.attestations(row)? {
             workspace.membership.attest(attestation);
         }
+        workspace.forget_what_waits(tx)?;
         workspace.view = workspace.membership.view();
         workspace.unsealed = tx.pending_documents(row)?.into_iter().collect();
         Ok(workspace)
@@ -120,9 +135,29 @@ impl Workspace {
         let kept = self.membership.record(&record.id()).is_some();
         if kept && !known {
             tx.insert_record(self.row, record, entropy)?;
+            if outcome == RecordOutcome::AwaitsParents {
+                self.waiting.push_back((record.id(), cost(record)));
+                self.forget_what_waits(tx)?;
+            }
             self.learn_epochs(device, tx, entropy)?;
         }
         Ok(outcome)
+    }
+
+    /// Forgets the oldest of the records that wait, as long as they cost too much.
+    fn forget_what_waits(&mut self, tx: &Tx<'_>) -> Result<(), StoreError> {
+        let membership = &self.membership;
+        self.waiting.retain(|(id, _)| membership.outcome(id) == Some(RecordOutcome::AwaitsParents));
+        let mut bytes: usize = self.waiting.iter().map(|(_, cost)| cost).sum();
+        while bytes > WAITING_BYTES_MAX
+            && let Some((id, cost)) = self.waiting.pop_front()
+        {
+            self.membership.forget_waiting(&id);
+            tx.delete_record(self.row, &id)?;
+            bytes = bytes.saturating_sub(cost);
+            self.forgotten += 1;
+        }
+        Ok(())
     }
 
     /// Takes in a relay's attestation; returns whether it was new.
@@ -252,4 +287,8 @@ impl Workspace {
         let epoch = self.membership.view_at(&head)?.epoch()?;
         self.epochs.get(&epoch).map(|held| (head, &held.keys))
     }
+}
+
+fn cost(record: &Record) -> usize {
+    record.encoded_bytes() + RECORD_OVERHEAD_BYTES
 }

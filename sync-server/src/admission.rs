@@ -1,7 +1,8 @@
 //! Whom the relay takes: anybody, or devices that show a token.
 //!
-//! Invariant: a device that is a member somewhere here needs no token to come back; tokens are
-//! compared in constant time and never printed.
+//! Invariant: a device that is a member somewhere here needs no token to come back, and one that proves the
+//! key of an invite to a workspace here needs none to join it; tokens are compared in constant time and
+//! never printed.
 
 use std::fmt;
 
@@ -12,7 +13,8 @@ use ring::digest::{SHA256, digest};
 pub enum Admission {
     /// Every device.
     Open,
-    /// Devices that are members of a workspace here, and those that show one of these tokens.
+    /// Devices that are members of a workspace here or hold an invite to one, and those that show one of these
+    /// tokens.
     Token(Vec<Token>),
 }
 

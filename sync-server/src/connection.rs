@@ -27,7 +27,7 @@ const LARGE_MESSAGE_BYTES: usize = 16 << 10;
 /// How long the parts of a session may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
-    /// From the connection to the proof.
+    /// From the connection to the admission: the proof, and for a guest its Join.
     pub handshake: Duration,
     /// Without a byte taken by the peer.
     pub slow: Duration,
@@ -85,7 +85,7 @@ async fn converse(
         {
             return end;
         }
-        let deadline = clock.deadline(session.is_proven());
+        let deadline = clock.deadline(session.is_admitted());
         let step = tokio::select! {
             biased;
             () = poll_fn(|context| outbox.poll_ready(context)) => {
@@ -95,7 +95,7 @@ async fn converse(
                 clock.heard();
                 take_message(session, message)
             }
-            () = tokio::time::sleep_until(deadline) => match clock.ring(session.is_proven()) {
+            () = tokio::time::sleep_until(deadline) => match clock.ring(session) {
                 Some(closing) => Err(closing.into()),
                 None => writer.ping(socket).await,
             },
@@ -210,8 +210,8 @@ impl Clock {
         self.pinged = false;
     }
 
-    fn deadline(&self, proven: bool) -> Instant {
-        match (proven, self.pinged) {
+    fn deadline(&self, admitted: bool) -> Instant {
+        match (admitted, self.pinged) {
             (false, _) => self.handshake_ends,
             (true, false) => self.heard + self.ping,
             (true, true) => self.heard + 2 * self.ping,
@@ -219,9 +219,9 @@ impl Clock {
     }
 
     /// Says what a passed deadline means; `None` is a ping.
-    fn ring(&mut self, proven: bool) -> Option<Closing> {
-        if !proven {
-            return Some(CloseCode::AuthTimeout.into());
+    fn ring(&mut self, session: &Session) -> Option<Closing> {
+        if !session.is_admitted() {
+            return Some(session.overdue().into());
         }
         if self.pinged {
             return Some(CloseCode::Silent.into());

@@ -52,7 +52,7 @@ const REFUSALS: [(RefusalReason, &str); 13] = [
     (RefusalReason::MembershipRegression, "membership_regression"),
     (RefusalReason::EpochMismatch, "epoch_mismatch"),
 ];
-const SCALARS: [(&str, &str, &str); 9] = [
+const SCALARS: [(&str, &str, &str); 11] = [
     ("sessions", "gauge", "Sessions that are open."),
     ("sessions_total", "counter", "Sessions that began."),
     ("closes_total", "counter", "Sessions the relay ended."),
@@ -62,6 +62,8 @@ const SCALARS: [(&str, &str, &str); 9] = [
     ("stored_bytes_total", "counter", "Bytes of those items."),
     ("fan_out_bytes_total", "counter", "Bytes queued for readers."),
     ("commits_failed_total", "counter", "Commits that failed."),
+    ("enters_total", "counter", "Invites that were shown and held."),
+    ("enters_refused_total", "counter", "Invites that were shown and did not."),
 ];
 const FRAME_NUMBERS: usize = 64;
 
@@ -81,6 +83,8 @@ pub struct Metrics {
     commit_us: AtomicU64,
     commits_failed: AtomicU64,
     closes: AtomicU64,
+    enters: AtomicU64,
+    enters_refused: AtomicU64,
 }
 
 impl Default for Metrics {
@@ -100,6 +104,8 @@ impl Default for Metrics {
             commit_us: AtomicU64::default(),
             commits_failed: AtomicU64::default(),
             closes: AtomicU64::default(),
+            enters: AtomicU64::default(),
+            enters_refused: AtomicU64::default(),
         }
     }
 }
@@ -119,6 +125,12 @@ impl Metrics {
     /// Notes that the relay closed a session for a reason of its own.
     pub fn closed(&self) {
         self.closes.fetch_add(1, Relaxed);
+    }
+
+    /// Counts an invite that was shown, and whether it was one to enter by.
+    pub fn entered(&self, held: bool) {
+        let counter = if held { &self.enters } else { &self.enters_refused };
+        counter.fetch_add(1, Relaxed);
     }
 
     /// Counts an encoded frame that arrived.
@@ -198,6 +210,8 @@ impl Metrics {
             &self.item_bytes,
             &self.fan_out_bytes,
             &self.commits_failed,
+            &self.enters,
+            &self.enters_refused,
         ]
     }
 

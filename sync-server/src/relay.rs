@@ -17,6 +17,7 @@ use crate::fanout::{Closing, Outbox, SessionId};
 use crate::log::{Log, LogError, Row};
 use crate::metrics::Metrics;
 use crate::rendezvous::Meetings;
+use crate::session::Guests;
 use crate::workspace::Workspace;
 use crate::writer::{Job, JobQueue};
 
@@ -72,6 +73,7 @@ pub struct Relay {
     terms: Terms,
     admission: Admission,
     metrics: Metrics,
+    guests: Guests,
     workspaces: Mutex<Registry>,
     next_row: AtomicU32,
     sessions: Mutex<Sessions>,
@@ -115,6 +117,7 @@ impl Relay {
             terms,
             admission,
             metrics: Metrics::default(),
+            guests: Guests::default(),
             workspaces: Mutex::default(),
             next_row: AtomicU32::new(next_row),
             sessions: Mutex::default(),
@@ -158,6 +161,12 @@ impl Relay {
     #[must_use]
     pub fn admission(&self) -> &Admission {
         &self.admission
+    }
+
+    /// Returns its guests.
+    #[must_use]
+    pub fn guests(&self) -> &Guests {
+        &self.guests
     }
 
     /// Returns its counters.

@@ -10,6 +10,7 @@
 mod append;
 mod catch_up;
 mod devices;
+mod guest;
 mod handshake;
 mod open;
 mod seed;
@@ -30,6 +31,8 @@ use crate::relay::{NoEntropy, Relay};
 use append::Allowance;
 pub use append::RATE_WINDOW_S;
 use catch_up::Channel;
+use guest::Guest;
+pub use guest::{GUEST_ENTERS_MAX, GUEST_ENTERS_PER_SECOND_MAX, GUESTS_MAX, Guests};
 pub use handshake::Peer;
 use seed::SeedBuffer;
 
@@ -60,6 +63,8 @@ struct Proven {
     transcript: Transcript,
     /// Whether what it showed would admit a stranger.
     token_holds: bool,
+    /// Set while nothing but an invite could admit it.
+    guest: Option<Guest>,
 }
 
 /// One session.
@@ -95,10 +100,19 @@ impl Session {
         }
     }
 
-    /// Tells whether the device has proven its key.
+    /// Tells whether the device has proven its key and is admitted.
     #[must_use]
-    pub fn is_proven(&self) -> bool {
-        matches!(self.stage, Stage::Proven(_))
+    pub fn is_admitted(&self) -> bool {
+        matches!(&self.stage, Stage::Proven(proven) if proven.guest.is_none())
+    }
+
+    /// Returns why a session ends that is not admitted in time.
+    #[must_use]
+    pub fn overdue(&self) -> CloseCode {
+        match self.stage {
+            Stage::Proven(_) => CloseCode::NotAdmitted,
+            _ => CloseCode::AuthTimeout,
+        }
     }
 
     /// Takes one binary message.
@@ -107,6 +121,9 @@ impl Session {
     /// [`Closing`] if the session must end.
     pub fn handle(&mut self, message: &[u8]) -> Result<(), Closing> {
         self.relay.metrics().frame_in(message);
+        if !self.may_be_so_long(message.len()) {
+            return Err(CloseCode::NotAdmitted.into());
+        }
         let frame = match &self.stage {
             Stage::Proven(_) => Frame::decode(message),
             _ => Frame::decode_unauthenticated(message),
@@ -118,6 +135,9 @@ impl Session {
         if self.seed.is_some() && !matches!(frame, Frame::Seed(_)) {
             self.seed = None;
         }
+        let Some(frame) = self.judge_guest(frame)? else {
+            return Ok(());
+        };
         match frame {
             Frame::Hello(hello) => self.hello(hello),
             Frame::Auth(auth) => self.auth(&auth),
@@ -200,6 +220,7 @@ impl Drop for Session {
             self.leave(&channel);
         }
         self.relay.meetings().leave(&self.outbox);
+        self.end_stay();
         let device = self.device().ok();
         self.relay.depart(device.as_ref(), self.outbox.id());
         self.relay.metrics().session_ended();

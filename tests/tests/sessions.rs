@@ -6,9 +6,9 @@ use tombolo::crypto::InviteLink;
 use tombolo::engine::{Event, OfflineReason, RelayState};
 use tombolo::protocol::close::CloseCode;
 use tombolo::protocol::frame::{Close, Frame};
-use tombolo::protocol::ids::WorkspaceId;
+use tombolo::protocol::ids::{RecordId, RelayId, WorkspaceId};
 use tombolo::protocol::receipt::{Receipt, Signed};
-use tombolo::protocol::record::Role;
+use tombolo::protocol::record::{Draft, Record, RecordBody, RelaySuccession, Role};
 use tombolo::{
     Error, EvidenceKind, InviteTerms, JoinRefusal, RelayEvidence, SetAsideReason, Unsent, UnsentWork, WorkspaceState,
 };
@@ -132,9 +132,7 @@ fn a_used_invite_is_refused_for_good_and_the_workspace_can_be_forgotten_and_join
     net.run_until_quiet();
     carol.take_invite(&mut net, link);
     net.run_until_quiet();
-    let refused = |event: &Event| {
-        matches!(event, Event::JoinRefused { reason: Some(JoinRefusal::UsedUp), .. })
-    };
+    let refused = |event: &Event| matches!(event, Event::JoinRefused { reason: Some(JoinRefusal::UsedUp), .. });
     assert!(carol.was_told(&net, refused), "{:?}", carol.events(&net));
     carol.crash(&mut net);
     net.run_until_quiet();
@@ -321,5 +319,34 @@ fn two_heads_of_one_length_are_found_out_when_those_who_were_shown_them_meet_els
     }
     net.heal();
     net.run_until_quiet();
+    net.assert_converged([alice, bob]);
+}
+
+#[test]
+fn records_whose_parents_never_come_are_kept_up_to_a_bound_and_the_oldest_go_first() {
+    let mut net = Net::seeded(60);
+    let [alice, bob] = net.replicas(["alice", "bob"]);
+    let secrets = bob.secrets(&net);
+    for nth in 0..200u8 {
+        let nobody = RelayId::from_bytes([nth; 32]);
+        let body = RecordBody::RelaySuccession(RelaySuccession { address: String::new(), old: nobody, new: nobody });
+        let draft = Draft {
+            workspace: net.workspace(),
+            generation: 100,
+            time_ms: 0,
+            author: secrets.id(),
+            parents: vec![RecordId::from_bytes([nth; 32])],
+            body,
+            secret: vec![nth; 60_000],
+        };
+        net.plant_record(RELAY, &Record::sign(draft, secrets.sign_key()).unwrap());
+    }
+    net.run_until_quiet();
+    let forgotten = alice.counted(&net, SetAsideReason::TooMuchHeld);
+    assert!((50..100).contains(&forgotten), "{forgotten}");
+    alice.crash(&mut net);
+    alice.edit(&mut net, "all the same");
+    net.run_until_quiet();
+    assert_eq!(alice.counted(&net, SetAsideReason::TooMuchHeld), forgotten, "what was forgotten is not here any more");
     net.assert_converged([alice, bob]);
 }

@@ -57,6 +57,8 @@ FROM chain WHERE workspace = ?1 AND device = ?2;
 SELECT EXISTS (SELECT 1 FROM placed_record WHERE workspace = ?1 AND hash = ?2);
 -- name: insert_record
 INSERT INTO record (workspace, id, bytes_sealed) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING;
+-- name: delete_record
+DELETE FROM record WHERE workspace = ?1 AND id = ?2;
 -- name: records
 SELECT id, bytes_sealed FROM record WHERE workspace = ?1 ORDER BY record;
 -- name: insert_attestation

@@ -2,7 +2,7 @@
 
 use rusqlite::Row;
 use tombolo_crypto::{BlindingKey, Entropy, EpochSecret};
-use tombolo_protocol::ids::{DeviceId, EpochId, WorkspaceId};
+use tombolo_protocol::ids::{DeviceId, EpochId, RecordId, WorkspaceId};
 use tombolo_protocol::item::ItemHash;
 use tombolo_protocol::receipt::{Attestation, Signed};
 use tombolo_protocol::record::Record;
@@ -170,6 +170,11 @@ impl Tx<'_> {
         let id = record.id();
         let sealed = self.cipher.seal("record", "bytes", id.as_bytes(), &record.encode(), entropy);
         self.transaction.prepare_cached(sql!("insert_record"))?.execute((workspace, id.as_bytes(), sealed))?;
+        Ok(())
+    }
+
+    pub(crate) fn delete_record(&self, workspace: i64, id: &RecordId) -> Result<(), StoreError> {
+        self.transaction.prepare_cached(sql!("delete_record"))?.execute((workspace, id.as_bytes()))?;
         Ok(())
     }
 

@@ -26,6 +26,8 @@ pub(crate) struct Ended {
     pub(crate) proven: bool,
     /// The wait that was asked for.
     pub(crate) at_least: Option<Duration>,
+    /// Whether an invite names this relay whose join is under way: who is not admitted now may be then.
+    pub(crate) joins: bool,
 }
 
 /// The waits between the attempts to reach one relay.
@@ -52,7 +54,8 @@ impl Backoff {
             _ => None,
         };
         // What was malformed or misbehaved once may be honest the next time; the wait grows meanwhile.
-        let transient = matches!(code, Some(CloseCode::Misbehaved | CloseCode::Malformed));
+        let transient = matches!(code, Some(CloseCode::Misbehaved | CloseCode::Malformed))
+            || (ended.joins && code == Some(CloseCode::NotAdmitted));
         let never = code.is_some_and(|code| code.retry() == Retry::Never);
         if never && ended.proven && !transient {
             return None;
@@ -74,10 +77,10 @@ impl Backoff {
 mod tests {
     use super::*;
 
-    const LOST: Ended = Ended { reason: None, proven: false, at_least: None };
+    const LOST: Ended = Ended { reason: None, proven: false, at_least: None, joins: false };
 
     fn said(code: CloseCode, proven: bool) -> Ended {
-        Ended { reason: Some(code.into()), proven, at_least: None }
+        Ended { reason: Some(code.into()), proven, at_least: None, joins: false }
     }
 
     #[test]
@@ -96,6 +99,8 @@ mod tests {
     fn a_relay_that_will_never_take_us_is_left_alone() {
         let mut backoff = Backoff::default();
         assert_eq!(backoff.next(said(CloseCode::NotAdmitted, true), 1), None);
+        let joining = Ended { joins: true, ..said(CloseCode::NotAdmitted, true) };
+        assert!(backoff.next(joining, 1).is_some(), "the invite may be on its way");
         assert!(backoff.next(said(CloseCode::Misbehaved, true), 1).is_some());
         assert!(backoff.next(said(CloseCode::Malformed, true), 1).is_some(), "one damaged frame is no verdict");
     }

@@ -96,6 +96,8 @@ pub(crate) struct Channel {
     pub(crate) status_position: u64,
     pub(crate) heads: Heads,
     pub(crate) retry_at: Option<Duration>,
+    /// Whether the relay takes the workspace only from who shows it a token.
+    pub(crate) needs_token: bool,
     /// How often the relay turned a join away in this session.
     pub(crate) turned_away: u32,
 }
@@ -128,6 +130,7 @@ impl Channel {
             status_position: 0,
             heads: Heads::default(),
             retry_at: None,
+            needs_token: false,
             turned_away: 0,
         }
     }
@@ -147,7 +150,8 @@ impl Channel {
 
     pub(crate) fn wake_at(&self) -> Option<Duration> {
         // What only a level channel does wakes nobody before: a wake that changes nothing would repeat at once.
-        let planned = [self.foreign_at, self.status_at, self.heads.wake_at()].into_iter().filter(|_| self.phase == Phase::Level);
+        let planned =
+            [self.foreign_at, self.status_at, self.heads.wake_at()].into_iter().filter(|_| self.phase == Phase::Level);
         planned.chain([self.retry_at]).flatten().min()
     }
 

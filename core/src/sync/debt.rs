@@ -25,6 +25,8 @@ pub enum DebtReason {
     CatchingUp,
     /// It waits for its turn or for the relay's receipt.
     UnderWay,
+    /// The relay takes a new workspace only from who shows it a token: dial with one.
+    NeedsToken,
     /// The relay refused it.
     Refused(SetAsideReason),
     /// The workspace's keys are not here.
@@ -39,6 +41,7 @@ impl std::fmt::Display for DebtReason {
             Self::CatchingUp => f.write_str("what the relay has comes first"),
             Self::UnderWay => f.write_str("on the way, not confirmed yet"),
             Self::Refused(reason) => write!(f, "the relay refused it: {reason}"),
+            Self::NeedsToken => f.write_str("the relay takes this workspace only from who shows it a token; dial with one"),
             Self::AwaitingKey => f.write_str("the workspace's key has not come yet; ask an admin to sync"),
         }
     }
@@ -140,7 +143,9 @@ impl Engine {
     fn general_reason(&self, relay: Option<i64>, workspace: i64) -> DebtReason {
         let phase = relay.and_then(|relay| self.phase_of(relay, workspace));
         let sealable = self.workspaces.get(&workspace).is_some_and(|held| held.sealing().is_some());
+        let needs_token = relay.is_some_and(|relay| self.needs_token(relay, workspace));
         match phase {
+            _ if needs_token => DebtReason::NeedsToken,
             _ if self.relays.is_empty() => DebtReason::NoRelay,
             None => DebtReason::Offline,
             Some(Phase::Level) if sealable => DebtReason::UnderWay,
@@ -152,6 +157,11 @@ impl Engine {
     fn refusal(&self, relay: Option<i64>, workspace: i64, chain: i64) -> Option<SetAsideReason> {
         let live = self.relays.get(&relay?)?.live()?;
         live.channels.get(&workspace)?.refused.get(&chain).copied()
+    }
+
+    fn needs_token(&self, relay: i64, workspace: i64) -> bool {
+        let live = self.relays.get(&relay).and_then(crate::sync::Relay::live);
+        live.and_then(|live| live.channels.get(&workspace)).is_some_and(|channel| channel.needs_token)
     }
 
     fn phase_of(&self, relay: i64, workspace: i64) -> Option<Phase> {

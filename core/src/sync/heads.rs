@@ -83,7 +83,13 @@ impl Engine {
     }
 
     /// At an opening: compares the relay's head with all that the fellows told of this log.
-    pub(super) fn compare_opening(&mut self, now: Now, at: (i64, i64), head: &[u8], tx: &Tx<'_>) -> Result<(), StoreError> {
+    pub(super) fn compare_opening(
+        &mut self,
+        now: Now,
+        at: (i64, i64),
+        head: &[u8],
+        tx: &Tx<'_>,
+    ) -> Result<(), StoreError> {
         let Some(ours) = verified(head) else {
             return Ok(());
         };

@@ -228,6 +228,8 @@ impl Engine {
 
     /// Looks again at what waited for a record or a key.
     pub(super) fn after_records(&mut self, now: Now, at: (i64, i64), learnt: bool, tx: &Tx<'_>) -> Result<(), Fault> {
+        let forgotten = self.workspaces.get_mut(&at.1).map_or(0, |held| std::mem::take(&mut held.forgotten));
+        (0..forgotten).for_each(|_| self.counters.count(SetAsideReason::TooMuchHeld));
         self.notice_joined(at.1, tx)?;
         for entry in tx.take_held_for(at.1, SetAsideReason::UnknownRecord.code())? {
             let incoming = Incoming { entry, placed: None };

@@ -63,11 +63,12 @@ impl Engine {
         let found = self.workspaces.values().find(|workspace| workspace.tag == absent.workspace);
         let at = (relay, found.map(|workspace| workspace.row).ok_or(MALFORMED)?);
         let phase = self.relays.get_mut(&relay).and_then(|relay| relay.channel_mut(at.1)).map(|c| c.phase);
-        if phase != Some(Phase::Opening) {
-            return self.turned_away(now, at, absent.reason(), tx);
+        let needs_token = absent.reason() == Some(NotFoundReason::NeedsToken);
+        if let Some(channel) = self.relays.get_mut(&relay).and_then(|relay| relay.channel_mut(at.1)) {
+            channel.needs_token = needs_token;
         }
-        if absent.reason() == Some(NotFoundReason::NeedsToken) {
-            return self.turned_away(now, at, None, tx);
+        if needs_token || phase != Some(Phase::Opening) {
+            return self.turned_away(now, at, absent.reason(), tx);
         }
         tx.forget_log(at.0, at.1)?;
         let Some(workspace) = self.workspaces.get(&at.1) else {
@@ -82,7 +83,13 @@ impl Engine {
 
     /// Gives a join up if the refusal is for good, else asks again: soon where the invite is counted, later
     /// elsewhere. The relay may not have been healed yet, or another may know better.
-    fn turned_away(&mut self, now: Now, at: (i64, i64), reason: Option<NotFoundReason>, tx: &Tx<'_>) -> Result<(), Fault> {
+    fn turned_away(
+        &mut self,
+        now: Now,
+        at: (i64, i64),
+        reason: Option<NotFoundReason>,
+        tx: &Tx<'_>,
+    ) -> Result<(), Fault> {
         let counts = self.is_joining(at.1) && self.counts_invite(at);
         if let Some(refusal) = reason.and_then(JoinRefusal::of).filter(|_| counts) {
             return Ok(self.refuse_join(at.1, refusal, tx)?);
@@ -111,6 +118,16 @@ impl Engine {
             return false;
         };
         relay.key() == Some(link.relay) || link.addresses == [relay.address()]
+    }
+
+    /// Tells whether an invite names a relay whose join is under way.
+    pub(super) fn joins_by(&self, relay: i64) -> bool {
+        let Some(relay) = self.relays.get(&relay) else {
+            return false;
+        };
+        let joining = self.workspaces.values().filter(|held| held.state == WorkspaceState::Joining);
+        let mut links = joining.filter_map(|held| held.join.as_ref());
+        links.any(|link| link.addresses.iter().any(|address| address == relay.address()))
     }
 
     fn refuse_join(&mut self, row: i64, refusal: JoinRefusal, tx: &Tx<'_>) -> Result<(), StoreError> {

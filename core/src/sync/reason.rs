@@ -51,8 +51,8 @@ reasons! {
     UnknownRecord = 5, "a membership record that it needs has not come yet; sync again, or ask its author to";
     /// The epoch's key is missing; it waits.
     PendingKey = 6, "the key that opens it has not come yet; ask an admin to sync";
-    /// More waits for one document than this device keeps.
-    TooMuchHeld = 7, "too much waits for this one document; sync until what it waits for has come";
+    /// More waits than this device keeps: entries of one document, or records for their parents.
+    TooMuchHeld = 7, "more waits than this device keeps; sync until what it waits for has come";
     /// It belongs to another workspace.
     OtherWorkspace = 8, "its author wrote it for another workspace; it does not belong here";
     /// Its author is no device of a member.

@@ -85,12 +85,7 @@ impl Engine {
         let mut places = Vec::new();
         for (row, relay) in &self.relays {
             if let (Some(key), Some(log)) = (relay.key(), tx.log(*row, workspace)?) {
-                places.push(Reached {
-                    relay: key,
-                    log: log.id,
-                    position: log.frontier.length(),
-                    receipt: log.receipt,
-                });
+                places.push(Reached { relay: key, log: log.id, position: log.frontier.length(), receipt: log.receipt });
             }
         }
         let Some(held) = self.workspaces.get(&workspace) else {
@@ -140,11 +135,7 @@ impl Engine {
     }
 
     /// Returns how far each other device has come, as it said last.
-    pub(super) fn told_places(
-        &self,
-        workspace: i64,
-        tx: &Tx<'_>,
-    ) -> Result<Vec<(DeviceId, Vec<Reached>)>, StoreError> {
+    pub(super) fn told_places(&self, workspace: i64, tx: &Tx<'_>) -> Result<Vec<(DeviceId, Vec<Reached>)>, StoreError> {
         let Some(held) = self.workspaces.get(&workspace) else {
             return Ok(Vec::new());
         };

@@ -53,7 +53,8 @@ impl Engine {
         }
         self.workspaces.remove(&row);
         self.waiters.forget_workspace(row);
-        let open = self.relays.values().filter(|relay| relay.live().is_some_and(|live| live.channels.contains_key(&row)));
+        let open =
+            self.relays.values().filter(|relay| relay.live().is_some_and(|live| live.channels.contains_key(&row)));
         for connection in open.map(crate::sync::Relay::connection).collect::<Vec<_>>() {
             self.hang_up(now, connection, CloseCode::Going);
         }

@@ -22,8 +22,8 @@ use crate::fanout::Closing;
 pub const GUESTS_MAX: usize = 256;
 /// Invites that one guest may show: one is enough, and a join that came too early is tried again.
 pub const GUEST_ENTERS_MAX: u32 = 16;
-/// Invites that all guests together may show in a second: each costs a signature and perhaps a look at the
-/// disk, which members need more.
+/// Invites that all who show no token may show together in a second: each costs a signature and perhaps a
+/// look at the disk, which members need more.
 pub const GUEST_ENTERS_PER_SECOND_MAX: u32 = 64;
 /// When a guest that was sent away because of the others may come again.
 const AGAIN_MS: u32 = 5_000;
@@ -103,6 +103,9 @@ impl Session {
     /// Judges a guest's frame; returns what it may be taken for, which is nothing where it was answered.
     pub(super) fn judge_guest(&mut self, frame: Frame) -> Result<Option<Frame>, Closing> {
         let now_ms = self.relay.steady_ms();
+        if matches!(frame, Frame::Enter(_)) && !self.proven()?.token_holds {
+            self.relay.guests().show(now_ms)?;
+        }
         let Some(guest) = self.guest() else {
             return Ok(Some(frame));
         };
@@ -113,7 +116,6 @@ impl Session {
                 if guest.enters > GUEST_ENTERS_MAX {
                     return Err(Closing { code: CloseCode::RateLimited, retry_after_ms: Some(AGAIN_MS) });
                 }
-                self.relay.guests().show(now_ms)?;
             }
             Frame::Open(open) => {
                 self.not_found_because(open.workspace, NotFoundReason::NeedsToken);
@@ -122,6 +124,9 @@ impl Session {
             Frame::Seed(seed) if entered != Some(seed.workspace.tag()) => {
                 self.not_found_because(seed.workspace.tag(), NotFoundReason::NeedsToken);
                 return Ok(None);
+            }
+            Frame::Claim(_) | Frame::Return(_) | Frame::Meet(_) | Frame::Pass(_) | Frame::Part(_) => {
+                return Err(CloseCode::NotAdmitted.into());
             }
             _ => {}
         }

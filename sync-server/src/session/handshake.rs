@@ -71,9 +71,8 @@ impl Session {
         let device = keys.id();
         let token_holds = self.relay.admission().admits(token.as_deref());
         // A device that is to be linked, or that a kit brings back, is nobody's yet: it may ask, and begin nothing.
-        if !token_holds && !links && !self.relay.log().knows_device(&device)? {
-            return Err(CloseCode::NotAdmitted.into());
-        }
+        let admitted = token_holds || links || self.relay.log().knows_device(&device)?;
+        let guest = if admitted { None } else { Some(self.receive_guest()?) };
         let terms = self.relay.terms();
         let welcome = Welcome {
             proof: transcript.sign_as_relay(&keys, self.relay.key()),
@@ -82,7 +81,7 @@ impl Session {
             ping_ms: terms.ping_ms,
         };
         tracing::debug!(device = %device.short(), session = self.outbox.id().0, "a device proved its key");
-        self.stage = Stage::Proven(Box::new(Proven { keys, device, transcript, token_holds }));
+        self.stage = Stage::Proven(Box::new(Proven { keys, device, transcript, token_holds, guest }));
         self.relay.arrive(device, self.outbox.id());
         self.send(welcome);
         Ok(())

@@ -124,6 +124,7 @@ impl Session {
         cursor: u64,
         reset: Option<Vec<u8>>,
     ) -> Result<(), Closing> {
+        self.end_stay();
         self.enter_channel(&workspace, mode, cursor)?;
         let published = workspace.published();
         let receipt = published.receipt(self.relay.now_ms(), [0; 32]);

@@ -70,7 +70,9 @@ impl Session {
         let judge = workspace.judge();
         let verdicts = self.judge_seed(judge, seed)?;
         if verdicts.is_some() && !self.proven()?.token_holds {
-            return Err(CloseCode::NotAdmitted.into());
+            drop(verdicts);
+            self.not_found_because(workspace.id().tag(), NotFoundReason::NeedsToken);
+            return Ok(());
         }
         let Some((judge, verdicts)) = verdicts else {
             self.not_found(workspace.id().tag());
@@ -132,8 +134,12 @@ impl Session {
             Some(workspace) => self.show_ground(&workspace, enter)?,
             None => Shown::Nothing,
         };
+        self.relay.metrics().entered(matches!(shown, Shown::Ground(_)));
         match shown {
-            Shown::Ground(frames) => frames.into_iter().for_each(|frame| self.send(frame)),
+            Shown::Ground(frames) => {
+                self.note_entered(enter.workspace);
+                frames.into_iter().for_each(|frame| self.send(frame));
+            }
             Shown::Reason(reason) => self.not_found_because(enter.workspace, reason),
             Shown::Nothing => self.not_found(enter.workspace),
         }

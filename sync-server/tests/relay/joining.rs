@@ -1,11 +1,13 @@
 //! Invites, and what is told to those who hold none.
 
 use tempfile::tempdir;
+use tombolo_protocol::close::CloseCode;
 use tombolo_protocol::frame::{Frame, NotFound, NotFoundReason};
 use tombolo_protocol::ids::{RelayId, WorkspaceTag};
 use tombolo_protocol::keys::SignKey;
 use tombolo_protocol::receipt::{Attestation, Signed};
 use tombolo_protocol::record::{Record, Role};
+use tombolo_relay::session::GUEST_ENTERS_MAX;
 
 use super::client::Client;
 use super::people::{Person, found, invite, join, workspace};
@@ -161,4 +163,52 @@ async fn a_reader_reads_and_is_refused_when_it_writes() {
     at_alice.append(channel, 1, vec![item.clone()]).await;
     at_alice.received().await;
     assert_eq!(at_bob.items().await, [(6, item)]);
+}
+
+#[tokio::test]
+async fn where_tokens_admit_the_holder_of_an_invite_joins_without_one_and_brings_nothing_else() {
+    let folder = tempdir().unwrap();
+    let tokens = folder.path().join("tokens");
+    std::fs::write(&tokens, "low-tide\n").unwrap();
+    let args = ["--admission", "token", "--token-file", tokens.to_str().unwrap()];
+    let relay = RelayProcess::start_with(&folder.path().join("data"), &args);
+    let (alice, bob) = (Person::new(1), Person::new(2));
+    let mut at_alice = Client::connect(relay.address).await;
+    at_alice.prove(&alice, Some("low-tide")).await;
+    let mut ground = found(&alice, 1);
+    let (offer, key) = invite(&ground, &alice, at_alice.relay.unwrap(), Role::Writer, 1, 0);
+    ground.push(offer);
+    at_alice.seeded(&ground).await;
+    let (tag, offer) = (workspace(&ground).tag(), ground[2].id());
+    let (own, join) = (found(&bob, 7), join(&ground, &bob, offer, &key));
+    let joining = [ground.clone(), vec![join]].concat();
+
+    let mut at_bob = Client::connect(relay.address).await;
+    at_bob.prove(&bob, None).await;
+    // Nothing goes before the proof, and only the invite's workspace behind it.
+    at_bob.open(tag, None, 0, None).await;
+    expect_reason(&mut at_bob, tag, NotFoundReason::NeedsToken).await;
+    at_bob.enter(&bob, tag, offer, &SignKey::from_seed(&[1; 32])).await;
+    expect_not_found(&mut at_bob, tag).await;
+    at_bob.seed(&own).await;
+    expect_reason(&mut at_bob, workspace(&own).tag(), NotFoundReason::NeedsToken).await;
+    at_bob.enter(&bob, tag, offer, &key).await;
+    assert_eq!(at_bob.ground().await.records.len(), ground.len());
+    at_bob.seed(&own).await;
+    expect_reason(&mut at_bob, workspace(&own).tag(), NotFoundReason::NeedsToken).await;
+    at_bob.seeded(&joining).await;
+    at_bob.seed(&own).await;
+    expect_reason(&mut at_bob, workspace(&own).tag(), NotFoundReason::NeedsToken).await;
+    // A member now: no token and no invite to come back.
+    let mut back = Client::dial(relay.address, &bob).await;
+    back.open(tag, None, 0, None).await;
+    assert!(back.opened().await.resumed);
+
+    let mut eager = Client::dial(relay.address, &Person::new(3)).await;
+    for _ in 0..GUEST_ENTERS_MAX {
+        eager.enter(&Person::new(3), tag, offer, &SignKey::from_seed(&[1; 32])).await;
+        expect_not_found(&mut eager, tag).await;
+    }
+    eager.enter(&Person::new(3), tag, offer, &SignKey::from_seed(&[1; 32])).await;
+    assert_eq!(eager.closed().await.0, CloseCode::RateLimited);
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use tombolo::document::Crdt;
 use tombolo::{Milestone, Replica};
 
-use crate::support::{beside, founded, noted, open_store, relay, soon, text, write};
+use crate::support::{beside, founded, noted, open_file, open_store, relay, soon, text, write};
 
 #[test]
 fn only_a_store_that_is_the_one_closed_last_goes_on_with_its_incarnation() {
@@ -101,6 +101,11 @@ async fn a_store_of_the_first_layout_opens_and_reads_as_it_was_written() {
     }
     assert_eq!(workspace.members().await.unwrap().len(), 1);
     replica.close().await.unwrap();
+    for table in ["succession", "evidence"] {
+        let count = format!("SELECT count(*) FROM {table}");
+        let rows: u32 = open_file(&path).query_row(&count, [], |row| row.get(0)).unwrap();
+        assert_eq!(rows, 0, "the layout is that of today: {table}");
+    }
     let report = open_store(&path).unwrap().integrity().unwrap();
     assert!(report.is_sound() && report.entries > 0, "{report:?}");
 }

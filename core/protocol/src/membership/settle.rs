@@ -68,6 +68,13 @@ impl Membership {
         self.rivals.remove(id);
     }
 
+    /// Forgets a record that waits for its parents; it may be brought again behind them.
+    pub fn forget_waiting(&mut self, id: &RecordId) {
+        if self.outcome(id) == Some(RecordOutcome::AwaitsParents) {
+            self.forget(id);
+        }
+    }
+
     /// Returns what [`Membership::insert`] answers once the record was settled, or could not be.
     pub(super) fn outcome_after(&mut self, id: RecordId) -> RecordOutcome {
         let Some(outcome) = self.outcome(&id) else {

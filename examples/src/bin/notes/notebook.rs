@@ -115,7 +115,12 @@ pub(crate) async fn find_workspace(replica: &Replica, wanted: Option<&str>) -> R
 /// Makes a workspace of one's own.
 pub(crate) async fn make_workspace(replica: &Replica, name: &str) -> Result<WorkspaceSummary, Failure> {
     let made = replica.create_workspace(name).await?;
-    Ok(WorkspaceSummary { id: made.id(), name: Some(name.to_owned()), role: Some(Role::Owner), state: WorkspaceState::Member })
+    Ok(WorkspaceSummary {
+        id: made.id(),
+        name: Some(name.to_owned()),
+        role: Some(Role::Owner),
+        state: WorkspaceState::Member,
+    })
 }
 
 /// Refuses in words what a role does not allow.

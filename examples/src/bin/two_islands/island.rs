@@ -173,6 +173,7 @@ pub(crate) fn reason(reason: DebtReason) -> &'static str {
         DebtReason::Offline => "no relay is reached",
         DebtReason::CatchingUp => "still catching up",
         DebtReason::UnderWay => "under way",
+        DebtReason::NeedsToken => "the relay wants a token",
         DebtReason::Refused(_) => "the relay refused it",
         _ => "something else is missing",
     }
