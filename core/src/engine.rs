@@ -238,6 +238,12 @@ impl Engine {
         self.workspaces.iter().find(|(_, workspace)| workspace.id == *id).map(|(row, _)| *row)
     }
 
+    /// Returns this life of the device's chains in a workspace: each joining begins another.
+    pub(crate) fn incarnation_in(&self, workspace: i64) -> Incarnation {
+        let life = self.workspaces.get(&workspace).map_or(0, |held| held.life);
+        Incarnation(self.incarnation.0 ^ life)
+    }
+
     /// Begins another life of this device's chains: the store was copied, restored or forked.
     pub(crate) fn next_incarnation(&mut self, tx: &Tx<'_>) -> Result<(), StoreError> {
         self.incarnation = fresh_incarnation(self.entropy.as_mut());

@@ -36,6 +36,9 @@ pub(crate) struct Workspace {
     pub(crate) state: WorkspaceState,
     pub(crate) name: Option<String>,
     pub(crate) join: Option<InviteLink>,
+    /// Drawn when it was joined: what this device wrote in an earlier stay, which it forgot, is no part of this
+    /// life of its chains.
+    pub(crate) life: u64,
     pub(crate) membership: Membership,
     /// What holds at all heads together; looked at for every edit and entry, so it is kept.
     pub(crate) view: View,
@@ -64,6 +67,7 @@ impl Workspace {
             state,
             name: None,
             join: None,
+            life: 0,
             membership: Membership::new(id),
             view: View::default(),
             blinding: None,
@@ -81,6 +85,7 @@ impl Workspace {
         let link = stored.join.map(|link| link.parse::<InviteLink>()).transpose();
         workspace.join = link.map_err(|_| StoreError::Corrupt { table: "workspace" })?;
         workspace.blinding = stored.blinding;
+        workspace.life = stored.life;
         for (epoch, secret) in tx.epochs(row)? {
             let keys = EpochKeys::derive(&workspace.id, &secret);
             workspace.epochs.insert(epoch, HeldEpoch { secret, keys });
@@ -107,6 +112,7 @@ impl Workspace {
             name: self.name.clone(),
             join: self.join.as_ref().map(ToString::to_string),
             blinding: self.blinding.as_ref().map(|key| BlindingKey::from_bytes(*key.as_bytes())),
+            life: self.life,
         }
     }
 

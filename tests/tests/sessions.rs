@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tombolo::crypto::InviteLink;
+use tombolo::document::Crdt;
 use tombolo::engine::{Event, OfflineReason, RelayState};
 use tombolo::protocol::close::CloseCode;
 use tombolo::protocol::frame::{Close, Frame};
@@ -172,8 +173,21 @@ fn a_workspace_with_unsent_work_is_forgotten_only_when_told_so_and_its_chains_ar
     net.documents().first().map(|document| bob.try_edit(&mut net, *document, "lost")).unwrap().unwrap();
     let kept = forget(&mut net, bob, Unsent::Keep);
     assert!(matches!(kept, Err(Error::UnsentWork(UnsentWork { changes: 1, entries: 0, records: 0 }))), "{kept:?}");
+    // Work that waits in another workspace is not touched by it.
+    let other = net.act(bob, |engine, now, tx| {
+        let workspace = engine.create_workspace(now, "His own", tx)?;
+        let document = engine.create_document(now, &workspace, Crdt::Automerge, tx)?;
+        engine.edit(now, &document, |edit| edit.put("kept", 1), tx)?;
+        Ok((workspace, document))
+    });
+    let (workspace, kept) = other.unwrap().unwrap();
     forget(&mut net, bob, Unsent::Discard).unwrap();
     net.heal();
+    net.run_until_quiet();
+    let link = invite(&mut net, bob, workspace);
+    alice.take_invite(&mut net, link);
+    net.run_until_quiet();
+    assert!(alice.has(&mut net, kept, "kept"), "{:?}", alice.events(&net));
     net.join(alice, bob, Role::Writer);
     let document = net.documents()[0];
     assert!(bob.has(&mut net, document, "sent") && !bob.has(&mut net, document, "lost"));

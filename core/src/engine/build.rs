@@ -115,12 +115,12 @@ pub(super) fn own_changes(row: &DocumentRow, tx: &Tx<'_>) -> Result<Vec<Vec<u8>>
 
 impl Engine {
     /// Returns the actor under which this device writes a document in one instance.
-    pub(crate) fn own_actor(&self, document: &DocumentId, stream: Stream, instance: Instance) -> Actor {
+    pub(crate) fn own_actor(&self, workspace: i64, document: &DocumentId, instance: Instance) -> Actor {
         let chain = ChainKey {
             document: tombolo_protocol::ids::DocumentTag::from_bytes([0; 16]),
-            stream,
+            stream: Stream::CONTENT,
             device: self.device.id(),
-            incarnation: self.incarnation,
+            incarnation: self.incarnation_in(workspace),
         };
         derive_actor(&chain, document, instance)
     }

@@ -142,7 +142,7 @@ impl Engine {
         let instance = Instance(u64::from_be_bytes(array(self.entropy.as_mut())));
         let mut pieces = self.gather(now, row, &about, tx)?;
         let mut own = own_changes(row, tx)?;
-        let actor = self.own_actor(&about.id, Stream::CONTENT, instance);
+        let actor = self.own_actor(row.workspace, &about.id, instance);
         let loaded = loop {
             match build(crdt, actor, &pieces, &own) {
                 Ok(document) => break document,

@@ -15,10 +15,11 @@ use super::{Durability, Store, StoreError};
 
 /// "TMBL": marks the file as ours in its SQLite header.
 const APPLICATION_ID: i32 = 0x544d_424c;
-pub(super) const MIGRATIONS: [&str; 3] = [
+pub(super) const MIGRATIONS: [&str; 4] = [
     include_str!("migrations/001_initial.sql"),
     include_str!("migrations/002_successions.sql"),
     include_str!("migrations/003_evidence.sql"),
+    include_str!("migrations/004_lives.sql"),
 ];
 /// The key under which the engine keeps this life of the device's chains.
 pub(crate) const INCARNATION: &str = "incarnation";

@@ -8,9 +8,9 @@ SELECT EXISTS (SELECT 1 FROM meta WHERE key = ?1);
 DELETE FROM meta WHERE key = ?1;
 
 -- name: workspaces
-SELECT workspace, id, state, name_sealed, join_sealed, blinding_sealed FROM workspace ORDER BY workspace;
+SELECT workspace, id, state, name_sealed, join_sealed, blinding_sealed, life FROM workspace ORDER BY workspace;
 -- name: insert_workspace
-INSERT INTO workspace (id, state, name_sealed, join_sealed, blinding_sealed) VALUES (?1, ?2, ?3, ?4, ?5);
+INSERT INTO workspace (id, state, name_sealed, join_sealed, blinding_sealed, life) VALUES (?1, ?2, ?3, ?4, ?5, ?6);
 -- name: update_workspace
 UPDATE workspace SET state = ?2, name_sealed = ?3, join_sealed = ?4, blinding_sealed = ?5 WHERE workspace = ?1;
 -- name: forget_all_declarations

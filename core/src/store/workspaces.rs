@@ -70,6 +70,8 @@ pub(crate) struct WorkspaceRow {
     /// The invite link of a join that is under way.
     pub(crate) join: Option<String>,
     pub(crate) blinding: Option<BlindingKey>,
+    /// What its chains of this device differ by from those of an earlier stay in it.
+    pub(crate) life: u64,
 }
 
 impl Tx<'_> {
@@ -97,13 +99,15 @@ impl Tx<'_> {
             name: text(open("name", 3)?)?,
             join: text(open("join", 4)?)?,
             blinding: blinding.map(BlindingKey::from_bytes),
+            life: row.get::<_, i64>(6)?.cast_unsigned(),
         })
     }
 
     pub(crate) fn insert_workspace(&self, row: &WorkspaceRow, entropy: &mut dyn Entropy) -> Result<i64, StoreError> {
         let (name, join, blinding) = self.seal_workspace(row, entropy);
         let mut statement = self.transaction.prepare_cached(sql!("insert_workspace"))?;
-        Ok(statement.insert((row.id.as_bytes(), row.state.code(), name, join, blinding))?)
+        let life = row.life.cast_signed();
+        Ok(statement.insert((row.id.as_bytes(), row.state.code(), name, join, blinding, life))?)
     }
 
     pub(crate) fn update_workspace(

@@ -166,7 +166,7 @@ impl Engine {
 
     /// An entry of this device's present life that it does not hold: its store was copied.
     fn note_own(&mut self, workspace: i64, chain: &ChainKey, tx: &Tx<'_>) -> Result<(), Fault> {
-        if chain.device == self.device.id() && chain.incarnation == self.incarnation {
+        if chain.device == self.device.id() && chain.incarnation == self.incarnation_in(workspace) {
             self.next_incarnation(tx)?;
             if let Some(id) = self.workspaces.get(&workspace).map(|workspace| workspace.id) {
                 self.tell(Event::CloneSuspected { workspace: id });

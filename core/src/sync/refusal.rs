@@ -65,7 +65,7 @@ impl Engine {
         let Some((key, _)) = tx.chain_key(chain)? else {
             return Ok(());
         };
-        if key.device == self.device.id() && key.incarnation == self.incarnation {
+        if key.device == self.device.id() && key.incarnation == self.incarnation_in(workspace) {
             self.next_incarnation(tx)?;
             if let Some(workspace) = self.workspaces.get(&workspace).map(|workspace| workspace.id) {
                 self.tell(Event::CloneSuspected { workspace });

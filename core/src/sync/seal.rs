@@ -61,7 +61,8 @@ impl Engine {
         let Some(row) = tx.document_by_row(document)? else {
             return Ok(());
         };
-        let key = ChainKey { document: row.tag, stream, device: self.device.id(), incarnation: self.incarnation };
+        let incarnation = self.incarnation_in(row.workspace);
+        let key = ChainKey { document: row.tag, stream, device: self.device.id(), incarnation };
         let chain = tx.chain_by_key(document, &key)?.map(|(chain, _)| chain);
         if let (Some(chain), Some(relay)) = (&chain, self.relays.get_mut(&at.0))
             && relay.channel_mut(at.1).is_some_and(|channel| channel.is_in_flight(chain.row))

@@ -2,8 +2,8 @@
 //!
 //! The other members keep it, and this device stays a member for them: leaving is a matter of records.
 //!
-//! Invariant: own work that no relay has is deleted only by who said so; the device's chains go on in
-//! another life, so that whoever joins again never takes a place that it took before.
+//! Invariant: own work that no relay has is deleted only by who said so. Whoever joins again begins another
+//! life of its chains there, and so never takes a place that it took before.
 
 use tombolo_protocol::close::CloseCode;
 use tombolo_protocol::ids::WorkspaceId;
@@ -47,7 +47,6 @@ impl Engine {
             return Err(Error::UnsentWork(work));
         }
         tx.forget_workspace(row)?;
-        self.next_incarnation(tx)?;
         for document in self.documents.rows_of(row) {
             self.documents.close(document);
         }

@@ -3,7 +3,7 @@
 //! Invariant: a joiner believes nothing but the records that descend from the workspace its link names;
 //! it becomes a member by a Join that the counting relay attested.
 
-use tombolo_crypto::{InviteLink, InviteSecret, wrap_epoch};
+use tombolo_crypto::{InviteLink, InviteSecret, array, wrap_epoch};
 use tombolo_protocol::ids::{RecordId, RelayId, WorkspaceId};
 use tombolo_protocol::item::ItemHash;
 use tombolo_protocol::keys::VerifyKey;
@@ -87,6 +87,7 @@ impl Engine {
             None => {
                 let mut workspace = Workspace::new(id, WorkspaceState::Joining);
                 workspace.join = Some(link);
+                workspace.life = u64::from_be_bytes(array(self.entropy.as_mut()));
                 workspace.row = tx.insert_workspace(&workspace.to_row(), self.entropy.as_mut())?;
                 self.workspaces.insert(workspace.row, workspace);
             }
