@@ -246,7 +246,9 @@ fn hides_items_from(victim: Replica) -> Lie {
 
 fn evidence(net: &mut Net, replica: Replica) -> Vec<RelayEvidence> {
     let workspace = net.workspace();
-    net.act(replica, |engine, _, tx| engine.relay_evidence(&workspace, tx)).unwrap().unwrap()
+    let found = net.act(replica, |engine, _, tx| engine.relay_evidence(&workspace, tx));
+    let Ok(Some(found)) = found else { unreachable!("the workspace is here") };
+    found
 }
 
 fn withheld(event: &Event) -> bool {

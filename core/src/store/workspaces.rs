@@ -30,6 +30,8 @@ pub enum JoinRefusal {
     UsedUp,
     /// Its time is over.
     Expired,
+    /// A record of the workspace ended it.
+    Ended,
 }
 
 impl std::fmt::Display for JoinRefusal {
@@ -37,6 +39,7 @@ impl std::fmt::Display for JoinRefusal {
         f.write_str(match self {
             Self::UsedUp => "the invite was used by as many as it allows",
             Self::Expired => "the invite's time is over",
+            Self::Ended => "the invite was ended",
         })
     }
 }
@@ -48,6 +51,7 @@ impl WorkspaceState {
             Self::Member => 1,
             Self::Refused(JoinRefusal::UsedUp) => 2,
             Self::Refused(JoinRefusal::Expired) => 3,
+            Self::Refused(JoinRefusal::Ended) => 4,
         }
     }
 
@@ -57,6 +61,7 @@ impl WorkspaceState {
             1 => Self::Member,
             2 => Self::Refused(JoinRefusal::UsedUp),
             3 => Self::Refused(JoinRefusal::Expired),
+            4 => Self::Refused(JoinRefusal::Ended),
             _ => return Err(StoreError::Corrupt { table: "workspace" }),
         })
     }

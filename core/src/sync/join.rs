@@ -209,6 +209,7 @@ impl JoinRefusal {
         match reason {
             NotFoundReason::UsedUp => Some(Self::UsedUp),
             NotFoundReason::Expired => Some(Self::Expired),
+            NotFoundReason::Ended => Some(Self::Ended),
             NotFoundReason::NeedsToken => None,
         }
     }

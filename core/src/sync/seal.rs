@@ -50,6 +50,12 @@ impl Engine {
         Ok(())
     }
 
+    /// Returns the chain in which this device writes a stream of a document.
+    fn own_chain(&self, row: &DocumentRow, stream: Stream) -> ChainKey {
+        let incarnation = self.incarnation_in(row.workspace);
+        ChainKey { document: row.tag, stream, device: self.device.id(), incarnation }
+    }
+
     fn seal_document(
         &mut self,
         now: Now,
@@ -61,8 +67,7 @@ impl Engine {
         let Some(row) = tx.document_by_row(document)? else {
             return Ok(());
         };
-        let incarnation = self.incarnation_in(row.workspace);
-        let key = ChainKey { document: row.tag, stream, device: self.device.id(), incarnation };
+        let key = self.own_chain(&row, stream);
         let chain = tx.chain_by_key(document, &key)?.map(|(chain, _)| chain);
         if let (Some(chain), Some(relay)) = (&chain, self.relays.get_mut(&at.0))
             && relay.channel_mut(at.1).is_some_and(|channel| channel.is_in_flight(chain.row))

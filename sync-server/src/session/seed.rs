@@ -159,6 +159,7 @@ impl Session {
         let is_member = judge.view().role_of_device(&proven.device).is_some();
         Ok(match () {
             () if is_member => Shown::Ground(ground(judge.membership())),
+            () if invite.ended => Shown::Reason(NotFoundReason::Ended),
             () if !invite.is_open() => Shown::Reason(NotFoundReason::UsedUp),
             () if invite.expires_ms != 0 && self.relay.now_ms() > invite.expires_ms => {
                 Shown::Reason(NotFoundReason::Expired)

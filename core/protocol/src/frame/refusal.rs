@@ -80,6 +80,8 @@ pub enum NotFoundReason {
     Expired,
     /// The relay takes a new workspace only from who shows it a token.
     NeedsToken,
+    /// The invite was ended by a record.
+    Ended,
 }
 
 impl NotFoundReason {
@@ -90,12 +92,14 @@ impl NotFoundReason {
             Self::UsedUp => 1,
             Self::Expired => 2,
             Self::NeedsToken => 3,
+            Self::Ended => 4,
         }
     }
 
     /// Recognises a number; those of a later version are no reason.
     #[must_use]
     pub fn from_number(number: u8) -> Option<Self> {
-        [Self::UsedUp, Self::Expired, Self::NeedsToken].into_iter().find(|reason| reason.number() == number)
+        let all = [Self::UsedUp, Self::Expired, Self::NeedsToken, Self::Ended];
+        all.into_iter().find(|reason| reason.number() == number)
     }
 }
