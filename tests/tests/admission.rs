@@ -105,6 +105,9 @@ async fn whoever_holds_neither_token_nor_invite_is_told_so_by_the_relay_itself()
             }
         }
     };
-    assert_eq!(soon("mallory is turned away", turned_away).await, (None, Some(OfflineReason::Ended(CloseCode::NotAdmitted)), true));
+    assert_eq!(
+        soon("mallory is turned away", turned_away).await,
+        (None, Some(OfflineReason::Ended(CloseCode::NotAdmitted)), true)
+    );
     drop(stop);
 }

@@ -89,7 +89,9 @@ fn a_refusal_that_anybody_could_have_forged_keeps_no_device_away() {
         net.run_for(Duration::from_secs(300));
         let states = net.act(alice, |engine, now, _| Ok(engine.relay_states(now))).unwrap().unwrap();
         let hearsay = |state: &RelayState| match state {
-            RelayState::Offline { retry_in: Some(_), reason, proven } => *reason == Some(OfflineReason::Ended(code)) && !proven,
+            RelayState::Offline { retry_in: Some(_), reason, proven } => {
+                *reason == Some(OfflineReason::Ended(code)) && !proven
+            }
             state => *state == RelayState::Dialling,
         };
         assert!(states.iter().all(|(_, state)| hearsay(state)), "{states:?}");

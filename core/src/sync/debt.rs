@@ -41,7 +41,9 @@ impl std::fmt::Display for DebtReason {
             Self::CatchingUp => f.write_str("what the relay has comes first"),
             Self::UnderWay => f.write_str("on the way, not confirmed yet"),
             Self::Refused(reason) => write!(f, "the relay refused it: {reason}"),
-            Self::NeedsToken => f.write_str("the relay takes this workspace only from who shows it a token; dial with one"),
+            Self::NeedsToken => {
+                f.write_str("the relay takes this workspace only from who shows it a token; dial with one")
+            }
             Self::AwaitingKey => f.write_str("the workspace's key has not come yet; ask an admin to sync"),
         }
     }
