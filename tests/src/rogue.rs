@@ -134,7 +134,7 @@ impl Net {
             row: row.row,
             items: vec![NewItem { position, hash, chain: place, bytes }],
             chains: header.map(chain).into_iter().collect(),
-            devices: Vec::new(),
+            members: Vec::new(),
             head: frontier.head(&LogOrigin::new(&held.id(), &row.log, &workspace)),
             frontier,
         };
