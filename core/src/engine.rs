@@ -16,6 +16,8 @@
 
 mod build;
 mod edit;
+mod findings;
+mod gather;
 mod input;
 mod open;
 mod unreached;
@@ -24,6 +26,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 pub use edit::DocumentSummary;
+pub(crate) use findings::Findings;
 pub use input::{Connection, Effect, Event, Input, Now, Origin, RelayRef, RelayState};
 pub use open::DocumentStatistics;
 pub(crate) use open::OpenDocuments;
@@ -70,6 +73,11 @@ pub struct Engine {
     pub(crate) documents: OpenDocuments,
     pub(crate) waiters: Waiters,
     pub(crate) counters: Counters,
+    pub(crate) findings: Findings,
+    /// Documents whose entries are whole again, to be built anew.
+    pub(crate) mended: BTreeSet<i64>,
+    /// Whether the store does not know this life of the device's chains yet: its disk was full.
+    incarnation_unsaved: bool,
     /// Documents whose milestones may have moved since the last `settle`.
     pub(crate) touched: BTreeSet<i64>,
     pub(crate) paused: bool,
@@ -84,11 +92,17 @@ impl Engine {
     /// # Errors
     /// [`StoreError`] if the store can not be read, or holds what it should not.
     pub fn load(store: &mut Store, mut entropy: Box<dyn Entropy>, config: EngineConfig) -> Result<Self, StoreError> {
+        let copied = store.fresh_incarnation();
         let tx = store.begin(true)?;
         let device = load_device(&tx, entropy.as_mut())?;
         let root = load_root(&tx, entropy.as_mut())?;
         let identity = load_identity(&tx, &root, &device, entropy.as_mut())?;
-        let incarnation = load_incarnation(&tx, entropy.as_mut())?;
+        let incarnation_unsaved = copied && tx.room().is_err();
+        let incarnation = if incarnation_unsaved {
+            fresh_incarnation(entropy.as_mut())
+        } else {
+            load_incarnation(&tx, entropy.as_mut())?
+        };
         let mut engine = Self {
             device,
             identity,
@@ -101,11 +115,14 @@ impl Engine {
             relays: BTreeMap::new(),
             waiters: Waiters::default(),
             counters: Counters::default(),
+            findings: Findings::default(),
+            mended: BTreeSet::new(),
+            incarnation_unsaved,
             touched: BTreeSet::new(),
             effects: VecDeque::new(),
         };
         for (row, workspace) in tx.workspaces()? {
-            let workspace = Workspace::load(&tx, row, workspace)?;
+            let workspace = Workspace::load(&tx, row, workspace, &engine.device)?;
             engine.workspaces.insert(row, workspace);
         }
         for relay in tx.relays()? {
@@ -175,11 +192,18 @@ impl Engine {
     /// [`StoreError`]: the transaction must be dropped and the engine loaded again.
     pub fn settle(&mut self, now: Now, tx: &Tx<'_>, on_platter: bool) -> Result<(), StoreError> {
         self.apply_due(now, tx)?;
+        self.rebuild_mended(now, tx)?;
         self.open_wanted(tx)?;
         if on_platter {
             self.flush(now, tx)?;
         }
         self.wake_waiters(tx)?;
+        if tx.has_written() {
+            self.record_findings(tx)?;
+            if std::mem::take(&mut self.incarnation_unsaved) {
+                tx.set_meta(INCARNATION, &self.incarnation.0.to_be_bytes(), self.entropy.as_mut())?;
+            }
+        }
         self.documents.evict();
         Ok(())
     }

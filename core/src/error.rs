@@ -22,6 +22,9 @@ pub enum Error {
     Read(ReadError),
     /// The document can not be built: its entries, by other members, are all set aside.
     Document(ApplyReason),
+    /// The disk changed what is stored of the document, and nothing of it can be shown; it is kept, and
+    /// comes back once its entries were fetched again. Other documents are not affected.
+    Damaged,
     /// No workspace of this replica has this id.
     NoWorkspace(WorkspaceId),
     /// No workspace of this replica has a document with this id.
@@ -76,6 +79,9 @@ impl std::fmt::Display for Error {
             Self::NoDocument(id) => {
                 write!(f, "this replica has no document {}; wait until it has come from a relay", id.short())
             }
+            Self::Damaged => f.write_str(
+                "the disk changed what is stored of this document; it was kept, dial a relay to have it fetched again",
+            ),
             Self::RoleDenied => {
                 f.write_str("your role in the workspace does not allow it; ask an owner or admin for another one")
             }

@@ -18,10 +18,11 @@ mod open;
 pub(crate) mod sql;
 mod workspaces;
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 
-pub(crate) use documents::{About, ChainRow, DocumentRow, PendingRow};
-pub(crate) use entries::EntryState;
+pub(crate) use documents::{About, ChainRow, DocumentRow, Pending, PendingRow};
+pub(crate) use entries::{EntryState, QuarantinedRow};
 pub use error::StoreError;
 pub use evidence::{EvidenceKind, RelayEvidence};
 pub use integrity::IntegrityReport;
@@ -52,9 +53,15 @@ pub struct Store {
     path: PathBuf,
     durability: Durability,
     /// Whether commits reach the platter as the connection is set now.
-    is_full: Option<bool>,
+    on_platter: Option<bool>,
     generation: u64,
+    /// The generation as it is stored; also what is written to see whether a full disk has room again.
+    generation_sealed: Vec<u8>,
+    /// Whether the generation of this opening is in the store and in the lock file.
+    generation_drawn: bool,
     fresh_incarnation: bool,
+    /// Whether the disk had no room for the last commit: then reads work, and nothing is written.
+    full: Cell<bool>,
 }
 
 impl std::fmt::Debug for Store {
@@ -85,13 +92,29 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if SQLite can not begin.
     pub fn begin(&mut self, on_platter: bool) -> Result<Tx<'_>, StoreError> {
-        let full = on_platter || self.durability == Durability::Power;
-        if self.is_full != Some(full) {
-            self.connection.pragma_update(None, "synchronous", if full { "FULL" } else { "NORMAL" })?;
-            self.is_full = Some(full);
+        if self.full.get() {
+            self.draw_generation()?;
         }
+        self.reach(on_platter || self.durability == Durability::Power)?;
         let transaction = self.connection.unchecked_transaction()?;
-        Ok(Tx { transaction, cipher: &self.cipher })
+        let changes = transaction.total_changes();
+        Ok(Tx { transaction, cipher: &self.cipher, changes, full: &self.full })
+    }
+
+    /// Sets whether commits reach the platter.
+    fn reach(&mut self, platter: bool) -> Result<(), StoreError> {
+        if self.on_platter != Some(platter) {
+            self.connection.pragma_update(None, "synchronous", if platter { "FULL" } else { "NORMAL" })?;
+            self.on_platter = Some(platter);
+        }
+        Ok(())
+    }
+
+    /// Tells whether the disk is full: then reads work, what would write answers
+    /// [`StoreError::DiskFull`], and writing goes on by itself once there is room.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.full.get()
     }
 
     /// Tells whether the file was new, copied or rolled back when it was opened, so that a new
@@ -121,6 +144,9 @@ impl Store {
 pub struct Tx<'s> {
     transaction: Transaction<'s>,
     cipher: &'s StoreCipher,
+    /// How many rows the connection had changed when it began.
+    changes: u64,
+    full: &'s Cell<bool>,
 }
 
 impl Tx<'_> {
@@ -129,7 +155,24 @@ impl Tx<'_> {
     /// # Errors
     /// [`StoreError::DiskFull`] and others; then none of it happened.
     pub fn commit(self) -> Result<(), StoreError> {
-        Ok(self.transaction.commit()?)
+        if self.has_written() {
+            self.room()?;
+        }
+        let committed = self.transaction.commit().map_err(StoreError::from);
+        if matches!(committed, Err(StoreError::DiskFull)) {
+            self.full.set(true);
+        }
+        committed
+    }
+
+    /// Tells whether the transaction has changed anything so far.
+    pub(crate) fn has_written(&self) -> bool {
+        self.transaction.total_changes() != self.changes
+    }
+
+    /// Refuses what would write while the disk is known to be full.
+    pub(crate) fn room(&self) -> Result<(), StoreError> {
+        if self.full.get() { Err(StoreError::DiskFull) } else { Ok(()) }
     }
 
     /// Reads a value of the store itself.
@@ -148,11 +191,6 @@ impl Tx<'_> {
     ) -> Result<(), StoreError> {
         let sealed = self.cipher.seal("meta", "value", key.as_bytes(), value, entropy);
         self.transaction.prepare_cached(sql!("set_meta"))?.execute((key, sealed))?;
-        Ok(())
-    }
-
-    pub(crate) fn forget_meta(&self, key: &'static str) -> Result<(), StoreError> {
-        self.transaction.prepare_cached(sql!("forget_meta"))?.execute([key])?;
         Ok(())
     }
 

@@ -16,6 +16,7 @@ mod handshake;
 mod heads;
 mod intake;
 mod join;
+mod mend;
 pub(crate) mod milestone;
 mod outbox;
 pub(crate) mod reason;
@@ -42,6 +43,8 @@ use crate::engine::{Connection, Effect, Engine, Event, Now, OfflineReason, Relay
 use crate::error::{AddressError, Error};
 use crate::store::{RelayRow, StoreError, Tx, WorkspaceState};
 
+/// Wait before relays are dialled again by a device whose disk is full.
+const FULL_REST: Duration = Duration::from_secs(10);
 /// Bytes of an address as it is dialled.
 const ADDRESS_BYTES_MAX: usize = tombolo_protocol::limits::ADDRESS_BYTES_MAX;
 
@@ -173,6 +176,7 @@ impl Engine {
         tx: &Tx<'_>,
     ) -> Result<RelayRef, Error> {
         judge_address(address).map_err(Error::Address)?;
+        tx.room()?;
         let row = tx.insert_relay(address, allow_proxy, token, self.entropy.as_mut())?;
         let token = token.map(ToOwned::to_owned);
         let relay = self.relays.entry(row).or_insert_with(|| {
@@ -219,6 +223,13 @@ impl Engine {
             }
         }
         effects.into_iter().for_each(|effect| self.push(effect));
+    }
+
+    /// Dials nobody for a while: a disk that is full takes nothing in.
+    pub fn rest(&mut self, now: Now) {
+        for relay in self.relays.values_mut() {
+            relay.dial_at = relay.dial_at.map(|at| at.max(now.mono + FULL_REST));
+        }
     }
 
     /// Finds the relay that an input is about, unless the connection was given up before.
@@ -303,6 +314,9 @@ impl Engine {
     }
 
     pub(crate) fn tick(&mut self, now: Now, tx: &Tx<'_>) -> Result<(), StoreError> {
+        if tx.room().is_err() {
+            self.rest(now);
+        }
         self.dial_due(now);
         let expired = self.relays.values().filter(|relay| match &relay.session {
             Session::Proving(handshake) => handshake.deadline() <= now.mono,

@@ -21,6 +21,7 @@ use tombolo_protocol::receipt::{Attestation, Signed};
 use tombolo_protocol::record::{EpochWrap, Record, RecordBody, Role, Rotation};
 
 use crate::store::{StoreError, Tx, WorkspaceRow, WorkspaceState};
+use crate::sync::reason::SetAsideReason;
 
 /// An epoch whose secret this device holds.
 pub(crate) struct HeldEpoch {
@@ -50,6 +51,13 @@ pub(crate) struct Workspace {
     waiting: VecDeque<(RecordId, usize)>,
     /// How many waiting records were forgotten and not counted yet.
     pub(crate) forgotten: u64,
+    /// Chain and seq of the entries that the disk has changed.
+    pub(crate) damaged: BTreeSet<(i64, u64)>,
+    /// How many unsealed changes of a document the disk has changed, as far as that was seen.
+    pub(crate) damaged_changes: BTreeMap<i64, usize>,
+    /// Whether the disk has changed a record: until a relay was compared with, nothing is sealed, for a
+    /// member may have been removed.
+    pub(crate) incomplete: bool,
 }
 
 /// What the records that wait for their parents may cost. A log brings parents first, so nothing waits but
@@ -75,33 +83,65 @@ impl Workspace {
             unsealed: BTreeSet::new(),
             waiting: VecDeque::new(),
             forgotten: 0,
+            damaged: BTreeSet::new(),
+            damaged_changes: BTreeMap::new(),
+            incomplete: false,
         }
     }
 
-    pub(crate) fn load(tx: &Tx<'_>, row: i64, stored: WorkspaceRow) -> Result<Self, StoreError> {
-        let mut workspace = Self::new(stored.id, stored.state);
+    /// Loads a workspace; what the disk has changed of it is learnt again from its records, and from a relay.
+    pub(crate) fn load(
+        tx: &Tx<'_>,
+        row: i64,
+        stored: WorkspaceRow,
+        device: &DeviceSecrets,
+    ) -> Result<Self, StoreError> {
+        let (epochs, records, attestations) = (tx.epochs(row)?, tx.records(row)?, tx.attestations(row)?);
+        // The genesis names its workspace, should the disk have changed the id.
+        let genesis = records.rows.iter().find(|record| matches!(record.body(), RecordBody::Genesis(_)));
+        let id = genesis.map_or(stored.id, Record::workspace);
+        let mut workspace = Self::new(id, stored.state);
         workspace.row = row;
         workspace.name = stored.name;
-        let link = stored.join.map(|link| link.parse::<InviteLink>()).transpose();
-        workspace.join = link.map_err(|_| StoreError::Corrupt { table: "workspace" })?;
+        workspace.join = stored.join.and_then(|link| link.parse::<InviteLink>().ok());
         workspace.blinding = stored.blinding;
         workspace.life = stored.life;
-        for (epoch, secret) in tx.epochs(row)? {
+        workspace.incomplete = records.damaged + attestations.damaged > 0;
+        for (epoch, secret) in epochs.rows {
             let keys = EpochKeys::derive(&workspace.id, &secret);
             workspace.epochs.insert(epoch, HeldEpoch { secret, keys });
         }
-        let records = tx.records(row)?;
-        workspace.waiting = records.iter().map(|record| (record.id(), cost(record))).collect();
-        for record in records {
+        workspace.waiting = records.rows.iter().map(|record| (record.id(), cost(record))).collect();
+        for record in records.rows {
             workspace.membership.insert(record);
         }
-        for attestation in tx.attestations(row)? {
+        for attestation in attestations.rows {
             workspace.membership.attest(attestation);
         }
         workspace.forget_what_waits(tx)?;
         workspace.view = workspace.membership.view();
+        workspace.recollect(stored.damaged || epochs.damaged > 0, device);
         workspace.unsealed = tx.pending_documents(row)?.into_iter().collect();
+        workspace.damaged = tx.quarantined_places(row, SetAsideReason::Damaged.code())?.into_iter().collect();
         Ok(workspace)
+    }
+
+    /// Learns from the records what the disk has changed of the keys, the name and the state.
+    fn recollect(&mut self, damaged: bool, device: &DeviceSecrets) {
+        if damaged || self.view.newest_epochs().any(|epoch| !self.epochs.contains_key(&epoch)) {
+            self.discover(device);
+            self.name = self.name.take().or_else(|| self.read_name());
+        }
+        if self.role(device).is_some() {
+            self.state = WorkspaceState::Member;
+        } else if self.state == WorkspaceState::Member && self.join.is_some() && self.membership.heads().is_empty() {
+            self.state = WorkspaceState::Joining;
+        }
+    }
+
+    /// Tells whether the disk has changed an entry of a chain behind this seq.
+    pub(crate) fn is_damaged_behind(&self, chain: i64, seq: u64) -> bool {
+        self.damaged.range((chain, seq.saturating_add(1))..=(chain, u64::MAX)).next().is_some()
     }
 
     /// Returns the row to be stored.
@@ -113,6 +153,7 @@ impl Workspace {
             join: self.join.as_ref().map(ToString::to_string),
             blinding: self.blinding.as_ref().map(|key| BlindingKey::from_bytes(*key.as_bytes())),
             life: self.life,
+            damaged: false,
         }
     }
 
@@ -183,14 +224,28 @@ impl Workspace {
         Ok(true)
     }
 
-    /// Opens every epoch that some admitted record gives to this device or to the invite it holds, and
-    /// those before it.
+    /// Keeps what [`Workspace::discover`] finds.
     fn learn_epochs(
         &mut self,
         device: &DeviceSecrets,
         tx: &Tx<'_>,
         entropy: &mut dyn Entropy,
     ) -> Result<(), StoreError> {
+        let had_blinding = self.blinding.is_some();
+        for epoch in self.discover(device) {
+            if let Some(held) = self.epochs.get(&epoch) {
+                tx.insert_epoch(self.row, &epoch, &held.secret, entropy)?;
+            }
+        }
+        if self.blinding.is_some() && !had_blinding {
+            self.save(tx, entropy)?;
+        }
+        Ok(())
+    }
+
+    /// Opens every epoch that some admitted record gives to this device or to the invite it holds, and
+    /// those before it; returns those that are new.
+    fn discover(&mut self, device: &DeviceSecrets) -> Vec<EpochId> {
         let mut rotations = Vec::new();
         let mut found = Vec::new();
         for record in self.membership.in_order() {
@@ -203,9 +258,12 @@ impl Workspace {
             }
             found.extend(self.open_invite(record));
         }
+        let mut new = Vec::new();
         for (secret, blinding) in found {
-            self.keep_epoch(secret, tx, entropy)?;
-            self.keep_blinding(blinding, tx, entropy)?;
+            new.extend(self.hold_epoch(secret));
+            if self.blinding.is_none() && self.view.blinding_commitment() == Some(blinding.commitment()) {
+                self.blinding = Some(blinding);
+            }
         }
         for rotation in rotations.iter().rev() {
             for previous in &rotation.previous {
@@ -216,15 +274,26 @@ impl Workspace {
                     continue;
                 }
                 if let Ok(secret) = held.keys.open_previous(previous, &self.id) {
-                    self.keep_epoch(secret, tx, entropy)?;
+                    new.extend(self.hold_epoch(secret));
                 }
             }
         }
-        Ok(())
+        new
+    }
+
+    /// Takes an epoch's secret into memory; returns its id if it was not there.
+    fn hold_epoch(&mut self, secret: EpochSecret) -> Option<EpochId> {
+        let keys = EpochKeys::derive(&self.id, &secret);
+        let epoch = keys.epoch();
+        self.epochs.insert(epoch, HeldEpoch { secret, keys }).is_none().then_some(epoch)
+    }
+
+    fn knows(&self, epoch: &EpochId) -> bool {
+        self.epochs.contains_key(epoch) && self.blinding.is_some()
     }
 
     fn open_wraps(&self, rotation: &Rotation, device: &DeviceSecrets) -> Option<(EpochSecret, BlindingKey)> {
-        if self.epochs.contains_key(&rotation.epoch) {
+        if self.knows(&rotation.epoch) {
             return None;
         }
         let wrap_to = |recipient: &[u8; 32]| -> Option<&EpochWrap> {
@@ -243,7 +312,7 @@ impl Workspace {
         let (RecordBody::InviteCreate(invite), Some(link)) = (record.body(), self.join.as_ref()) else {
             return None;
         };
-        if record.id() != link.invite || self.epochs.contains_key(&invite.epoch) {
+        if record.id() != link.invite || self.knows(&invite.epoch) {
             return None;
         }
         unwrap_epoch(&self.id, &invite.epoch, &invite.wrap, &link.secret.box_secret()).ok()
@@ -261,20 +330,6 @@ impl Workspace {
         Ok(())
     }
 
-    fn keep_blinding(
-        &mut self,
-        blinding: BlindingKey,
-        tx: &Tx<'_>,
-        entropy: &mut dyn Entropy,
-    ) -> Result<(), StoreError> {
-        let committed = self.view.blinding_commitment();
-        if self.blinding.is_none() && committed == Some(blinding.commitment()) {
-            self.blinding = Some(blinding);
-            self.save(tx, entropy)?;
-        }
-        Ok(())
-    }
-
     /// Returns the records and attestations that every relay should hold: what does not count, or waits
     /// for parents that may never have been, is owed to nobody.
     pub(crate) fn owed_records(&self) -> impl Iterator<Item = ItemHash> {
@@ -289,7 +344,7 @@ impl Workspace {
 
     /// Returns the head, epoch and keys that an entry may be sealed under now, if there are any.
     pub(crate) fn sealing(&self) -> Option<(RecordId, &EpochKeys)> {
-        let head = self.membership.head()?;
+        let head = self.membership.head().filter(|_| !self.incomplete)?;
         let epoch = self.membership.view_at(&head)?.epoch()?;
         self.epochs.get(&epoch).map(|held| (head, &held.keys))
     }

@@ -107,13 +107,14 @@ pub(super) fn join_parts(
     }
 }
 
-/// Returns the changes that this device made and that no entry carries yet.
-pub(super) fn own_changes(row: &DocumentRow, tx: &Tx<'_>) -> Result<Vec<Vec<u8>>, StoreError> {
-    let pending = tx.pending_of_document(row.row, Stream::CONTENT)?;
-    Ok(pending.into_iter().map(|pending| pending.change).filter(|change| !change.is_empty()).collect())
-}
-
 impl Engine {
+    /// Returns the changes that this device made and that no entry carries yet.
+    pub(super) fn own_changes(&mut self, row: &DocumentRow, tx: &Tx<'_>) -> Result<Vec<Vec<u8>>, StoreError> {
+        let pending = tx.pending_of_document(row.row, Stream::CONTENT)?;
+        self.note_damaged_changes(row, pending.damaged.len());
+        Ok(pending.rows.into_iter().map(|pending| pending.change).filter(|change| !change.is_empty()).collect())
+    }
+
     /// Returns the actor under which this device writes a document in one instance.
     pub(crate) fn own_actor(&self, workspace: i64, document: &DocumentId, instance: Instance) -> Actor {
         let chain = ChainKey {

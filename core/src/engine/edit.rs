@@ -38,7 +38,7 @@ impl Engine {
         crdt: Crdt,
         tx: &Tx<'_>,
     ) -> Result<DocumentId, Error> {
-        let row = self.writable(workspace)?;
+        let row = self.writable(workspace, tx)?;
         let random: [u8; 16] = array(self.entropy.as_mut());
         let mut app_type = self.config.app_type.clone();
         app_type.truncate(app_type.floor_char_boundary(APP_TYPE_BYTES_MAX));
@@ -58,7 +58,8 @@ impl Engine {
         Ok(id)
     }
 
-    fn writable(&self, workspace: &WorkspaceId) -> Result<i64, Error> {
+    fn writable(&self, workspace: &WorkspaceId, tx: &Tx<'_>) -> Result<i64, Error> {
+        tx.room()?;
         let row = self.workspace_row(workspace).ok_or(Error::NoWorkspace(*workspace))?;
         let Some(held) = self.workspaces.get(&row) else {
             return Err(Error::NotReady);
@@ -124,7 +125,7 @@ impl Engine {
     ) -> Result<R, Error> {
         let row = self.opened_row(now, id, tx)?;
         let workspace = self.workspaces.get(&row.workspace).map(|workspace| workspace.id);
-        self.writable(&workspace.ok_or(Error::NotReady)?)?;
+        self.writable(&workspace.ok_or(Error::NotReady)?, tx)?;
         let Some(opened) = self.documents.get(row.row) else {
             return Err(Error::NoDocument(*id));
         };

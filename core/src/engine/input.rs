@@ -186,6 +186,23 @@ pub enum Event {
         /// Which, and why.
         entry: SetAside,
     },
+    /// Changes of this device that no entry carries yet do not open any more: the disk changed them. They
+    /// are kept, and owed for good, for nobody else has them.
+    ChangesDamaged {
+        /// In which workspace.
+        workspace: WorkspaceId,
+        /// Of which document, if that is known.
+        document: Option<DocumentId>,
+        /// How many.
+        changes: u64,
+    },
+    /// Entries that the disk had changed were fetched again: the document is whole.
+    Mended {
+        /// In which workspace.
+        workspace: WorkspaceId,
+        /// Which document, if that is known.
+        document: Option<DocumentId>,
+    },
     /// The relay at a known address has another key: its old log is gone, and is being healed.
     RelayReplaced {
         /// The relay's address.

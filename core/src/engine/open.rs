@@ -9,18 +9,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tombolo_crypto::{Body, array};
+use tombolo_crypto::array;
 use tombolo_protocol::entry::{Entry, EntryFlags};
-use tombolo_protocol::ids::{ChainKey, DocumentId, Instance, Stream};
+use tombolo_protocol::ids::{DocumentId, Instance};
 
-use super::build::{Piece, build, derive_actor, find_culprit, foreign, join_parts, own_changes};
+use super::build::{Piece, build, find_culprit, foreign};
 use super::{Engine, Event, Now, Origin};
-use crate::document::{Actor, ApplyReason, Crdt, OpenDocument, PatchMode, trial};
+use crate::document::{ApplyReason, Crdt, OpenDocument, PatchMode, trial};
 use crate::error::Error;
-use crate::store::{About, DocumentRow, EntryState, StoreError, Tx};
+use crate::store::{DocumentRow, EntryState, StoreError, Tx};
 use crate::sync::fold::Stored;
-use crate::sync::reason::{SetAside, SetAsideReason};
-use crate::workspace::Workspace;
 
 /// How much of a document's time on a core applying may take: one part in this many.
 const APPLY_SHARE: u32 = 5;
@@ -137,11 +135,11 @@ impl Engine {
     }
 
     fn load_document(&mut self, now: Now, row: &DocumentRow, watchers: u32, tx: &Tx<'_>) -> Result<Opened, Error> {
-        let about = row.about.clone().ok_or(Error::NotReady)?;
+        let about = self.about_of(row, tx)?;
         let crdt = Crdt::from_u8(about.crdt).ok_or(Error::Document(ApplyReason::Malformed))?;
         let instance = Instance(u64::from_be_bytes(array(self.entropy.as_mut())));
         let mut pieces = self.gather(now, row, &about, tx)?;
-        let mut own = own_changes(row, tx)?;
+        let mut own = self.own_changes(row, tx)?;
         let actor = self.own_actor(row.workspace, &about.id, instance);
         let loaded = loop {
             match build(crdt, actor, &pieces, &own) {
@@ -160,10 +158,10 @@ impl Engine {
             }
         };
         for piece in pieces.iter().filter(|piece| piece.state == EntryState::Stored) {
-            tx.mark_entry(piece.arrival, EntryState::Proven)?;
+            self.findings.note_proven(piece.arrival);
         }
         Ok(Opened {
-            row: row.clone(),
+            row: DocumentRow { about: Some(about.clone()), ..row.clone() },
             id: about.id,
             crdt: loaded,
             instance,
@@ -176,83 +174,24 @@ impl Engine {
         })
     }
 
-    /// Opens all entries of a document; what can not be opened is set aside or waits for its key.
-    fn gather(&mut self, now: Now, row: &DocumentRow, about: &About, tx: &Tx<'_>) -> Result<Vec<Piece>, StoreError> {
-        let mut entries = Vec::new();
-        tx.entries_of_document(row.row, Stream::CONTENT.0, |arrival, _, state, entry| {
-            entries.push((arrival, state, entry));
-        })?;
-        let mut parts: BTreeMap<ChainKey, Vec<u8>> = BTreeMap::new();
-        let mut pieces = Vec::new();
-        for (arrival, state, entry) in entries {
-            match self.open_entry(row.workspace, about, &entry) {
-                Ok(Some((actor, body))) => {
-                    let changes = join_parts(&mut parts, &entry, body.changes);
-                    let author = entry.header().chain.device;
-                    pieces.push(Piece { arrival, state, author, actor, changes, entry });
-                }
-                Ok(None) => self.counters.count(SetAsideReason::PendingKey),
-                Err(reason) => self.set_entry_aside(now, row, &entry, Some(arrival), reason, tx)?,
-            }
-        }
-        Ok(pieces)
-    }
-
-    /// Opens one entry and judges what it says of itself; `None` while its key is not here.
-    fn open_entry(
-        &self,
-        workspace: i64,
-        about: &About,
-        entry: &Entry,
-    ) -> Result<Option<(Option<Actor>, Body)>, SetAsideReason> {
-        let header = entry.header();
-        let held = self.workspaces.get(&workspace).and_then(|workspace| workspace.epochs.get(&header.epoch));
-        let Some(held) = held else { return Ok(None) };
-        let plaintext = held.keys.open_entry(entry).map_err(SetAsideReason::from)?;
-        let body = Body::decode(&plaintext).map_err(|_| SetAsideReason::MalformedBody)?;
-        if body.crdt != about.crdt {
-            return Err(SetAsideReason::CrdtMismatch);
-        }
-        let actor = derive_actor(&header.chain, &about.id, body.instance);
-        let base = header.flags.has(EntryFlags::BASE);
-        Ok(Some(((!base).then_some(actor), body)))
-    }
-
-    /// Learns from a document's first entry what it is.
-    pub(crate) fn describe_from(&self, workspace: &Workspace, entry: &Entry) -> Result<Option<About>, SetAsideReason> {
-        let header = entry.header();
-        let Some(held) = workspace.epochs.get(&header.epoch) else {
-            return Ok(None);
-        };
-        let plaintext = held.keys.open_entry(entry).map_err(SetAsideReason::from)?;
-        let body = Body::decode(&plaintext).map_err(|_| SetAsideReason::MalformedBody)?;
-        let creation = body.creation.ok_or(SetAsideReason::MalformedBody)?;
-        let app_type = creation.app_type.as_bytes();
-        let device = &header.chain.device;
-        let id = DocumentId::derive(device, creation.incarnation, &creation.random, body.crdt, app_type);
-        let tag = workspace.blinding.as_ref().map(|key| key.document_tag(&id));
-        if tag != Some(header.chain.document) || Crdt::from_u8(body.crdt).is_none() {
-            return Err(SetAsideReason::OtherDocument);
-        }
-        let (crdt, incarnation) = (body.crdt, creation.incarnation);
-        Ok(Some(About { id, crdt, incarnation, random: creation.random, app_type: creation.app_type }))
-    }
-
     /// Queues an entry that was just stored for its document, if that is open.
     pub(crate) fn queue_apply(
         &mut self,
         now: Now,
         document: i64,
-        stored: (i64, Entry),
+        stored: (i64, i64, Entry),
         tx: &Tx<'_>,
     ) -> Result<(), StoreError> {
-        let (arrival, entry) = stored;
+        let (chain, arrival, entry) = stored;
         let Some(opened) = self.documents.by_row.get(&document) else {
             return Ok(());
         };
         let (row, Some(about)) = (opened.row.clone(), opened.row.about.clone()) else {
             return Ok(());
         };
+        if self.is_broken_before(row.workspace, (chain, entry.header().seq)) {
+            return Ok(());
+        }
         // The parts of a large change take effect together: load anew once the last is here.
         if entry.header().flags.has(EntryFlags::CONTINUES) || self.ends_parts(&entry, tx)? {
             return self.reopen(now, &row, tx);
@@ -317,7 +256,7 @@ impl Engine {
             return self.reopen(now, &row, tx);
         };
         for piece in &pieces {
-            tx.mark_entry(piece.arrival, EntryState::Proven)?;
+            self.findings.note_proven(piece.arrival);
         }
         if mode == PatchMode::On && !patches.is_empty() {
             let first = pieces.first().map(|piece| piece.author);
@@ -344,29 +283,6 @@ impl Engine {
             // It stays closed; the next who asks for it is told why.
             Err(_) => Ok(()),
         }
-    }
-
-    /// Keeps an entry out of its document, for good, and says so.
-    pub(crate) fn set_entry_aside(
-        &mut self,
-        now: Now,
-        row: &DocumentRow,
-        entry: &Entry,
-        arrival: Option<i64>,
-        reason: SetAsideReason,
-        tx: &Tx<'_>,
-    ) -> Result<(), StoreError> {
-        if let Some(arrival) = arrival {
-            tx.mark_entry(arrival, EntryState::Quarantined)?;
-        }
-        tx.quarantine(row.workspace, entry, reason.code(), now.wall_ms)?;
-        self.counters.count(reason);
-        if let Some(workspace) = self.workspaces.get(&row.workspace) {
-            let entry = SetAside::of(entry, row.about.as_ref().map(|about| about.id), reason, now.wall_ms);
-            let workspace = workspace.id;
-            self.tell(Event::SetAside { workspace, entry });
-        }
-        Ok(())
     }
 }
 

@@ -364,10 +364,10 @@ impl Driver {
             drop(answer.send(Err(Error::Store(error.clone()))));
         }
         self.reached.clear();
-        let loaded = match store {
-            Some(store) => self.load(store),
-            None => self.reopen(),
-        };
+        let loaded = if let Some(store) = store { self.load(store) } else { self.reopen() };
+        if let (Some(open), StoreError::DiskFull) = (&mut self.open, error) {
+            open.engine.rest(self.clock.now());
+        }
         if let Err(error) = loaded {
             tracing::error!(%error, "the store can not be opened again; each call tries anew");
         }

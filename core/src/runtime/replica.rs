@@ -315,8 +315,14 @@ impl Replica {
     ) -> Result<R, Error> {
         let (answer, answered) = oneshot::channel();
         let job: Job = Box::new(move |turn| {
-            let worked = turn.map_err(Error::Store).and_then(|(engine, now, tx)| work(engine, now, tx));
+            let mut full = false;
+            let worked = turn.map_err(Error::Store).and_then(|(engine, now, tx)| {
+                full = tx.room().is_err();
+                work(engine, now, tx)
+            });
             let (result, failed) = match worked {
+                // What would write is refused before it did anything: the others of the turn go on.
+                Err(Error::Store(StoreError::DiskFull)) if full => (Some(worked), None),
                 Err(Error::Store(error)) => (None, Some(error)),
                 result => (Some(result), None),
             };

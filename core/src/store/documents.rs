@@ -1,7 +1,7 @@
 //! Documents, their chains, and the local changes that no entry carries yet, as rows.
 
 use rusqlite::OptionalExtension as _;
-use tombolo_crypto::Entropy;
+use tombolo_crypto::{Entropy, StoreCipher};
 use tombolo_protocol::ids::{
     ChainId, ChainKey, DeviceId, DocumentId, DocumentTag, EntryHash, Incarnation, Instance, RecordId, Stream,
 };
@@ -28,6 +28,8 @@ pub(crate) struct DocumentRow {
     pub(crate) tag: DocumentTag,
     /// Unknown until the first entry was opened.
     pub(crate) about: Option<About>,
+    /// Whether it was known, and the disk has changed it.
+    pub(crate) damaged: bool,
 }
 
 /// A chain's own row.
@@ -36,6 +38,14 @@ pub(crate) struct ChainRow {
     pub(crate) row: i64,
     pub(crate) head_seq: u64,
     pub(crate) head_hash: EntryHash,
+}
+
+/// The local changes of a document that no entry carries yet.
+#[derive(Default)]
+pub(crate) struct Pending {
+    pub(crate) rows: Vec<PendingRow>,
+    /// Rows that the disk has changed: kept, and of no use.
+    pub(crate) damaged: Vec<i64>,
 }
 
 /// One local change that no entry carries yet.
@@ -67,12 +77,17 @@ impl About {
 }
 
 impl Tx<'_> {
-    fn read_about(&self, id: Option<Vec<u8>>, sealed: Option<Vec<u8>>) -> Result<Option<About>, StoreError> {
+    /// Reads what is known of a document, and tells whether the disk has changed it.
+    fn read_about(&self, id: Option<Vec<u8>>, sealed: Option<Vec<u8>>) -> (Option<About>, bool) {
         let (Some(id), Some(sealed)) = (id, sealed) else {
-            return Ok(None);
+            return (None, false);
         };
-        let bytes = self.open_value("document", "about", &id, &sealed)?;
-        About::decode(DocumentId::from_bytes(exact("document", id)?), &bytes).map(Some)
+        let about = self.open_value("document", "about", &id, &sealed).and_then(|bytes| {
+            let id = DocumentId::from_bytes(exact("document", id)?);
+            About::decode(id, &bytes)
+        });
+        let damaged = about.is_err();
+        (about.ok(), damaged)
     }
 
     pub(crate) fn document_by_tag(&self, workspace: i64, tag: &DocumentTag) -> Result<Option<DocumentRow>, StoreError> {
@@ -81,7 +96,8 @@ impl Tx<'_> {
         let Some((row, id, about)) = found.optional()? else {
             return Ok(None);
         };
-        Ok(Some(DocumentRow { row, workspace, tag: *tag, about: self.read_about(id, about)? }))
+        let (about, damaged) = self.read_about(id, about);
+        Ok(Some(DocumentRow { row, workspace, tag: *tag, about, damaged }))
     }
 
     pub(crate) fn document_by_id(&self, id: &DocumentId) -> Result<Option<DocumentRow>, StoreError> {
@@ -91,8 +107,9 @@ impl Tx<'_> {
         let Some((row, workspace, tag, about)) = found.optional()? else {
             return Ok(None);
         };
-        let about = self.read_about(Some(id.as_bytes().to_vec()), about)?;
-        Ok(Some(DocumentRow { row, workspace, tag: DocumentTag::from_bytes(exact("document", tag)?), about }))
+        let (about, damaged) = self.read_about(Some(id.as_bytes().to_vec()), about);
+        let tag = DocumentTag::from_bytes(exact("document", tag)?);
+        Ok(Some(DocumentRow { row, workspace, tag, about, damaged }))
     }
 
     pub(crate) fn document_by_row(&self, document: i64) -> Result<Option<DocumentRow>, StoreError> {
@@ -103,7 +120,8 @@ impl Tx<'_> {
             return Ok(None);
         };
         let tag = DocumentTag::from_bytes(exact("document", tag)?);
-        Ok(Some(DocumentRow { row: document, workspace, tag, about: self.read_about(id, about)? }))
+        let (about, damaged) = self.read_about(id, about);
+        Ok(Some(DocumentRow { row: document, workspace, tag, about, damaged }))
     }
 
     /// Returns the documents of a workspace that are known by id, oldest first.
@@ -113,8 +131,8 @@ impl Tx<'_> {
         let mut documents = Vec::new();
         while let Some(row) = rows.next()? {
             let tag = DocumentTag::from_bytes(exact("document", row.get(1)?)?);
-            let about = self.read_about(row.get(2)?, row.get(3)?)?;
-            documents.push(DocumentRow { row: row.get(0)?, workspace, tag, about });
+            let (about, damaged) = self.read_about(row.get(2)?, row.get(3)?);
+            documents.push(DocumentRow { row: row.get(0)?, workspace, tag, about, damaged });
         }
         Ok(documents)
     }
@@ -126,7 +144,7 @@ impl Tx<'_> {
         let mut documents = Vec::new();
         while let Some(row) = rows.next()? {
             let tag = DocumentTag::from_bytes(exact("document", row.get(1)?)?);
-            documents.push(DocumentRow { row: row.get(0)?, workspace, tag, about: None });
+            documents.push(DocumentRow { row: row.get(0)?, workspace, tag, about: None, damaged: false });
         }
         Ok(documents)
     }
@@ -261,23 +279,25 @@ impl Tx<'_> {
         entropy: &mut dyn Entropy,
     ) -> Result<i64, StoreError> {
         let (instance, wall_ms) = pending;
-        let sealed = self.cipher.seal("pending", "change", &document.to_be_bytes(), change, entropy);
+        let key = pending_key(document, stream, instance.0, wall_ms);
+        let sealed = self.cipher.seal("pending", "change", &key, change, entropy);
         let mut statement = self.transaction.prepare_cached(sql!("insert_pending"))?;
         Ok(statement.insert((document, stream.0, instance.0.cast_signed(), wall_ms, sealed))?)
     }
 
-    pub(crate) fn pending_of_document(&self, document: i64, stream: Stream) -> Result<Vec<PendingRow>, StoreError> {
+    pub(crate) fn pending_of_document(&self, document: i64, stream: Stream) -> Result<Pending, StoreError> {
         let mut statement = self.transaction.prepare_cached(sql!("pending_of_document"))?;
         let mut rows = statement.query((document, stream.0))?;
-        let mut pending = Vec::new();
+        let mut pending = Pending::default();
         while let Some(row) = rows.next()? {
-            let sealed: Vec<u8> = row.get(3)?;
-            pending.push(PendingRow {
-                row: row.get(0)?,
-                instance: Instance(row.get::<_, i64>(1)?.cast_unsigned()),
-                wall_ms: row.get(2)?,
-                change: self.open_value("pending", "change", &document.to_be_bytes(), &sealed)?,
-            });
+            let (number, sealed): (i64, Vec<u8>) = (row.get(0)?, row.get(3)?);
+            let (instance, wall_ms) = (row.get::<_, i64>(1)?.cast_unsigned(), row.get(2)?);
+            match open_pending(self.cipher, (document, stream, instance, wall_ms), &sealed) {
+                Some(change) => {
+                    pending.rows.push(PendingRow { row: number, instance: Instance(instance), wall_ms, change });
+                }
+                None => pending.damaged.push(number),
+            }
         }
         Ok(pending)
     }
@@ -296,6 +316,11 @@ impl Tx<'_> {
             .query_row([document], |row| Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get(1)?, row.get(2)?)))?)
     }
 
+    pub(crate) fn delete_pending_row(&self, pending: i64) -> Result<(), StoreError> {
+        self.transaction.prepare_cached(sql!("delete_pending_row"))?.execute([pending])?;
+        Ok(())
+    }
+
     pub(crate) fn delete_pending(&self, document: i64, stream: Stream, up_to: i64) -> Result<(), StoreError> {
         self.transaction.prepare_cached(sql!("delete_pending"))?.execute((document, stream.0, up_to))?;
         Ok(())
@@ -312,7 +337,8 @@ impl Tx<'_> {
         self.delete_pending(document, stream, i64::MAX)?;
         let mut statement = self.transaction.prepare_cached(sql!("insert_pending_at"))?;
         for row in pending {
-            let sealed = self.cipher.seal("pending", "change", &document.to_be_bytes(), &row.change, entropy);
+            let key = pending_key(document, stream, row.instance.0, row.wall_ms);
+            let sealed = self.cipher.seal("pending", "change", &key, &row.change, entropy);
             let instance = row.instance.0.cast_signed();
             statement.execute((document, stream.0, instance, row.wall_ms, sealed, row.row))?;
         }
@@ -342,4 +368,21 @@ impl Tx<'_> {
         self.transaction.prepare_cached(sql!("set_dependency"))?.execute((chain, other, seq.cast_signed()))?;
         Ok(())
     }
+}
+
+/// Opens a pending change at its place: rows of older versions were bound to their document only.
+pub(super) fn open_pending(cipher: &StoreCipher, place: (i64, Stream, u64, i64), sealed: &[u8]) -> Option<Vec<u8>> {
+    let (document, stream, instance, wall_ms) = place;
+    let key = pending_key(document, stream, instance, wall_ms);
+    let opened = cipher.open("pending", "change", &key, sealed);
+    opened.or_else(|_| cipher.open("pending", "change", &document.to_be_bytes(), sealed)).ok()
+}
+
+/// What a pending change is bound to: all that its row says of it.
+fn pending_key(document: i64, stream: Stream, instance: u64, wall_ms: i64) -> Vec<u8> {
+    let mut key = document.to_be_bytes().to_vec();
+    key.push(stream.0);
+    key.extend_from_slice(&instance.to_be_bytes());
+    key.extend_from_slice(&wall_ms.to_be_bytes());
+    key
 }

@@ -18,7 +18,25 @@ pub(crate) enum EntryState {
     Quarantined = 2,
 }
 
+/// A stored entry as its document is built from it.
+pub(crate) struct EntryRow {
+    pub(crate) arrival: i64,
+    pub(crate) chain: i64,
+    pub(crate) seq: u64,
+    pub(crate) state: EntryState,
+    /// The entry, unless the disk has changed it.
+    pub(crate) entry: Option<Entry>,
+}
+
+/// Entries of one chain, in order.
+pub(crate) struct ChainRun {
+    pub(crate) entries: Vec<Entry>,
+    /// The seq behind them that is missing, or that the disk has changed.
+    pub(crate) damaged: Option<u64>,
+}
+
 /// An entry that is kept and never applied.
+#[derive(Clone, Debug)]
 pub(crate) struct QuarantinedRow {
     pub(crate) document: DocumentTag,
     pub(crate) device: DeviceId,
@@ -26,6 +44,14 @@ pub(crate) struct QuarantinedRow {
     pub(crate) hash: EntryHash,
     pub(crate) reason: u8,
     pub(crate) since_ms: i64,
+}
+
+impl QuarantinedRow {
+    pub(crate) fn of(entry: &Entry, reason: u8, since_ms: i64) -> Self {
+        let header = entry.header();
+        let (document, device) = (header.chain.document, header.chain.device);
+        Self { document, device, seq: header.seq, hash: entry.hash(), reason, since_ms }
+    }
 }
 
 impl Tx<'_> {
@@ -44,23 +70,42 @@ impl Tx<'_> {
     /// Returns an entry, unless it is missing or the disk has changed it.
     pub(crate) fn entry(&self, chain: i64, seq: u64) -> Result<Option<Entry>, StoreError> {
         let mut statement = self.transaction.prepare_cached(sql!("entry"))?;
-        let found: Option<Vec<u8>> = statement.query_row((chain, seq.cast_signed()), |row| row.get(0)).optional()?;
-        Ok(found.and_then(|bytes| Entry::decode(&bytes).ok()))
+        let found = statement.query_row((chain, seq.cast_signed()), |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        Ok(found.and_then(|(hash, bytes): (Vec<u8>, Vec<u8>)| intact(seq, &hash, &bytes)))
+    }
+
+    pub(crate) fn entry_arrival(&self, chain: i64, seq: u64) -> Result<Option<i64>, StoreError> {
+        let mut statement = self.transaction.prepare_cached(sql!("entry_arrival"))?;
+        Ok(statement.query_row((chain, seq.cast_signed()), |row| row.get(0)).optional()?)
+    }
+
+    /// Puts an entry where the disk has changed what stood there; returns its arrival.
+    pub(crate) fn replace_entry(&self, chain: i64, entry: &Entry, state: EntryState) -> Result<i64, StoreError> {
+        let mut statement = self.transaction.prepare_cached(sql!("replace_entry"))?;
+        let seq = entry.header().seq.cast_signed();
+        let hash = entry.hash();
+        let row = (chain, seq, hash.as_bytes(), state as i64, entry.encode());
+        Ok(statement.query_row(row, |row| row.get(0))?)
     }
 
     /// Returns up to `limit` entries of a chain from `from_seq` on. The disk may have changed one: it
     /// ends the chain for those who would send it, and is no reason to stop the others.
-    pub(crate) fn entries_of_chain(&self, chain: i64, from_seq: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {
+    pub(crate) fn entries_of_chain(&self, chain: i64, from_seq: u64, limit: usize) -> Result<ChainRun, StoreError> {
         let mut statement = self.transaction.prepare_cached(sql!("entries_of_chain"))?;
         let mut rows = statement.query((chain, from_seq.cast_signed(), limit as i64))?;
-        let mut entries = Vec::new();
+        let mut run = ChainRun { entries: Vec::new(), damaged: None };
+        let mut next = from_seq;
         while let Some(row) = rows.next()? {
-            let Ok(entry) = Entry::decode(&row.get::<_, Vec<u8>>(1)?) else {
+            let (seq, hash, bytes): (i64, Vec<u8>, Vec<u8>) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let entry = intact(next, &hash, &bytes).filter(|_| seq.cast_unsigned() == next);
+            let Some(entry) = entry else {
+                run.damaged = Some(next);
                 break;
             };
-            entries.push(entry);
+            run.entries.push(entry);
+            next += 1;
         }
-        Ok(entries)
+        Ok(run)
     }
 
     /// Calls `each` for every entry of a document stream that is not quarantined, in order of arrival.
@@ -68,13 +113,20 @@ impl Tx<'_> {
         &self,
         document: i64,
         stream: u8,
-        mut each: impl FnMut(i64, i64, EntryState, Entry),
+        mut each: impl FnMut(EntryRow),
     ) -> Result<(), StoreError> {
         let mut statement = self.transaction.prepare_cached(sql!("entries_of_document"))?;
         let mut rows = statement.query((document, stream))?;
         while let Some(row) = rows.next()? {
-            let state = if row.get::<_, i64>(2)? == 0 { EntryState::Stored } else { EntryState::Proven };
-            each(row.get(0)?, row.get(1)?, state, decode(&row.get::<_, Vec<u8>>(3)?)?);
+            let seq = row.get::<_, i64>(2)?.cast_unsigned();
+            let (hash, bytes): (Vec<u8>, Vec<u8>) = (row.get(4)?, row.get(5)?);
+            each(EntryRow {
+                arrival: row.get(0)?,
+                chain: row.get(1)?,
+                seq,
+                state: if row.get::<_, i64>(3)? == 0 { EntryState::Stored } else { EntryState::Proven },
+                entry: intact(seq, &hash, &bytes),
+            });
         }
         Ok(())
     }
@@ -107,36 +159,38 @@ impl Tx<'_> {
         Ok(usize::try_from(bytes).unwrap_or(usize::MAX))
     }
 
-    /// Takes out the entry that stands at this place of a chain and is held for this reason.
+    /// Takes out the entry that stands at this place of a chain and is held for this reason; the inner
+    /// `None` says that the disk has changed it.
     pub(crate) fn take_held(
         &self,
         workspace: i64,
         place: (&ChainId, u64),
         reason: u8,
-    ) -> Result<Option<Entry>, StoreError> {
+    ) -> Result<Option<Option<Entry>>, StoreError> {
         let (chain, seq) = place;
         let mut statement = self.transaction.prepare_cached(sql!("held_successor"))?;
         let found = statement.query_row((workspace, chain.as_bytes(), seq.cast_signed(), reason), |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?))
+            Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?, row.get::<_, Vec<u8>>(2)?))
         });
-        let Some((held, bytes)) = found.optional()? else {
+        let Some((held, hash, bytes)) = found.optional()? else {
             return Ok(None);
         };
         self.transaction.prepare_cached(sql!("release_held"))?.execute([held])?;
-        decode(&bytes).map(Some)
+        Ok(Some(intact(place.1, &hash, &bytes)))
     }
 
-    /// Takes out all entries that are held for one reason, by seq.
-    pub(crate) fn take_held_for(&self, workspace: i64, reason: u8) -> Result<Vec<Entry>, StoreError> {
+    /// Takes out all entries that are held for one reason, by seq; `None` for one that the disk has changed.
+    pub(crate) fn take_held_for(&self, workspace: i64, reason: u8) -> Result<Vec<Option<Entry>>, StoreError> {
         let mut statement = self.transaction.prepare_cached(sql!("held_for_reason"))?;
-        let rows = statement.query_map((workspace, reason), |row| Ok((row.get(0)?, row.get(1)?)))?;
-        let rows: Vec<(i64, Vec<u8>)> = rows.collect::<Result<_, _>>()?;
-        let mut entries = Vec::new();
-        for (held, bytes) in rows {
-            self.transaction.prepare_cached(sql!("release_held"))?.execute([held])?;
-            entries.push(decode(&bytes)?);
+        let rows = statement.query_map((workspace, reason), |row| {
+            let seq = row.get::<_, i64>(1)?.cast_unsigned();
+            Ok((row.get(0)?, intact(seq, &row.get::<_, Vec<u8>>(2)?, &row.get::<_, Vec<u8>>(3)?)))
+        })?;
+        let rows: Vec<(i64, Option<Entry>)> = rows.collect::<Result<_, _>>()?;
+        for (held, _) in &rows {
+            self.transaction.prepare_cached(sql!("release_held"))?.execute([*held])?;
         }
-        Ok(entries)
+        Ok(rows.into_iter().map(|(_, entry)| entry).collect())
     }
 
     /// Returns how many entries wait, by the code of the reason.
@@ -146,20 +200,35 @@ impl Tx<'_> {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    pub(crate) fn quarantine(&self, workspace: i64, entry: &Entry, reason: u8, now_ms: i64) -> Result<(), StoreError> {
-        let header = entry.header();
+    /// Keeps an entry apart; `bytes` is empty where they stay in the entry's own row.
+    pub(crate) fn quarantine(&self, workspace: i64, row: &QuarantinedRow, bytes: &[u8]) -> Result<(), StoreError> {
         let mut statement = self.transaction.prepare_cached(sql!("quarantine"))?;
         statement.execute((
             workspace,
-            header.chain.document.as_bytes(),
-            header.chain.device.as_bytes(),
-            header.seq.cast_signed(),
-            entry.hash().as_bytes(),
-            reason,
-            now_ms,
-            entry.encode(),
+            row.document.as_bytes(),
+            row.device.as_bytes(),
+            row.seq.cast_signed(),
+            row.hash.as_bytes(),
+            row.reason,
+            row.since_ms,
+            bytes,
         ))?;
         Ok(())
+    }
+
+    /// Ends what was said of an entry that is whole again.
+    pub(crate) fn release_quarantined(&self, workspace: i64, hash: &EntryHash, reason: u8) -> Result<(), StoreError> {
+        let mut statement = self.transaction.prepare_cached(sql!("release_quarantined"))?;
+        statement.execute((workspace, hash.as_bytes(), reason))?;
+        Ok(())
+    }
+
+    /// Returns chain and seq of the entries that are kept apart for one reason.
+    pub(crate) fn quarantined_places(&self, workspace: i64, reason: u8) -> Result<Vec<(i64, u64)>, StoreError> {
+        let mut statement = self.transaction.prepare_cached(sql!("quarantined_places"))?;
+        let rows =
+            statement.query_map((workspace, reason), |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned())))?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     pub(crate) fn quarantined(&self, workspace: i64) -> Result<Vec<QuarantinedRow>, StoreError> {
@@ -180,6 +249,8 @@ impl Tx<'_> {
     }
 }
 
-fn decode(bytes: &[u8]) -> Result<Entry, StoreError> {
-    Entry::decode(bytes).map_err(|_| StoreError::Corrupt { table: "entry" })
+/// Reads an entry; `None` if the disk has changed it, or what the row says of it.
+fn intact(seq: u64, hash: &[u8], bytes: &[u8]) -> Option<Entry> {
+    let entry = Entry::decode(bytes).ok()?;
+    (entry.hash().as_bytes() == hash && entry.header().seq == seq).then_some(entry)
 }

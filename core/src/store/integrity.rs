@@ -1,23 +1,30 @@
-//! The check that SQLite's own can not do: every stored value carries a hash or a tag, and is asked for it.
+//! The check that SQLite's own can not do: every stored value carries a hash, a tag or a signature, or
+//! is said twice, and is asked for it.
+//!
+//! Sealed values are opened here; what rests in the clear is compared in `integrity/plain.rs`, and what
+//! one column says of another row in `queries.sql`.
 //!
 //! Invariant: nothing is changed; a damaged row is reported and left for the engine to fetch again.
 
-use tombolo_protocol::entry::Entry;
-use tombolo_protocol::ids::EntryHash;
+mod plain;
 
+use tombolo_protocol::ids::{EntryHash, Stream};
+
+use super::documents::open_pending;
 use super::sql::sql;
-use super::{Store, StoreError, exact};
+use super::{Store, StoreError, Tx};
 
 /// What an integrity check found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IntegrityReport {
     /// Entries that were read and hashed.
     pub entries: u64,
-    /// Entries whose bytes no longer have the hash they were stored under.
+    /// Entries whose bytes no longer have the hash they were stored under, or whose signature is not
+    /// their author's any more.
     pub damaged_entries: Vec<EntryHash>,
     /// Sealed values (names, secrets, records, pending changes) that were opened.
     pub sealed_values: u64,
-    /// Tables that hold a sealed value which no longer opens.
+    /// Tables that hold a sealed value which no longer opens, or contradict the others.
     pub damaged_tables: Vec<&'static str>,
     /// What SQLite's own check complains about; empty if it is content.
     pub sqlite: Vec<String>,
@@ -32,15 +39,26 @@ impl IntegrityReport {
 }
 
 /// The sealed columns: table, column, and the SQL that gives key and value.
-const SEALED: [(&str, &str, &str); 8] = [
+const SEALED: [(&str, &str, &str); 9] = [
     ("meta", "value", "SELECT CAST(key AS BLOB), value FROM meta"),
     ("workspace", "name", "SELECT id, name_sealed FROM workspace WHERE name_sealed IS NOT NULL"),
     ("workspace", "join", "SELECT id, join_sealed FROM workspace WHERE join_sealed IS NOT NULL"),
     ("workspace", "blinding", "SELECT id, blinding_sealed FROM workspace WHERE blinding_sealed IS NOT NULL"),
+    ("workspace", "life", "SELECT id, life_sealed FROM workspace WHERE life_sealed IS NOT NULL"),
     ("record", "bytes", "SELECT id, bytes_sealed FROM record"),
     ("epoch", "secret", "SELECT id, secret_sealed FROM epoch"),
     ("document", "about", "SELECT id, about_sealed FROM document WHERE about_sealed IS NOT NULL"),
-    ("pending", "change", "SELECT document, change_sealed FROM pending"),
+    ("relay", "token", "SELECT CAST(address AS BLOB), token_sealed FROM relay WHERE token_sealed IS NOT NULL"),
+];
+
+/// Statements that count the rows of a table which contradict others.
+const CONTRADICTIONS: [(&str, &str); 6] = [
+    ("workspace", sql!("strange_workspaces")),
+    ("chain", sql!("strange_chains")),
+    ("entry", sql!("strange_entries")),
+    ("dependency", sql!("strange_dependencies")),
+    ("placed", sql!("strange_placed")),
+    ("declaration", sql!("strange_declarations")),
 ];
 
 impl Store {
@@ -57,25 +75,23 @@ impl Store {
                 report.sqlite.push(line);
             }
         }
-        self.check_entries(&mut report)?;
+        let mut keys = self.connection.prepare("PRAGMA foreign_key_check")?;
+        for table in keys.query_map([], |row| row.get::<_, String>(0))? {
+            report.sqlite.push(format!("a row of {} refers to nothing", table?));
+        }
         for (table, column, query) in SEALED {
             self.check_sealed(table, column, query, &mut report)?;
         }
-        Ok(report)
-    }
-
-    fn check_entries(&self, report: &mut IntegrityReport) -> Result<(), StoreError> {
-        let mut statement = self.connection.prepare_cached(sql!("all_entries"))?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            report.entries += 1;
-            let hash = EntryHash::from_bytes(exact("entry", row.get(2)?)?);
-            let bytes: Vec<u8> = row.get(3)?;
-            if Entry::decode(&bytes).map(|entry| entry.hash()) != Ok(hash) {
-                report.damaged_entries.push(hash);
-            }
+        self.check_pending(&mut report)?;
+        for (table, query) in CONTRADICTIONS {
+            let strange: i64 = self.connection.query_row(query, [], |row| row.get(0))?;
+            report.judge(table, strange == 0);
         }
-        Ok(())
+        let transaction = self.connection.unchecked_transaction()?;
+        let changes = transaction.total_changes();
+        let tx = Tx { transaction, cipher: &self.cipher, changes, full: &self.full };
+        tx.check_plain(&mut report)?;
+        Ok(report)
     }
 
     fn check_sealed(
@@ -89,15 +105,36 @@ impl Store {
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             report.sealed_values += 1;
-            let key = match row.get_ref(0)? {
-                rusqlite::types::ValueRef::Integer(number) => number.to_be_bytes().to_vec(),
-                other => other.as_bytes().map(<[u8]>::to_vec).map_err(|_| StoreError::Corrupt { table })?,
-            };
-            let sealed: Vec<u8> = row.get(1)?;
-            if self.cipher.open(table, column, &key, &sealed).is_err() && !report.damaged_tables.contains(&table) {
-                report.damaged_tables.push(table);
-            }
+            let (key, sealed): (Vec<u8>, Vec<u8>) = (row.get(0)?, row.get(1)?);
+            report.judge(table, self.cipher.open(table, column, &key, &sealed).is_ok());
         }
         Ok(())
+    }
+
+    fn check_pending(&self, report: &mut IntegrityReport) -> Result<(), StoreError> {
+        let mut statement = self.connection.prepare_cached(sql!("all_pending"))?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            report.sealed_values += 1;
+            let (stream, instance): (i64, i64) = (row.get(1)?, row.get(2)?);
+            let place = u8::try_from(stream).map(|stream| {
+                Ok::<_, rusqlite::Error>((row.get(0)?, Stream(stream), instance.cast_unsigned(), row.get(3)?))
+            });
+            let sealed: Vec<u8> = row.get(4)?;
+            let opens = match place {
+                Ok(place) => open_pending(&self.cipher, place?, &sealed).is_some(),
+                Err(_) => false,
+            };
+            report.judge("pending", opens);
+        }
+        Ok(())
+    }
+}
+
+impl IntegrityReport {
+    fn judge(&mut self, table: &'static str, sound: bool) {
+        if !sound && !self.damaged_tables.contains(&table) {
+            self.damaged_tables.push(table);
+        }
     }
 }

@@ -54,9 +54,11 @@ impl StoreLock {
     /// Remembers the store as it is now.
     pub(super) fn remember(&mut self, generation: u64) -> Result<(), StoreError> {
         let seen = Seen { generation, file: file_identity(&self.path)? };
+        let text = seen.to_text();
+        // Over what stands there, which needs no room on a full disk; then what is left of it goes.
         self.file.rewind()?;
-        self.file.set_len(0)?;
-        self.file.write_all(seen.to_text().as_bytes())?;
+        self.file.write_all(text.as_bytes())?;
+        self.file.set_len(text.len() as u64)?;
         self.file.sync_data()?;
         Ok(())
     }

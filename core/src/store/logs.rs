@@ -49,14 +49,14 @@ impl Tx<'_> {
         while let Some(row) = rows.next()? {
             let address: String = row.get(1)?;
             let key: Option<Vec<u8>> = row.get(2)?;
-            let token = self.open_optional("relay", "token", address.as_bytes(), row.get(4)?)?;
-            let token = token.map(String::from_utf8).transpose();
+            // A token that the disk has changed is as good as none: the relay will ask for it.
+            let token = self.open_optional("relay", "token", address.as_bytes(), row.get(4)?).ok().flatten();
             relays.push(RelayRow {
                 row: row.get(0)?,
                 address,
                 key: key.map(|key| exact("relay", key).map(RelayId::from_bytes)).transpose()?,
                 allow_proxy: row.get(3)?,
-                token: token.map_err(|_| StoreError::Corrupt { table: "relay" })?,
+                token: token.and_then(|token| String::from_utf8(token).ok()),
             });
         }
         Ok(relays)

@@ -2,11 +2,12 @@
 //!
 //! Invariant: a file that is not ours, or of a newer layout, is looked at read-only and left alone.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _};
 use tombolo_crypto::{Entropy, KeyVault, Secret32, StoreCipher};
 
 use super::lock::StoreLock;
@@ -23,8 +24,14 @@ pub(super) const MIGRATIONS: [&str; 4] = [
 ];
 /// The key under which the engine keeps this life of the device's chains.
 pub(crate) const INCARNATION: &str = "incarnation";
+/// The key under which the store counts how often it was opened.
+const GENERATION: &str = "generation";
 /// How every file of SQLite's begins.
 const MAGIC: &[u8] = b"SQLite format 3\0";
+/// SQLite's own header, and where it keeps the two numbers (its file format, section 1.3).
+const HEADER_BYTES: u64 = 100;
+const USER_VERSION_AT: usize = 60;
+const APPLICATION_ID_AT: usize = 68;
 const STATEMENT_CACHE: usize = 128;
 
 pub(super) fn open(
@@ -43,17 +50,21 @@ pub(super) fn open(
     let generation = generation(&connection, &cipher)?;
     let begun: bool = connection.query_row(sql!("has_meta"), [INCARNATION], |row| row.get(0))?;
     let fresh_incarnation = !begun || !lock.continues(generation)?;
+    let sealed = cipher.seal("meta", "value", GENERATION.as_bytes(), &(generation + 1).to_be_bytes(), entropy);
     let mut store = Store {
         connection,
         cipher,
         lock,
         path: path.to_owned(),
         durability,
-        is_full: None,
-        generation,
+        on_platter: None,
+        generation: generation + 1,
+        generation_sealed: sealed,
+        generation_drawn: false,
         fresh_incarnation,
+        full: Cell::new(false),
     };
-    store.next_generation(entropy)?;
+    store.draw_generation()?;
     Ok(store)
 }
 
@@ -61,16 +72,31 @@ impl Store {
     /// Counts the generation up in the store, then in the lock file; a crash in between costs no more
     /// than a new incarnation. The old incarnation ends in the same commit, so that no crash before the
     /// engine has begun the new one can bring it back.
-    fn next_generation(&mut self, entropy: &mut dyn Entropy) -> Result<(), StoreError> {
-        self.generation += 1;
-        let (generation, fresh) = (self.generation, self.fresh_incarnation);
-        let tx = self.begin(true)?;
-        tx.set_meta("generation", &generation.to_be_bytes(), entropy)?;
-        if fresh {
-            tx.forget_meta(INCARNATION)?;
+    ///
+    /// A full disk is noted and tried again before each transaction; until then nothing else is written,
+    /// so no entry can be sealed by a store that does not know yet whether it is a copy.
+    pub(super) fn draw_generation(&mut self) -> Result<(), StoreError> {
+        let drawn = self.write_generation();
+        self.full.set(matches!(drawn, Err(StoreError::DiskFull)));
+        match drawn {
+            Err(StoreError::DiskFull) => Ok(()),
+            drawn => drawn,
         }
-        tx.commit()?;
-        self.lock.remember(generation)
+    }
+
+    fn write_generation(&mut self) -> Result<(), StoreError> {
+        self.reach(true)?;
+        let transaction = self.connection.unchecked_transaction()?;
+        transaction.execute(sql!("set_meta"), (GENERATION, &self.generation_sealed))?;
+        if self.fresh_incarnation && !self.generation_drawn {
+            transaction.execute(sql!("forget_meta"), [INCARNATION])?;
+        }
+        transaction.commit()?;
+        if !self.generation_drawn {
+            self.lock.remember(self.generation)?;
+            self.generation_drawn = true;
+        }
+        Ok(())
     }
 }
 
@@ -88,24 +114,56 @@ fn recognise(path: &Path) -> Result<bool, StoreError> {
     if !begins_like_sqlite(path)? {
         return Err(StoreError::NotAStore { path: path.to_owned() });
     }
-    let foreign = |_| StoreError::NotAStore { path: path.to_owned() };
-    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    let application: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(foreign)?;
-    let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(foreign)?;
+    let looked = look(path).or_else(|error| match error.sqlite_error_code() {
+        // Even to read, SQLite wants to write beside the file: on a full disk its header must do.
+        Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure | ErrorCode::CannotOpen) => {
+            header_of(path)?.ok_or(StoreError::from(error))
+        }
+        Some(ErrorCode::OutOfMemory) => Err(error.into()),
+        _ => Err(StoreError::NotAStore { path: path.to_owned() }),
+    })?;
     // A crash while the first layout was written leaves an empty database of SQLite's own.
-    let tables: u32 =
-        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(foreign)?;
-    if application == 0 && version == 0 && tables == 0 {
+    if looked.application == 0 && looked.version == 0 && looked.is_empty {
         return Ok(false);
     }
-    if application != APPLICATION_ID {
+    if looked.application != APPLICATION_ID {
         return Err(StoreError::NotAStore { path: path.to_owned() });
     }
     let supported = MIGRATIONS.len() as u32;
-    if version > supported {
-        return Err(StoreError::TooNew { found: version, supported });
+    if looked.version > supported {
+        return Err(StoreError::TooNew { found: looked.version, supported });
     }
     Ok(true)
+}
+
+/// What a database says of itself.
+struct Looked {
+    application: i32,
+    version: u32,
+    is_empty: bool,
+}
+
+/// Looks at a database without changing it.
+fn look(path: &Path) -> Result<Looked, rusqlite::Error> {
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    let tables: u32 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    Ok(Looked {
+        application: connection.pragma_query_value(None, "application_id", |row| row.get(0))?,
+        version: connection.pragma_query_value(None, "user_version", |row| row.get(0))?,
+        is_empty: tables == 0,
+    })
+}
+
+/// Reads what the file's first page says, if that names a store of ours.
+fn header_of(path: &Path) -> Result<Option<Looked>, StoreError> {
+    let mut header = Vec::new();
+    File::open(path)?.take(HEADER_BYTES).read_to_end(&mut header)?;
+    let number = |at: usize| header.get(at..)?.first_chunk::<4>().map(|bytes| u32::from_be_bytes(*bytes));
+    let (Some(version), Some(application)) = (number(USER_VERSION_AT), number(APPLICATION_ID_AT)) else {
+        return Ok(None);
+    };
+    let looked = Looked { application: application.cast_signed(), version, is_empty: false };
+    Ok(Some(looked).filter(|looked| looked.application == APPLICATION_ID))
 }
 
 /// SQLite itself takes a file of a few bytes for an empty database, and would write over it.
@@ -130,11 +188,11 @@ fn unlock(vault: &dyn KeyVault, exists: bool, entropy: &mut dyn Entropy) -> Resu
 fn connect(path: &Path) -> Result<Connection, StoreError> {
     let connection = Connection::open(path)?;
     connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
+    // One owner needs no memory shared with others, which a full disk would refuse.
+    connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
     let mode: String = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0)).map_err(
         |error| match error.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::ReadOnly | rusqlite::ErrorCode::CannotOpen) => {
-                StoreError::ReadOnly { path: path.to_owned() }
-            }
+            Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen) => StoreError::ReadOnly { path: path.to_owned() },
             _ => error.into(),
         },
     )?;
@@ -177,11 +235,10 @@ fn check_key(connection: &Connection, cipher: &StoreCipher, entropy: &mut dyn En
 }
 
 fn generation(connection: &Connection, cipher: &StoreCipher) -> Result<u64, StoreError> {
-    const KEY: &str = "generation";
-    let sealed: Option<Vec<u8>> = connection.query_row(sql!("meta"), [KEY], |row| row.get(0)).optional()?;
+    let sealed: Option<Vec<u8>> = connection.query_row(sql!("meta"), [GENERATION], |row| row.get(0)).optional()?;
     let Some(sealed) = sealed else { return Ok(0) };
     let corrupt = StoreError::Corrupt { table: "meta" };
-    let Ok(bytes) = cipher.open("meta", "value", KEY.as_bytes(), &sealed) else {
+    let Ok(bytes) = cipher.open("meta", "value", GENERATION.as_bytes(), &sealed) else {
         return Err(corrupt);
     };
     bytes.try_into().map(u64::from_be_bytes).map_err(|_| corrupt)

@@ -8,11 +8,12 @@ SELECT EXISTS (SELECT 1 FROM meta WHERE key = ?1);
 DELETE FROM meta WHERE key = ?1;
 
 -- name: workspaces
-SELECT workspace, id, state, name_sealed, join_sealed, blinding_sealed, life FROM workspace ORDER BY workspace;
+SELECT workspace, id, state, name_sealed, join_sealed, blinding_sealed, life_sealed FROM workspace ORDER BY workspace;
 -- name: insert_workspace
-INSERT INTO workspace (id, state, name_sealed, join_sealed, blinding_sealed, life) VALUES (?1, ?2, ?3, ?4, ?5, ?6);
+INSERT INTO workspace (id, state, name_sealed, join_sealed, blinding_sealed, life_sealed) VALUES (?1, ?2, ?3, ?4, ?5, ?6);
 -- name: update_workspace
-UPDATE workspace SET state = ?2, name_sealed = ?3, join_sealed = ?4, blinding_sealed = ?5 WHERE workspace = ?1;
+UPDATE workspace SET state = ?2, name_sealed = coalesce(?3, name_sealed), join_sealed = coalesce(?4, join_sealed),
+blinding_sealed = coalesce(?5, blinding_sealed) WHERE workspace = ?1;
 -- name: forget_all_declarations
 DELETE FROM declaration WHERE workspace = ?1;
 -- name: forget_all_placed
@@ -56,17 +57,20 @@ FROM chain WHERE workspace = ?1 AND device = ?2;
 -- name: is_record_placed
 SELECT EXISTS (SELECT 1 FROM placed_record WHERE workspace = ?1 AND hash = ?2);
 -- name: insert_record
-INSERT INTO record (workspace, id, bytes_sealed) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING;
+INSERT INTO record (workspace, id, bytes_sealed) VALUES (?1, ?2, ?3)
+ON CONFLICT (workspace, id) DO UPDATE SET bytes_sealed = excluded.bytes_sealed;
 -- name: delete_record
 DELETE FROM record WHERE workspace = ?1 AND id = ?2;
 -- name: records
 SELECT id, bytes_sealed FROM record WHERE workspace = ?1 ORDER BY record;
 -- name: insert_attestation
-INSERT INTO attestation (workspace, hash, bytes) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING;
+INSERT INTO attestation (workspace, hash, bytes) VALUES (?1, ?2, ?3)
+ON CONFLICT (workspace, hash) DO UPDATE SET bytes = excluded.bytes;
 -- name: attestations
-SELECT bytes FROM attestation WHERE workspace = ?1;
+SELECT hash, bytes FROM attestation WHERE workspace = ?1;
 -- name: insert_epoch
-INSERT INTO epoch (workspace, id, secret_sealed) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING;
+INSERT INTO epoch (workspace, id, secret_sealed) VALUES (?1, ?2, ?3)
+ON CONFLICT (workspace, id) DO UPDATE SET secret_sealed = excluded.secret_sealed;
 -- name: epochs
 SELECT id, secret_sealed FROM epoch WHERE workspace = ?1;
 
@@ -104,17 +108,22 @@ INSERT INTO entry (chain, seq, hash, state, bytes) VALUES (?1, ?2, ?3, ?4, ?5);
 -- name: entry_hash
 SELECT hash FROM entry WHERE chain = ?1 AND seq = ?2;
 -- name: entry
-SELECT bytes FROM entry WHERE chain = ?1 AND seq = ?2;
+SELECT hash, bytes FROM entry WHERE chain = ?1 AND seq = ?2;
+-- name: entry_arrival
+SELECT arrival FROM entry WHERE chain = ?1 AND seq = ?2;
+-- name: replace_entry
+INSERT INTO entry (chain, seq, hash, state, bytes) VALUES (?1, ?2, ?3, ?4, ?5)
+ON CONFLICT (chain, seq) DO UPDATE SET hash = excluded.hash, state = excluded.state, bytes = excluded.bytes
+RETURNING arrival;
 -- name: entries_of_chain
-SELECT seq, bytes FROM entry WHERE chain = ?1 AND seq >= ?2 ORDER BY seq LIMIT ?3;
+SELECT seq, hash, bytes FROM entry WHERE chain = ?1 AND seq >= ?2 ORDER BY seq LIMIT ?3;
 -- name: entries_of_document
-SELECT entry.arrival, entry.chain, entry.state, entry.bytes FROM chain JOIN entry USING (chain)
+SELECT entry.arrival, entry.chain, entry.seq, entry.state, entry.hash, entry.bytes FROM chain JOIN entry USING (chain)
 WHERE chain.document = ?1 AND chain.stream = ?2 AND entry.state <> 2 ORDER BY entry.arrival;
 -- name: mark_entry
 UPDATE entry SET state = ?2 WHERE arrival = ?1;
--- name: all_entries
-SELECT chain.workspace, document.tag, entry.hash, entry.bytes FROM entry
-JOIN chain USING (chain) JOIN document USING (document);
+-- name: all_pending
+SELECT document, stream, instance, wall_ms, change_sealed FROM pending;
 
 -- name: insert_pending
 INSERT INTO pending (document, stream, instance, wall_ms, change_sealed) VALUES (?1, ?2, ?3, ?4, ?5);
@@ -128,6 +137,8 @@ SELECT DISTINCT pending.document, pending.stream FROM pending JOIN document USIN
 WHERE document.workspace = ?1 ORDER BY pending.document;
 -- name: pending_summary
 SELECT count(*), min(wall_ms), max(pending) FROM pending WHERE document = ?1;
+-- name: delete_pending_row
+DELETE FROM pending WHERE pending = ?1;
 -- name: delete_pending
 DELETE FROM pending WHERE document = ?1 AND stream = ?2 AND pending <= ?3;
 
@@ -146,10 +157,10 @@ VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING;
 -- name: held_bytes
 SELECT coalesce(sum(length(bytes)), 0) FROM held WHERE workspace = ?1 AND document = ?2;
 -- name: held_successor
-SELECT held, bytes FROM held WHERE workspace = ?1 AND chain = ?2 AND seq = ?3 AND reason = ?4
+SELECT held, hash, bytes FROM held WHERE workspace = ?1 AND chain = ?2 AND seq = ?3 AND reason = ?4
 ORDER BY held LIMIT 1;
 -- name: held_for_reason
-SELECT held, bytes FROM held WHERE workspace = ?1 AND reason = ?2 ORDER BY seq;
+SELECT held, seq, hash, bytes FROM held WHERE workspace = ?1 AND reason = ?2 ORDER BY seq;
 -- name: held_by_reason
 SELECT reason, count(*) FROM held WHERE workspace = ?1 GROUP BY reason ORDER BY reason;
 -- name: release_held
@@ -158,6 +169,14 @@ DELETE FROM held WHERE held = ?1;
 -- name: quarantine
 INSERT INTO quarantine (workspace, document, device, seq, hash, reason, since_ms, bytes)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING;
+-- name: release_quarantined
+DELETE FROM quarantine WHERE workspace = ?1 AND hash = ?2 AND reason = ?3;
+-- name: quarantined_places
+SELECT chain.chain, entry.seq FROM quarantine
+JOIN document ON document.workspace = quarantine.workspace AND document.tag = quarantine.document
+JOIN chain ON chain.document = document.document AND chain.device = quarantine.device
+JOIN entry ON entry.chain = chain.chain AND entry.seq = quarantine.seq AND entry.hash = quarantine.hash
+WHERE quarantine.workspace = ?1 AND quarantine.reason = ?2;
 -- name: quarantined
 SELECT document, device, seq, hash, reason, since_ms FROM quarantine WHERE workspace = ?1 ORDER BY quarantine;
 
@@ -229,3 +248,41 @@ SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 WHERE (SELECT count(*) FROM evidence WHERE
 ON CONFLICT DO NOTHING;
 -- name: evidence
 SELECT relay, log, position, kind, ours, theirs, since_ms FROM evidence WHERE workspace = ?1 ORDER BY evidence;
+-- name: strange_workspaces
+SELECT count(*) FROM workspace WHERE state NOT IN (0, 1, 2, 3, 4) OR (state <> 1 AND join_sealed IS NULL);
+-- name: strange_chains
+SELECT count(*) FROM chain JOIN document USING (document) WHERE chain.workspace <> document.workspace
+OR head_seq IS NOT (SELECT max(seq) FROM entry WHERE entry.chain = chain.chain)
+OR head_seq IS NOT (SELECT count(*) FROM entry WHERE entry.chain = chain.chain)
+OR head_hash IS NOT (SELECT hash FROM entry WHERE entry.chain = chain.chain AND entry.seq = chain.head_seq);
+-- name: strange_entries
+SELECT count(*) FROM entry JOIN chain USING (chain) WHERE entry.state NOT IN (0, 1, 2)
+OR (entry.state = 2 AND NOT EXISTS (SELECT 1 FROM quarantine
+    WHERE quarantine.workspace = chain.workspace AND quarantine.hash = entry.hash))
+OR (entry.state <> 2 AND EXISTS (SELECT 1 FROM quarantine
+    WHERE quarantine.workspace = chain.workspace AND quarantine.hash = entry.hash
+    AND quarantine.reason IN (9, 10, 11, 12, 17, 19, 20, 28)));
+-- name: strange_dependencies
+SELECT count(*) FROM dependency JOIN chain ON chain.chain = dependency.other
+WHERE dependency.seq < 1 OR dependency.seq > chain.head_seq;
+-- name: strange_placed
+SELECT count(*) FROM placed JOIN chain USING (chain)
+WHERE placed.seq < 0 OR placed.seq > chain.head_seq OR placed.position < 0;
+-- name: strange_declarations
+SELECT count(*) FROM declaration LEFT JOIN entry USING (chain, seq)
+WHERE entry.arrival IS NULL OR declaration.position < 1;
+-- name: documents_to_check
+SELECT workspace, tag, id FROM document;
+-- name: chains_to_check
+SELECT document.tag, stream, device, incarnation, chain.id, members_head, entry.bytes FROM chain
+JOIN document USING (document) LEFT JOIN entry ON entry.chain = chain.chain AND entry.seq = chain.head_seq;
+-- name: entries_to_check
+SELECT chain.workspace, chain.id, entry.seq, entry.hash, entry.bytes FROM entry JOIN chain USING (chain);
+-- name: held_to_check
+SELECT document, chain, NULL, seq, hash, reason, bytes FROM held;
+-- name: quarantine_to_check
+SELECT document, NULL, device, seq, hash, reason, bytes FROM quarantine;
+-- name: logs_to_check
+SELECT relay.key, log.workspace, log.id, log.frontier, log.receipt FROM log JOIN relay USING (relay);
+-- name: statuses_to_check
+SELECT workspace, device, nth, row FROM status;

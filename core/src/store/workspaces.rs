@@ -55,15 +55,15 @@ impl WorkspaceState {
         }
     }
 
-    fn from_code(code: i64) -> Result<Self, StoreError> {
-        Ok(match code {
-            0 => Self::Joining,
+    /// Recognises a code; what the disk has made of others is learnt again from the records.
+    fn from_code(code: i64) -> Self {
+        match code {
             1 => Self::Member,
             2 => Self::Refused(JoinRefusal::UsedUp),
             3 => Self::Refused(JoinRefusal::Expired),
             4 => Self::Refused(JoinRefusal::Ended),
-            _ => return Err(StoreError::Corrupt { table: "workspace" }),
-        })
+            _ => Self::Joining,
+        }
     }
 }
 
@@ -77,6 +77,23 @@ pub(crate) struct WorkspaceRow {
     pub(crate) blinding: Option<BlindingKey>,
     /// What its chains of this device differ by from those of an earlier stay in it.
     pub(crate) life: u64,
+    /// Whether the disk has changed one of them; it is `None` then.
+    pub(crate) damaged: bool,
+}
+
+/// Rows that could be read, and how many the disk has changed.
+pub(crate) struct Salvaged<T> {
+    pub(crate) rows: Vec<T>,
+    pub(crate) damaged: usize,
+}
+
+impl<T> Salvaged<T> {
+    fn take(&mut self, row: Option<T>) {
+        match row {
+            Some(row) => self.rows.push(row),
+            None => self.damaged += 1,
+        }
+    }
 }
 
 impl Tx<'_> {
@@ -91,27 +108,40 @@ impl Tx<'_> {
     }
 
     fn read_workspace(&self, row: &Row<'_>) -> Result<WorkspaceRow, StoreError> {
-        const CORRUPT: StoreError = StoreError::Corrupt { table: "workspace" };
         let id = WorkspaceId::from_bytes(exact("workspace", row.get(1)?)?);
-        let open = |column, index| -> Result<Option<Vec<u8>>, StoreError> {
-            self.open_optional("workspace", column, id.as_bytes(), row.get(index)?)
+        let mut damaged = false;
+        let mut open = |column, index| -> Result<Option<Vec<u8>>, StoreError> {
+            let opened = self.open_optional("workspace", column, id.as_bytes(), row.get(index)?);
+            damaged |= opened.is_err();
+            Ok(opened.ok().flatten())
         };
-        let text = |bytes: Option<Vec<u8>>| bytes.map(String::from_utf8).transpose().map_err(|_| CORRUPT);
-        let blinding = open("blinding", 5)?.map(|bytes| exact("workspace", bytes)).transpose()?;
+        let (name, join, blinding) = (open("name", 3)?, open("join", 4)?, open("blinding", 5)?);
         Ok(WorkspaceRow {
             id,
-            state: WorkspaceState::from_code(row.get(2)?)?,
-            name: text(open("name", 3)?)?,
-            join: text(open("join", 4)?)?,
-            blinding: blinding.map(BlindingKey::from_bytes),
-            life: row.get::<_, i64>(6)?.cast_unsigned(),
+            state: WorkspaceState::from_code(row.get(2)?),
+            name: name.and_then(|bytes| String::from_utf8(bytes).ok()),
+            join: join.and_then(|bytes| String::from_utf8(bytes).ok()),
+            blinding: blinding.and_then(|bytes| bytes.try_into().ok()).map(BlindingKey::from_bytes),
+            life: self.read_life(&id, row.get(6)?),
+            damaged,
         })
+    }
+
+    /// Reads a workspace's life; one that the disk has changed becomes another, which was never used.
+    fn read_life(&self, id: &WorkspaceId, sealed: Option<Vec<u8>>) -> u64 {
+        let Some(sealed) = sealed else {
+            return 0;
+        };
+        let opened = self.open_value("workspace", "life", id.as_bytes(), &sealed);
+        let bytes = opened.as_ref().unwrap_or(&sealed);
+        bytes.first_chunk().copied().map_or(1, u64::from_be_bytes)
     }
 
     pub(crate) fn insert_workspace(&self, row: &WorkspaceRow, entropy: &mut dyn Entropy) -> Result<i64, StoreError> {
         let (name, join, blinding) = self.seal_workspace(row, entropy);
         let mut statement = self.transaction.prepare_cached(sql!("insert_workspace"))?;
-        let life = row.life.cast_signed();
+        let life = (row.life != 0)
+            .then(|| self.cipher.seal("workspace", "life", row.id.as_bytes(), &row.life.to_be_bytes(), entropy));
         Ok(statement.insert((row.id.as_bytes(), row.state.code(), name, join, blinding, life))?)
     }
 
@@ -187,14 +217,14 @@ impl Tx<'_> {
         Ok(())
     }
 
-    pub(crate) fn records(&self, workspace: i64) -> Result<Vec<Record>, StoreError> {
+    pub(crate) fn records(&self, workspace: i64) -> Result<Salvaged<Record>, StoreError> {
         let mut statement = self.transaction.prepare_cached(sql!("records"))?;
         let mut rows = statement.query([workspace])?;
-        let mut records = Vec::new();
+        let mut records = Salvaged { rows: Vec::new(), damaged: 0 };
         while let Some(row) = rows.next()? {
             let (id, sealed): (Vec<u8>, Vec<u8>) = (row.get(0)?, row.get(1)?);
-            let bytes = self.open_value("record", "bytes", &id, &sealed)?;
-            records.push(Record::decode(&bytes).map_err(|_| StoreError::Corrupt { table: "record" })?);
+            let bytes = self.open_value("record", "bytes", &id, &sealed).ok();
+            records.take(bytes.and_then(|bytes| Record::decode(&bytes).ok()));
         }
         Ok(records)
     }
@@ -210,13 +240,15 @@ impl Tx<'_> {
         Ok(())
     }
 
-    pub(crate) fn attestations(&self, workspace: i64) -> Result<Vec<Signed<Attestation>>, StoreError> {
+    pub(crate) fn attestations(&self, workspace: i64) -> Result<Salvaged<Signed<Attestation>>, StoreError> {
         let mut statement = self.transaction.prepare_cached(sql!("attestations"))?;
         let mut rows = statement.query([workspace])?;
-        let mut attestations = Vec::new();
+        let mut attestations = Salvaged { rows: Vec::new(), damaged: 0 };
         while let Some(row) = rows.next()? {
-            let bytes: Vec<u8> = row.get(0)?;
-            attestations.push(Signed::decode(&bytes).map_err(|_| StoreError::Corrupt { table: "attestation" })?);
+            let (hash, bytes): (Vec<u8>, Vec<u8>) = (row.get(0)?, row.get(1)?);
+            let attestation = Signed::<Attestation>::decode(&bytes).ok();
+            // The name covers statement and signature, so what has its name is as it was verified.
+            attestations.take(attestation.filter(|read| read.item_hash().to_leaf() == *hash));
         }
         Ok(attestations)
     }
@@ -233,15 +265,16 @@ impl Tx<'_> {
         Ok(())
     }
 
-    pub(crate) fn epochs(&self, workspace: i64) -> Result<Vec<(EpochId, EpochSecret)>, StoreError> {
+    pub(crate) fn epochs(&self, workspace: i64) -> Result<Salvaged<(EpochId, EpochSecret)>, StoreError> {
         let mut statement = self.transaction.prepare_cached(sql!("epochs"))?;
         let mut rows = statement.query([workspace])?;
-        let mut epochs = Vec::new();
+        let mut epochs = Salvaged { rows: Vec::new(), damaged: 0 };
         while let Some(row) = rows.next()? {
             let id = EpochId::from_bytes(exact("epoch", row.get(0)?)?);
             let sealed: Vec<u8> = row.get(1)?;
-            let secret = self.open_value("epoch", "secret", id.as_bytes(), &sealed)?;
-            epochs.push((id, EpochSecret::from_bytes(exact("epoch", secret)?)));
+            let secret = self.open_value("epoch", "secret", id.as_bytes(), &sealed).ok();
+            let secret = secret.and_then(|bytes| bytes.try_into().ok()).map(EpochSecret::from_bytes);
+            epochs.take(secret.map(|secret| (id, secret)));
         }
         Ok(epochs)
     }

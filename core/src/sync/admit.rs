@@ -7,7 +7,7 @@
 //! Invariant: every outcome that is not "stored" has a counted reason; a bad entry never stops the other
 //! chains of its document, nor other documents.
 
-use tombolo_protocol::entry::{Entry, EntryFlags};
+use tombolo_protocol::entry::{Entry, EntryFlags, Header};
 use tombolo_protocol::frame::Fetch;
 use tombolo_protocol::ids::ChainKey;
 use tombolo_protocol::limits::HOLD_BYTES_MAX;
@@ -16,7 +16,7 @@ use tombolo_protocol::membership::RecordOutcome;
 use super::Fault;
 use super::reason::SetAsideReason;
 use crate::engine::{Engine, Event, Now};
-use crate::store::{DocumentRow, EntryState, StoreError, Tx};
+use crate::store::{ChainRow, DocumentRow, EntryState, QuarantinedRow, StoreError, Tx};
 
 /// Where an entry went.
 pub(super) enum Admission {
@@ -46,8 +46,15 @@ impl Engine {
             return Ok(());
         };
         while let Some(head) = tx.chain_by_id(at.1, &key.id())? {
-            let Some(next) = tx.take_held(at.1, (&key.id(), head.head_seq + 1), SetAsideReason::Gap.code())? else {
-                return Ok(());
+            let place = (&key.id(), head.head_seq + 1);
+            let next = match tx.take_held(at.1, place, SetAsideReason::Gap.code())? {
+                Some(Some(next)) => next,
+                Some(None) => {
+                    self.counters.count(SetAsideReason::Damaged);
+                    self.ask_again(at, &key, place.1, place.1);
+                    return Ok(());
+                }
+                None => return Ok(()),
             };
             if !matches!(self.admit_one(now, at, next, tx)?, Admission::Stored { .. }) {
                 return Ok(());
@@ -74,17 +81,20 @@ impl Engine {
             Some(document) => tx.chain_by_key(document.row, &header.chain)?,
             None => None,
         };
-        let (head_seq, head_hash) = chain.as_ref().map_or((0, None), |(row, _)| (row.head_seq, Some(row.head_hash)));
+        if chain.is_none() && self.has_lost_its_place(workspace, &header.chain, tx)? {
+            return Ok(Admission::Aside);
+        }
+        let head_seq = chain.as_ref().map_or(0, |(row, _)| row.head_seq);
         if let Some((row, _)) = &chain
             && header.seq <= head_seq
         {
-            return self.compare_held(now, at.1, row.row, &entry, tx);
+            return self.compare_held(now, at.1, row, &entry, tx);
         }
         if header.seq > head_seq + 1 {
             self.ask_again(at, &header.chain, head_seq + 1, header.seq - 1);
             return self.hold(now, at, &entry, SetAsideReason::Gap, tx);
         }
-        if head_hash.is_some_and(|hash| hash != header.prev) {
+        if chain.as_ref().map_or(Ok(false), |(row, _)| is_fork(row, &header, tx))? {
             return self.keep_evidence(now, workspace, &entry, SetAsideReason::Fork, tx);
         }
         let verdict = self.judge_author(workspace, &entry, chain.as_ref().map(|(_, head)| *head));
@@ -94,25 +104,28 @@ impl Engine {
         };
         let row = self.describe(now, row, &entry, tx)?;
         self.note_own(workspace, &header.chain, tx)?;
-        let head = (header.seq, entry.hash(), header.members_head);
-        let chain = match chain {
-            Some((chain, _)) => {
-                tx.move_chain(chain.row, head)?;
-                chain.row
-            }
-            None => tx.insert_chain(workspace, row.row, &header.chain, head)?,
-        };
+        let chain = move_head(chain.map(|(chain, _)| chain.row), &row, &entry, tx)?;
         let state = if verdict.is_ok() { EntryState::Stored } else { EntryState::Quarantined };
         let arrival = tx.insert_entry(chain, &entry, state)?;
         match verdict {
-            Ok(()) => self.queue_apply(now, row.row, (arrival, entry), tx)?,
+            Ok(()) => self.queue_apply(now, row.row, (chain, arrival, entry), tx)?,
             Err(reason) => self.set_entry_aside(now, &row, &entry, None, reason, tx)?,
         }
         Ok(Admission::Stored { chain, document: row.row })
     }
 
+    /// Tells whether a chain is known by its name and not by its key: the disk has changed what is known
+    /// of its document or its author, and what comes for it has no place.
+    fn has_lost_its_place(&mut self, workspace: i64, chain: &ChainKey, tx: &Tx<'_>) -> Result<bool, StoreError> {
+        let lost = tx.chain_by_id(workspace, &chain.id())?.is_some();
+        if lost {
+            self.counters.count(SetAsideReason::Damaged);
+        }
+        Ok(lost)
+    }
+
     /// Judges what the author was allowed to write, as of the record the entry names.
-    fn judge_author(
+    pub(super) fn judge_author(
         &self,
         workspace: i64,
         entry: &Entry,
@@ -139,13 +152,19 @@ impl Engine {
         &mut self,
         now: Now,
         workspace: i64,
-        chain: i64,
+        chain: &ChainRow,
         entry: &Entry,
         tx: &Tx<'_>,
     ) -> Result<Admission, Fault> {
-        if tx.entry_hash(chain, entry.header().seq)? == Some(entry.hash()) {
+        let place = (chain.row, entry.header().seq);
+        if self.workspaces.get(&workspace).is_some_and(|held| held.damaged.contains(&place))
+            && self.mend(now, workspace, chain, entry, tx)?
+        {
+            return Ok(Admission::Duplicate { chain: chain.row });
+        }
+        if tx.entry_hash(chain.row, entry.header().seq)? == Some(entry.hash()) {
             self.counters.count(SetAsideReason::Duplicate);
-            return Ok(Admission::Duplicate { chain });
+            return Ok(Admission::Duplicate { chain: chain.row });
         }
         self.keep_evidence(now, workspace, entry, SetAsideReason::Fork, tx)
     }
@@ -158,7 +177,7 @@ impl Engine {
         reason: SetAsideReason,
         tx: &Tx<'_>,
     ) -> Result<Admission, Fault> {
-        tx.quarantine(workspace, entry, reason.code(), now.wall_ms)?;
+        tx.quarantine(workspace, &QuarantinedRow::of(entry, reason.code(), now.wall_ms), &entry.encode())?;
         self.counters.count(reason);
         self.note_own(workspace, &entry.header().chain, tx)?;
         Ok(Admission::Aside)
@@ -208,7 +227,7 @@ impl Engine {
     fn note_document(&mut self, workspace: i64, chain: &ChainKey, tx: &Tx<'_>) -> Result<DocumentRow, StoreError> {
         let tag = chain.document;
         let row = tx.insert_document(workspace, &tag, None, self.entropy.as_mut())?;
-        Ok(DocumentRow { row, workspace, tag, about: None })
+        Ok(DocumentRow { row, workspace, tag, about: None, damaged: false })
     }
 
     /// Learns from a first entry what its document is, if that is not known yet.
@@ -236,5 +255,24 @@ impl Engine {
             Err(reason) => self.set_entry_aside(now, &row, entry, None, reason, tx)?,
         }
         Ok(row)
+    }
+}
+
+/// Tells whether an entry follows another one than the chain's head; where the disk has changed what is
+/// noted of the head, the head itself says.
+fn is_fork(chain: &ChainRow, header: &Header, tx: &Tx<'_>) -> Result<bool, StoreError> {
+    if chain.head_hash == header.prev {
+        return Ok(false);
+    }
+    Ok(tx.entry(chain.row, chain.head_seq)?.is_none_or(|head| head.hash() != header.prev))
+}
+
+/// Makes an entry the head of its chain; returns the chain's row.
+fn move_head(chain: Option<i64>, document: &DocumentRow, entry: &Entry, tx: &Tx<'_>) -> Result<i64, StoreError> {
+    let header = entry.header();
+    let head = (header.seq, entry.hash(), header.members_head);
+    match chain {
+        Some(chain) => tx.move_chain(chain, head).map(|()| chain),
+        None => tx.insert_chain(document.workspace, document.row, &header.chain, head),
     }
 }

@@ -88,6 +88,12 @@ pub(crate) struct Channel {
     /// For fetched chains: position and seq of the item that declares them.
     pub(crate) listed: BTreeMap<ChainId, Option<(u64, u64)>>,
     pub(crate) list_ended: bool,
+    /// Whether the disk has changed entries that this relay was not asked for yet.
+    pub(crate) has_damage: bool,
+    /// Damaged places (chain and seq) that this relay was asked for in this session.
+    pub(crate) asked: BTreeSet<(i64, u64)>,
+    /// Frames that wait for a damaged entry.
+    pub(crate) stalled: Vec<Frame>,
     waiting: Vec<Items>,
     waiting_head: Option<Head>,
     waiting_bytes: usize,
@@ -122,6 +128,9 @@ impl Channel {
             fetching: BTreeMap::new(),
             listed: BTreeMap::new(),
             list_ended: false,
+            has_damage: true,
+            asked: BTreeSet::new(),
+            stalled: Vec::new(),
             waiting: Vec::new(),
             waiting_head: None,
             waiting_bytes: 0,
@@ -145,7 +154,8 @@ impl Channel {
 
     /// Tells whether it is level and has something to say.
     pub(crate) fn wants_flush(&self) -> bool {
-        self.phase == Phase::Level && (self.has_changes || self.has_records || !self.unplaced.is_empty())
+        let has_work = self.has_changes || self.has_records || self.has_damage || !self.unplaced.is_empty();
+        self.phase == Phase::Level && has_work
     }
 
     pub(crate) fn wake_at(&self) -> Option<Duration> {
@@ -207,7 +217,8 @@ impl Engine {
         let Some(held) = self.workspaces.get(&workspace) else {
             return Ok(());
         };
-        let log = tx.log(relay, workspace)?;
+        // What the disk took of the records, only a comparison brings back.
+        let log = if held.incomplete { None } else { tx.log(relay, workspace)? };
         let open = Open {
             workspace: held.tag,
             // Without a place in the log, an id that no log has asks for a comparison instead of everything.
@@ -228,6 +239,9 @@ impl Engine {
 
     /// Takes in a frame of a session that stands.
     pub(crate) fn take_frame(&mut self, now: Now, relay: i64, frame: Frame, tx: &Tx<'_>) -> Result<(), Fault> {
+        let Some(frame) = self.keep_behind(relay, frame)? else {
+            return Ok(());
+        };
         match frame {
             Frame::Opened(opened) => self.opened(now, relay, &opened, tx),
             Frame::NotFound(absent) => self.not_found(now, relay, &absent, tx),
@@ -254,7 +268,8 @@ impl Engine {
             }
             Frame::Fetched(fetched) => {
                 let workspace = self.channel_of(relay, fetched.channel)?;
-                self.take_fetched(now, (relay, workspace), &fetched, tx)
+                self.take_fetched(now, (relay, workspace), &fetched, tx)?;
+                self.after_fetch(now, (relay, workspace), tx)
             }
             Frame::Status(status) => {
                 let workspace = self.channel_of(relay, status.channel)?;

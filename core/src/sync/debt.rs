@@ -31,6 +31,8 @@ pub enum DebtReason {
     Refused(SetAsideReason),
     /// The workspace's keys are not here.
     AwaitingKey,
+    /// The disk changed it: what a relay has is fetched again, own changes that nobody else has are kept.
+    Damaged,
 }
 
 impl std::fmt::Display for DebtReason {
@@ -45,6 +47,9 @@ impl std::fmt::Display for DebtReason {
                 f.write_str("the relay takes this workspace only from who shows it a token; dial with one")
             }
             Self::AwaitingKey => f.write_str("the workspace's key has not come yet; ask an admin to sync"),
+            Self::Damaged => {
+                f.write_str("this device's disk changed it; it is kept, sync with a relay and check the disk")
+            }
         }
     }
 }
@@ -71,7 +76,8 @@ pub struct SyncDebt {
     pub documents: Vec<DocumentDebt>,
     /// Membership records that no relay holds.
     pub records: u64,
-    /// How many entries of others wait, and for what.
+    /// How many entries wait, and for what: those of others that came too early, and those that the
+    /// disk has changed.
     pub held: BTreeMap<SetAsideReason, u64>,
     /// Entries of others that are kept and not applied.
     pub set_aside: Vec<SetAside>,
@@ -106,22 +112,35 @@ impl Engine {
             if let Some(reason) = self.refusal(relay, row, unplaced.chain) {
                 debt.reason = DebtReason::Refused(reason);
             }
+            if held.is_damaged_behind(unplaced.chain, unplaced.placed_seq) {
+                debt.reason = DebtReason::Damaged;
+            }
         }
         for (document, _) in &held.unsealed {
             let (pending_changes, since_ms, _) = tx.pending_summary(*document)?;
             let debt = self.debt_of(&mut debts, *document, relay, row, tx)?;
             (debt.pending_changes, debt.since_ms) = (pending_changes, since_ms);
+            if held.damaged_changes.get(document).is_some_and(|changes| *changes > 0) {
+                debt.reason = DebtReason::Damaged;
+            }
         }
         let placed = tx.placed_records(relay.unwrap_or(NO_RELAY), row)?;
         let records = held.owed_records().filter(|hash| !placed.contains(&hash.to_leaf())).count();
-        let waiting = tx.held_by_reason(row)?;
         Ok(SyncDebt {
             documents: debts.into_values().collect(),
             records: records as u64,
-            held: waiting.into_iter().map(|(code, count)| (SetAsideReason::from_code(code), count)).collect(),
+            held: self.waiting(row, tx)?,
             set_aside: self.set_aside(row, tx)?,
             confirmed: relay.is_some_and(|relay| self.phase_of(relay, row) == Some(Phase::Level)),
         })
+    }
+
+    /// Returns how many entries wait, and for what.
+    fn waiting(&self, workspace: i64, tx: &Tx<'_>) -> Result<BTreeMap<SetAsideReason, u64>, StoreError> {
+        let held = tx.held_by_reason(workspace)?;
+        let held = held.into_iter().map(|(code, count)| (SetAsideReason::from_code(code), count));
+        let damaged = self.workspaces.get(&workspace).map_or(0, |held| held.damaged.len() as u64);
+        Ok(held.chain((damaged > 0).then_some((SetAsideReason::Damaged, damaged))).collect())
     }
 
     fn debt_of<'d>(
@@ -186,7 +205,8 @@ impl Engine {
 
     fn set_aside(&self, workspace: i64, tx: &Tx<'_>) -> Result<Vec<SetAside>, StoreError> {
         let mut entries = Vec::new();
-        for row in tx.quarantined(workspace)? {
+        let written = tx.quarantined(workspace)?;
+        for row in written.into_iter().chain(self.findings.set_aside(workspace).cloned()) {
             let document = tx.document_by_tag(workspace, &row.document)?.and_then(|row| row.about);
             entries.push(SetAside {
                 document: document.map(|about| about.id),

@@ -37,7 +37,10 @@ impl Engine {
     ) -> Result<Vec<PendingRow>, StoreError> {
         let crdt = row.about.as_ref().and_then(|about| Crdt::from_u8(about.crdt));
         let several = pending.iter().filter(|pending| !pending.change.is_empty()).count() > 1;
-        let Some(crdt) = crdt.filter(|_| several) else {
+        let held = self.workspaces.get(&row.workspace);
+        // What the disk has changed stays where it is, and what lies around it as well.
+        let whole = held.is_none_or(|held| held.damaged_changes.get(&row.row).is_none_or(|changes| *changes == 0));
+        let Some(crdt) = crdt.filter(|_| several && whole) else {
             return Ok(pending);
         };
         if crdt == Crdt::Automerge && !self.pays_to_fold(row, &pending, tx)? {
@@ -87,8 +90,9 @@ impl Engine {
             return Ok(());
         }
         let pending = tx.pending_of_document(row.row, Stream::CONTENT)?;
-        let before = pending.len();
-        let folded = self.fold_pending(row, pending, tx)?;
+        self.note_damaged_changes(row, pending.damaged.len());
+        let before = pending.rows.len();
+        let folded = self.fold_pending(row, pending.rows, tx)?;
         if let Some(opened) = self.documents.get(row.row) {
             opened.stored = Stored { singly: 0, folded: folded.len() };
         }

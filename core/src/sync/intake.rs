@@ -56,7 +56,12 @@ impl Engine {
                 }
                 LogItem::Elided(elided) => {
                     let Some(entry) = self.expand(at, &elided, &run, tx)? else {
-                        return self.distrust_log(now, at, tx);
+                        let Some(place) = self.damaged_declaration(at, elided.declared_at, tx)? else {
+                            return self.distrust_log(now, at, tx);
+                        };
+                        self.take_run(now, at, run, tx)?;
+                        self.save_place(now, at, tx)?;
+                        return self.stall(now, at, place, items.clone().into(), tx);
                     };
                     run.push(Incoming { entry, placed: Some((position, false)) });
                 }
@@ -115,6 +120,10 @@ impl Engine {
             return Ok(Some(incoming.entry.hash()));
         }
         match tx.chain_by_id(workspace, &chain.id())? {
+            // Two columns name a head; where they differ the disk has changed one, and the entry says which.
+            Some(chain) if chain.head_seq == seq - 1 && tx.entry_hash(chain.row, seq - 1)? != Some(chain.head_hash) => {
+                Ok(Some(tx.entry(chain.row, seq - 1)?.map_or(chain.head_hash, |entry| entry.hash())))
+            }
             Some(chain) => Ok(tx.entry_hash(chain.row, seq - 1)?),
             None => Ok(None),
         }
@@ -232,6 +241,11 @@ impl Engine {
         (0..forgotten).for_each(|_| self.counters.count(SetAsideReason::TooMuchHeld));
         self.notice_joined(at.1, tx)?;
         for entry in tx.take_held_for(at.1, SetAsideReason::UnknownRecord.code())? {
+            let Some(entry) = entry else {
+                // Nobody knows any more what it was: a comparison finds what is missing.
+                tx.forget_log(at.0, at.1)?;
+                return Err(Fault::Session(CloseCode::Going, SetAsideReason::Damaged));
+            };
             let incoming = Incoming { entry, placed: None };
             self.take_run(now, at, vec![incoming], tx)?;
         }
@@ -246,10 +260,8 @@ impl Engine {
     fn describe_waiting(&mut self, now: Now, workspace: i64, tx: &Tx<'_>) -> Result<(), StoreError> {
         for row in tx.undescribed_documents(workspace)? {
             let mut first = None;
-            tx.entries_of_document(row.row, 0, |_, _, _, entry| {
-                if entry.header().flags.has(EntryFlags::CREATION) {
-                    first = Some(entry);
-                }
+            tx.entries_of_document(row.row, 0, |stored| {
+                first = first.take().or(stored.entry.filter(|entry| entry.header().flags.has(EntryFlags::CREATION)));
             })?;
             if let Some(entry) = first {
                 self.describe(now, row, &entry, tx)?;

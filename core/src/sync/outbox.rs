@@ -4,6 +4,7 @@
 //! a session is not sent again in it, unless the relay says that it lacks it.
 
 use minicbor::bytes::ByteVec;
+use tombolo_protocol::entry::Entry;
 use tombolo_protocol::frame::Append;
 use tombolo_protocol::item::{Declaration, ItemHash, LogItem};
 use tombolo_protocol::limits::{ITEMS_BYTES_TARGET, ITEMS_PER_FRAME_MAX};
@@ -29,7 +30,7 @@ struct Parcel {
 impl Engine {
     /// Sends what level channels have to say.
     pub(crate) fn flush(&mut self, now: Now, tx: &Tx<'_>) -> Result<(), StoreError> {
-        if self.paused {
+        if self.paused || tx.room().is_err() {
             return Ok(());
         }
         let mut level = Vec::new();
@@ -38,9 +39,10 @@ impl Engine {
             level.extend(channels.filter(|(_, c)| c.wants_flush()).map(|(workspace, _)| (*row, *workspace)));
         }
         for at in level {
+            self.fetch_damaged(at, tx)?;
             self.seal_workspace(now, at, tx)?;
             self.send_records(at, tx)?;
-            self.send_entries(at, tx)?;
+            self.send_entries(now, at, tx)?;
         }
         Ok(())
     }
@@ -80,14 +82,14 @@ impl Engine {
     }
 
     /// Sends the entries that the log lacks, as far as the credit goes.
-    fn send_entries(&mut self, at: (i64, i64), tx: &Tx<'_>) -> Result<(), StoreError> {
+    fn send_entries(&mut self, now: Now, at: (i64, i64), tx: &Tx<'_>) -> Result<(), StoreError> {
         let chains: Vec<i64> = match self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) {
             Some(channel) => channel.unplaced.iter().copied().collect(),
             None => return Ok(()),
         };
         let mut parcel = Parcel::default();
         for chain in chains {
-            if !self.pack_chain(at, chain, &mut parcel, tx)? {
+            if !self.pack_chain(now, at, chain, &mut parcel, tx)? {
                 break;
             }
         }
@@ -96,7 +98,14 @@ impl Engine {
     }
 
     /// Packs one chain's entries; returns false when the credit is used up.
-    fn pack_chain(&mut self, at: (i64, i64), chain: i64, parcel: &mut Parcel, tx: &Tx<'_>) -> Result<bool, StoreError> {
+    fn pack_chain(
+        &mut self,
+        now: Now,
+        at: (i64, i64),
+        chain: i64,
+        parcel: &mut Parcel,
+        tx: &Tx<'_>,
+    ) -> Result<bool, StoreError> {
         let placed = tx.placed(at.0, chain)?.map_or(0, |(seq, _)| seq);
         let declared = self.declared(at.0, chain, tx)?;
         loop {
@@ -110,12 +119,12 @@ impl Engine {
                 return Ok(false);
             };
             let sent = channel.sent.get(&chain).copied().unwrap_or(placed);
-            let entries = tx.entries_of_chain(chain, sent + 1, ENTRIES_AT_ONCE)?;
-            let Some(last) = entries.last().map(|entry| entry.header().seq) else {
-                channel.unplaced.remove(&chain);
+            let entries = self.entries_to_send(now, chain, sent + 1, tx)?;
+            let last = entries.last().map(|entry| entry.header().seq);
+            self.note_sent(at, chain, last);
+            if last.is_none() {
                 return Ok(true);
-            };
-            channel.sent.insert(chain, last);
+            }
             for entry in entries {
                 let known = declared.as_ref().map(|(position, declaration)| (*position, declaration));
                 let full = known.is_none_or(|(_, declaration)| !declaration.fits(entry.header()));
@@ -127,6 +136,28 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// Notes up to where a chain was sent; without a seq there is no more of it to send.
+    fn note_sent(&mut self, at: (i64, i64), chain: i64, last: Option<u64>) {
+        if let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) {
+            match last {
+                Some(last) => {
+                    channel.sent.insert(chain, last);
+                }
+                None => {
+                    channel.unplaced.remove(&chain);
+                }
+            }
+        }
+    }
+
+    fn entries_to_send(&mut self, now: Now, chain: i64, from_seq: u64, tx: &Tx<'_>) -> Result<Vec<Entry>, StoreError> {
+        let run = tx.entries_of_chain(chain, from_seq, ENTRIES_AT_ONCE)?;
+        if let Some(damaged) = run.damaged {
+            self.note_damage(now, (chain, damaged), tx)?;
+        }
+        Ok(run.entries)
     }
 
     pub(super) fn declared(

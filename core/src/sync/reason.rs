@@ -31,7 +31,7 @@ macro_rules! reasons {
                 match self { $(Self::$name => $text,)* }
             }
 
-            pub(super) fn from_code(code: u8) -> Self {
+            pub(crate) fn from_code(code: u8) -> Self {
                 match code { $($code => Self::$name,)* _ => Self::Malformed }
             }
         }
@@ -93,8 +93,10 @@ reasons! {
     InviteNotValid = 26, "the invite is used up or over; ask for a new one";
     /// A quota is used up.
     QuotaExceeded = 27, "the relay keeps no more for this workspace; ask its operator for a greater quota";
+    /// The disk changed what was stored of it; it is fetched again.
+    Damaged = 28, "this device's disk changed it; it is fetched again from a relay that has it, check the disk";
     /// The relay keeps back what it gave to another device.
-    Withheld = 28, "the relay keeps back what it gave to another device; sync by another relay, or ask its operator";
+    Withheld = 29, "the relay keeps back what it gave to another device; sync by another relay, or ask its operator";
 }
 
 impl std::fmt::Display for SetAsideReason {

@@ -37,6 +37,9 @@ impl Engine {
 
     fn became_level(&mut self, now: Now, at: (i64, i64), tx: &Tx<'_>) -> Result<(), Fault> {
         let unplaced = tx.unplaced_chains(at.0, at.1)?;
+        if let Some(held) = self.workspaces.get_mut(&at.1) {
+            held.incomplete = false;
+        }
         if let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) {
             // At the opening all that the log lacks is sent, whoever wrote it: so a lost log is healed.
             channel.unplaced.extend(unplaced.iter().map(|row| row.chain));

@@ -14,7 +14,7 @@ use tombolo_protocol::ids::{ChainKey, EntryHash, Instance, RecordId, Stream};
 use tombolo_protocol::limits::DEPS_MAX;
 
 use crate::engine::{Engine, Now};
-use crate::store::{ChainRow, DocumentRow, EntryState, PendingRow, StoreError, Tx};
+use crate::store::{ChainRow, DocumentRow, EntryState, Pending, PendingRow, StoreError, Tx};
 
 /// Bytes of changes in one entry, before compression: whatever they compress to, it fits.
 const CHUNK_BYTES_MAX: usize = 512 << 10;
@@ -81,16 +81,15 @@ impl Engine {
         if !may || workspace.sealing().is_none() {
             return Ok(());
         }
-        let pending = tx.pending_of_document(document, stream)?;
-        let Some(last) = pending.last().map(|pending| pending.row) else {
+        let Pending { rows, damaged } = tx.pending_of_document(document, stream)?;
+        self.note_damaged_changes(&row, damaged.len());
+        if rows.is_empty() || row.about.is_none() {
             return Ok(());
-        };
-        let (chain, head_seq) = self.seal_pending(now, &row, key, chain, pending, tx)?;
-        tx.delete_pending(document, stream, last)?;
-        if let Some(workspace) = self.workspaces.get_mut(&at.1) {
-            workspace.unsealed.remove(&(document, stream));
         }
-        self.waiters.note_sealed(document, last, chain, head_seq);
+        let sealed: Vec<i64> = rows.iter().map(|pending| pending.row).collect();
+        let (chain, head_seq) = self.seal_pending(now, &row, key, chain, rows, tx)?;
+        let arrived = self.retire_pending(at.1, (document, stream), sealed, &damaged, tx)?;
+        self.waiters.note_sealed(document, arrived, chain, head_seq);
         self.touched.insert(document);
         for relay in self.relays.values_mut() {
             if let Some(channel) = relay.channel_mut(at.1) {
@@ -98,6 +97,28 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// Deletes the changes that an entry carries now, and none that the disk has changed; returns up to
+    /// which row all is sealed: who waits for a damaged one is not told that it has arrived.
+    fn retire_pending(
+        &mut self,
+        workspace: i64,
+        of: (i64, Stream),
+        sealed: Vec<i64>,
+        damaged: &[i64],
+        tx: &Tx<'_>,
+    ) -> Result<i64, StoreError> {
+        let last = sealed.last().copied().unwrap_or(0);
+        if let Some(first) = damaged.first() {
+            sealed.into_iter().try_for_each(|pending| tx.delete_pending_row(pending))?;
+            return Ok(last.min(first - 1));
+        }
+        tx.delete_pending(of.0, of.1, last)?;
+        if let Some(workspace) = self.workspaces.get_mut(&workspace) {
+            workspace.unsealed.remove(&of);
+        }
+        Ok(last)
     }
 
     /// Seals pending changes into as many entries as they need; returns the chain and its new head.

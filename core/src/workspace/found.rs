@@ -44,6 +44,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Store`] if it can not be made durable.
     pub fn create_workspace(&mut self, now: Now, name: &str, tx: &Tx<'_>) -> Result<WorkspaceId, Error> {
+        tx.room()?;
         let entropy = self.entropy.as_mut();
         let blinding = BlindingKey::generate(entropy);
         let genesis = Genesis {

@@ -34,6 +34,7 @@ impl Engine {
     /// [`Error::RoleDenied`] below admin (below owner for admins), [`Error::NoRelay`] if no relay was
     /// ever reached, since one has to count the uses.
     pub fn invite(&mut self, now: Now, id: &WorkspaceId, terms: InviteTerms, tx: &Tx<'_>) -> Result<InviteLink, Error> {
+        tx.room()?;
         let row = self.workspace_row(id).ok_or(Error::NoWorkspace(*id))?;
         let reached = self.relays.values().filter_map(|relay| Some((relay.key()?, relay.address().to_owned())));
         let (keys, addresses): (Vec<RelayId>, Vec<String>) = reached.take(INVITE_RELAYS_MAX).unzip();
@@ -81,6 +82,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Store`] if it can not be made durable.
     pub fn join(&mut self, now: Now, link: InviteLink, tx: &Tx<'_>) -> Result<WorkspaceId, Error> {
+        tx.room()?;
         let id = link.workspace;
         let addresses = link.addresses.clone();
         match self.workspace_row(&id).and_then(|row| self.workspaces.get_mut(&row)) {

@@ -7,7 +7,7 @@ use tombolo::document::Crdt;
 use tombolo::protocol::ids::DocumentId;
 use tombolo::{Error, Milestone, Replica, StoreError};
 
-use crate::support::{flip, founded, noted, open_file, open_store, relay, soon, text, write};
+use crate::support::{flip, founded, last_entry, noted, open_file, open_store, relay, relay_until, soon, text, write};
 
 /// The sealed columns: a value of each can be opened or is named by the check.
 const SEALED: [(&str, &str); 6] = [
@@ -52,6 +52,20 @@ async fn an_entry_that_the_disk_changed_is_named_and_the_other_documents_go_on()
         replica.close().await.unwrap();
         assert!(path.exists());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signature_that_the_disk_changed_is_named_though_no_hash_covers_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let (damaged, _) = two_notes(folder.path(), &path).await;
+    let (row, length) = last_entry(&path, 1);
+    flip(&path, "entry", "bytes", row, length - 1);
+    let report = open_store(&path).unwrap().integrity().unwrap();
+    assert!(report.damaged_entries.len() == 1 && report.damaged_tables.is_empty(), "{report:?}");
+    let replica = Replica::open(&path).await.unwrap();
+    assert_eq!(text(&replica.document(damaged)).await.unwrap(), "more one", "what it says is whole");
+    replica.close().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -148,7 +162,8 @@ impl Place {
 
 /// A closed store with two notes of two entries each, all of them at a relay that is gone.
 async fn two_notes(folder: &Path, path: &Path) -> (DocumentId, DocumentId) {
-    let address = relay(folder).await;
+    let (end, ended) = tokio::sync::oneshot::channel::<()>();
+    let address = relay_until(folder, async { drop(ended.await) }).await;
     let (replica, workspace) = founded(path, &address).await;
     let notes = [noted(&workspace, Crdt::Automerge, "one").await, noted(&workspace, Crdt::Yrs, "two").await];
     for note in &notes {
@@ -157,12 +172,6 @@ async fn two_notes(folder: &Path, path: &Path) -> (DocumentId, DocumentId) {
         soon("durable", note.wait_for(Milestone::RelayDurable)).await.unwrap();
     }
     replica.close().await.unwrap();
+    end.send(()).unwrap();
     (notes[0].id(), notes[1].id())
-}
-
-/// The last entry of a document: its row and its length.
-fn last_entry(path: &Path, document: i64) -> (i64, usize) {
-    let query = "SELECT arrival, length(bytes) FROM entry JOIN chain USING (chain)
-                 WHERE document = ?1 ORDER BY arrival DESC LIMIT 1";
-    open_file(path).query_row(query, [document], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as usize))).unwrap()
 }

@@ -1,6 +1,8 @@
 //! Stories of the device's store: one owner, full and rotting disks, copies, backups, old layouts, bounded memory, folded changes,
 //! and that nobody reads it without its key.
 #[cfg(test)]
+mod columns;
+#[cfg(test)]
 mod copies;
 #[cfg(test)]
 mod damage;
@@ -12,6 +14,8 @@ mod memory;
 mod owner;
 #[cfg(test)]
 mod plaintext;
+#[cfg(test)]
+mod rot;
 #[cfg(test)]
 mod space;
 #[cfg(test)]

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tombolo::document::{Crdt, Value};
-use tombolo::{Document, Error, Replica, StoreError};
+use tombolo::protocol::record::Role;
+use tombolo::{Document, Error, Milestone, Replica, StoreError};
 
-use crate::support::{noted, open_store, text};
+use crate::support::{beside, founded, noted, open_store, relay, soon, text, write};
 
 const DISK_BYTES: usize = 3 << 20;
 const BALLAST_BYTES: usize = 1 << 20;
@@ -44,6 +45,81 @@ async fn an_edit_on_a_full_disk_is_refused_and_nothing_acknowledged_is_lost() {
     let replica = Replica::open(&path).await.unwrap();
     assert_eq!(keys(&replica.document(document.id())).await, acknowledged + 1);
     replica.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_opens_for_reading_on_a_full_disk_and_writes_again_once_there_is_room() {
+    let Some(disk) = SmallDisk::mount(DISK_BYTES) else { return };
+    let path = disk.0.join("store");
+    let elsewhere = tempfile::tempdir().unwrap();
+    let address = relay(elsewhere.path()).await;
+    let (alice, workspace) = founded(&elsewhere.path().join("alice"), &address).await;
+    let bob = Replica::open(&path).await.unwrap();
+    let invite = workspace.invite(Role::Writer).create().await.unwrap().to_string();
+    let theirs = bob.join(&invite).await.unwrap();
+    soon("a member", theirs.ready()).await.unwrap();
+    let note = noted(&workspace, Crdt::Automerge, "Calm sea.").await;
+    soon("durable", note.wait_for(Milestone::RelayDurable)).await.unwrap();
+    // Seen, and never opened: what alice wrote was not looked into yet.
+    soon("seen", note.seen_by(bob.identity().await.unwrap().0)).await.unwrap();
+    bob.close().await.unwrap();
+    let ballast = disk.0.join("ballast");
+    let mut full = fs::File::create(&ballast).unwrap();
+    while full.write_all(&[1; 512]).is_ok() {}
+    for _ in 0..2 {
+        let bob = Replica::open(&path).await.unwrap();
+        let copy = bob.document(note.id());
+        for _ in 0..3 {
+            assert_eq!(text(&copy).await.unwrap(), "Calm sea.");
+            let (wrote, read) = tokio::join!(write(&copy, "Storm. "), text(&copy));
+            assert!(matches!(wrote, Err(Error::Store(StoreError::DiskFull))), "{wrote:?}");
+            assert_eq!(read.unwrap(), "Calm sea.");
+        }
+        let made = bob.create_workspace("No room").await;
+        assert!(matches!(made, Err(Error::Store(StoreError::DiskFull))), "{made:?}");
+        bob.close().await.unwrap();
+    }
+    let bob = Replica::open(&path).await.unwrap();
+    let copy = bob.document(note.id());
+    assert!(matches!(write(&copy, "Storm. ").await, Err(Error::Store(StoreError::DiskFull))));
+    drop(full);
+    fs::remove_file(&ballast).unwrap();
+    write(&copy, "Storm. ").await.unwrap();
+    assert_eq!(text(&copy).await.unwrap(), "Storm. Calm sea.");
+    bob.notify_network().await.unwrap();
+    soon("durable", copy.wait_for(Milestone::RelayDurable)).await.unwrap();
+    bob.close().await.unwrap();
+    let store = open_store(&path).unwrap();
+    assert!(!store.fresh_incarnation() && !store.is_full());
+    assert!(store.integrity().unwrap().is_sound());
+    alice.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_on_a_full_disk_is_told_from_the_original_before_it_writes() {
+    let Some(disk) = SmallDisk::mount(DISK_BYTES) else { return };
+    let (path, copy) = (disk.0.join("store"), disk.0.join("copy"));
+    let replica = Replica::open(&path).await.unwrap();
+    let workspace = replica.create_workspace("Logbook").await.unwrap();
+    let note = noted(&workspace, Crdt::Yrs, "Calm sea.").await;
+    replica.close().await.unwrap();
+    for ending in ["", ".key", ".lock"] {
+        fs::copy(beside(&path, ending), beside(&copy, ending)).unwrap();
+    }
+    let ballast = disk.0.join("ballast");
+    let mut full = fs::File::create(&ballast).unwrap();
+    while full.write_all(&[1; 512]).is_ok() {}
+    let store = open_store(&copy).unwrap();
+    assert!(store.is_full() && store.fresh_incarnation());
+    drop(store);
+    let replica = Replica::open(&copy).await.unwrap();
+    assert_eq!(text(&replica.document(note.id())).await.unwrap(), "Calm sea.");
+    drop(full);
+    fs::remove_file(&ballast).unwrap();
+    write(&replica.document(note.id()), "Storm. ").await.unwrap();
+    replica.close().await.unwrap();
+    assert!(!open_store(&copy).unwrap().fresh_incarnation(), "it has begun a life of its own");
+    assert!(!open_store(&path).unwrap().fresh_incarnation());
 }
 
 #[tokio::test(flavor = "multi_thread")]

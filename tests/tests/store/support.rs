@@ -14,8 +14,13 @@ pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
 
 /// Starts a relay that ends with the test.
 pub(crate) async fn relay(folder: &Path) -> String {
+    relay_until(folder, std::future::pending()).await
+}
+
+/// Starts a relay that ends when it is told.
+pub(crate) async fn relay_until(folder: &Path, end: impl Future<Output = ()> + Send + 'static) -> String {
     let config = tombolo_relay::Config::on_loopback(&folder.join("relay")).unwrap();
-    let relay = tombolo_relay::serve(config, std::future::pending()).await.unwrap();
+    let relay = tombolo_relay::serve(config, end).await.unwrap();
     format!("ws://{}", relay.address)
 }
 
@@ -67,4 +72,23 @@ pub(crate) fn flip(path: &Path, table: &str, column: &str, row: i64, offset: usi
     let mut bytes: Vec<u8> = file.query_row(&query, [row], |row| row.get(0)).unwrap();
     bytes[offset] ^= 0x10;
     file.execute(&format!("UPDATE {table} SET {column} = ?2 WHERE rowid = ?1"), (row, bytes)).unwrap();
+}
+
+/// The last entry of a document: its row and its length.
+pub(crate) fn last_entry(path: &Path, document: i64) -> (i64, usize) {
+    entry(path, document, "DESC")
+}
+
+/// The first entry of a document: its row and its length.
+pub(crate) fn first_entry(path: &Path, document: i64) -> (i64, usize) {
+    entry(path, document, "ASC")
+}
+
+fn entry(path: &Path, document: i64, order: &str) -> (i64, usize) {
+    let query = format!(
+        "SELECT arrival, length(bytes) FROM entry JOIN chain USING (chain)
+         WHERE document = ?1 ORDER BY arrival {order} LIMIT 1"
+    );
+    let query = query.as_str();
+    open_file(path).query_row(query, [document], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as usize))).unwrap()
 }

@@ -1,4 +1,4 @@
 -- What this device's chains in a workspace differ by from those of an earlier stay in it: drawn when it is
--- joined, zero where it was founded or joined before this layout.
+-- joined, none where it was founded or joined before this layout.
 
-ALTER TABLE workspace ADD COLUMN life INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE workspace ADD COLUMN life_sealed BLOB;

@@ -1,0 +1,114 @@
+//! Opening the entries of a document: from what is stored to the pieces it is built of.
+//!
+//! Invariant: an entry that the disk has changed ends its chain, until it is whole again, and no other:
+//! what its author wrote later stays stored and is not judged without what it builds on.
+
+use std::collections::BTreeMap;
+
+use tombolo_crypto::Body;
+use tombolo_protocol::entry::{Entry, EntryFlags};
+use tombolo_protocol::ids::{ChainKey, DocumentId, Stream};
+
+use super::build::{Piece, derive_actor, join_parts};
+use super::{Engine, Now};
+use crate::document::{Actor, Crdt};
+use crate::error::Error;
+use crate::store::{About, DocumentRow, EntryState, StoreError, Tx};
+use crate::sync::reason::SetAsideReason;
+use crate::workspace::Workspace;
+
+impl Engine {
+    /// Returns what a document is; if the disk has changed that, its first entry says it again.
+    pub(super) fn about_of(&self, row: &DocumentRow, tx: &Tx<'_>) -> Result<About, Error> {
+        if let Some(about) = &row.about {
+            let blinding = self.workspaces.get(&row.workspace).and_then(|held| held.blinding.as_ref());
+            let tagged = blinding.is_none_or(|blinding| blinding.document_tag(&about.id) == row.tag);
+            return if tagged { Ok(about.clone()) } else { Err(Error::Damaged) };
+        }
+        if !row.damaged {
+            return Err(Error::NotReady);
+        }
+        let mut first = None;
+        tx.entries_of_document(row.row, Stream::CONTENT.0, |stored| {
+            first = first.take().or(stored.entry.filter(|entry| entry.header().flags.has(EntryFlags::CREATION)));
+        })?;
+        let held = self.workspaces.get(&row.workspace).ok_or(Error::NotReady)?;
+        let about = first.and_then(|entry| self.describe_from(held, &entry).ok().flatten());
+        about.ok_or(Error::Damaged)
+    }
+
+    /// Opens all entries of a document; what can not be opened is set aside or waits for its key.
+    pub(super) fn gather(
+        &mut self,
+        now: Now,
+        row: &DocumentRow,
+        about: &About,
+        tx: &Tx<'_>,
+    ) -> Result<Vec<Piece>, StoreError> {
+        let mut entries = Vec::new();
+        tx.entries_of_document(row.row, Stream::CONTENT.0, |stored| entries.push(stored))?;
+        let mut parts: BTreeMap<ChainKey, Vec<u8>> = BTreeMap::new();
+        let mut pieces = Vec::new();
+        for stored in entries {
+            let (arrival, place) = (stored.arrival, (stored.chain, stored.seq));
+            let state = self.findings.state_of(arrival).unwrap_or(stored.state);
+            if state == EntryState::Quarantined || self.is_broken_before(row.workspace, place) {
+                continue;
+            }
+            let Some(entry) = stored.entry.filter(|entry| entry.header().chain.document == row.tag) else {
+                self.note_damage(now, place, tx)?;
+                continue;
+            };
+            match self.open_entry(row.workspace, about, &entry) {
+                Ok(Some((actor, body))) => {
+                    let changes = join_parts(&mut parts, &entry, body.changes);
+                    let author = entry.header().chain.device;
+                    pieces.push(Piece { arrival, state, author, actor, changes, entry });
+                }
+                Ok(None) => self.counters.count(SetAsideReason::PendingKey),
+                Err(reason) => self.set_entry_aside(now, row, &entry, Some(arrival), reason, tx)?,
+            }
+        }
+        Ok(pieces)
+    }
+
+    /// Opens one entry and judges what it says of itself; `None` while its key is not here.
+    pub(super) fn open_entry(
+        &self,
+        workspace: i64,
+        about: &About,
+        entry: &Entry,
+    ) -> Result<Option<(Option<Actor>, Body)>, SetAsideReason> {
+        let header = entry.header();
+        let held = self.workspaces.get(&workspace).and_then(|workspace| workspace.epochs.get(&header.epoch));
+        let Some(held) = held else { return Ok(None) };
+        let plaintext = held.keys.open_entry(entry).map_err(SetAsideReason::from)?;
+        let body = Body::decode(&plaintext).map_err(|_| SetAsideReason::MalformedBody)?;
+        if body.crdt != about.crdt {
+            return Err(SetAsideReason::CrdtMismatch);
+        }
+        let actor = derive_actor(&header.chain, &about.id, body.instance);
+        let base = header.flags.has(EntryFlags::BASE);
+        Ok(Some(((!base).then_some(actor), body)))
+    }
+
+    /// Learns from a document's first entry what it is.
+    pub(crate) fn describe_from(&self, workspace: &Workspace, entry: &Entry) -> Result<Option<About>, SetAsideReason> {
+        let header = entry.header();
+        let Some(held) = workspace.epochs.get(&header.epoch) else {
+            return Ok(None);
+        };
+        let plaintext = held.keys.open_entry(entry).map_err(SetAsideReason::from)?;
+        let body = Body::decode(&plaintext).map_err(|_| SetAsideReason::MalformedBody)?;
+        let creation = body.creation.ok_or(SetAsideReason::MalformedBody)?;
+        let app_type = creation.app_type.as_bytes();
+        let device = &header.chain.device;
+        let id = DocumentId::derive(device, creation.incarnation, &creation.random, body.crdt, app_type);
+        let tag = workspace.blinding.as_ref().map(|key| key.document_tag(&id));
+        if tag != Some(header.chain.document) || Crdt::from_u8(body.crdt).is_none() {
+            return Err(SetAsideReason::OtherDocument);
+        }
+        let (crdt, incarnation) = (body.crdt, creation.incarnation);
+        Ok(Some(About { id, crdt, incarnation, random: creation.random, app_type: creation.app_type }))
+    }
+}

@@ -1,0 +1,198 @@
+//! Mending: entries that the disk has changed are fetched again and put back in their place.
+//!
+//! A damaged entry is found where it is read: for its document, to be sent, or as what a short form
+//! refers to. A level channel asks for it by chain and seq. What comes is verified like any other entry,
+//! and must besides be the very one that stood there.
+//!
+//! Invariant: a place is asked for once a session; items that can not be read without it wait, in order.
+
+use std::collections::BTreeMap;
+
+use tombolo_protocol::close::CloseCode;
+use tombolo_protocol::entry::Entry;
+use tombolo_protocol::frame::{Fetch, Frame};
+
+use super::Fault;
+use super::reason::SetAsideReason;
+use crate::engine::{Engine, Event, Now};
+use crate::store::{ChainRow, EntryState, StoreError, Tx};
+
+/// Frames that wait until a damaged entry was fetched; beyond it the session ends and begins anew.
+const STALLED_FRAMES_MAX: usize = 256;
+
+impl Engine {
+    /// Notes that a workspace has damage that its relays may mend.
+    pub(crate) fn damage_to_mend(&mut self, workspace: i64) {
+        for relay in self.relays.values_mut() {
+            if let Some(channel) = relay.channel_mut(workspace) {
+                channel.has_damage = true;
+            }
+        }
+    }
+
+    /// Asks a relay for what the disk has changed: of each chain the first run that it was not asked for.
+    pub(super) fn fetch_damaged(&mut self, at: (i64, i64), tx: &Tx<'_>) -> Result<(), StoreError> {
+        let damaged = self.workspaces.get(&at.1).map(|held| held.damaged.clone()).unwrap_or_default();
+        let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) else {
+            return Ok(());
+        };
+        channel.has_damage = false;
+        let mut runs: BTreeMap<i64, (u64, u64)> = BTreeMap::new();
+        for (chain, seq) in damaged.into_iter().filter(|place| !channel.asked.contains(place)) {
+            let run = runs.entry(chain).or_insert((seq, seq));
+            if run.1 + 1 == seq {
+                run.1 = seq;
+            }
+        }
+        for (chain, run) in runs {
+            self.fetch_run(at, chain, run, tx)?;
+        }
+        Ok(())
+    }
+
+    fn fetch_run(&mut self, at: (i64, i64), chain: i64, run: (u64, u64), tx: &Tx<'_>) -> Result<(), StoreError> {
+        let Some((key, _)) = tx.chain_key(chain)? else {
+            return Ok(());
+        };
+        let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) else {
+            return Ok(());
+        };
+        let (id, number) = (key.id(), channel.number);
+        if channel.fetching.contains_key(&id) {
+            return Ok(());
+        }
+        channel.fetching.insert(id, run);
+        channel.asked.extend((run.0..=run.1).map(|seq| (chain, seq)));
+        self.send(at.0, Fetch { channel: number, chain: id, from_seq: run.0, to_seq: run.1 });
+        Ok(())
+    }
+
+    /// Puts an authentic entry back where the disk has changed it; false if it is not the one that stood there.
+    pub(super) fn mend(
+        &mut self,
+        now: Now,
+        workspace: i64,
+        chain: &ChainRow,
+        entry: &Entry,
+        tx: &Tx<'_>,
+    ) -> Result<bool, StoreError> {
+        let seq = entry.header().seq;
+        let stored = tx.entry_hash(chain.row, seq)?;
+        let vouched = stored == Some(entry.hash())
+            || seq == chain.head_seq && chain.head_hash == entry.hash()
+            || tx.entry(chain.row, seq + 1)?.is_some_and(|next| next.header().prev == entry.hash());
+        if !vouched {
+            return Ok(false);
+        }
+        let verdict = self.judge_author(workspace, entry, None);
+        let state = if verdict.is_ok() { EntryState::Stored } else { EntryState::Quarantined };
+        let arrival = tx.replace_entry(chain.row, entry, state)?;
+        self.findings.forget(arrival);
+        if let Some(stored) = stored {
+            tx.release_quarantined(workspace, &stored, SetAsideReason::Damaged.code())?;
+        }
+        if let Some(held) = self.workspaces.get_mut(&workspace) {
+            held.damaged.remove(&(chain.row, seq));
+        }
+        if let Some((_, document)) = tx.chain_key(chain.row)? {
+            if let Some(row) = tx.document_by_row(document)? {
+                self.describe(now, row, entry, tx)?;
+            }
+            self.mended.insert(document);
+        }
+        Ok(true)
+    }
+
+    /// Builds the documents anew whose entries are whole again, if they are open, and says so.
+    pub(crate) fn rebuild_mended(&mut self, now: Now, tx: &Tx<'_>) -> Result<(), StoreError> {
+        for document in std::mem::take(&mut self.mended) {
+            let Some(row) = tx.document_by_row(document)? else {
+                continue;
+            };
+            if self.documents.is_open(document) {
+                self.reopen(now, &row, tx)?;
+            }
+            let document = row.about.map(|about| about.id);
+            if let Some(workspace) = self.workspaces.get(&row.workspace).map(|held| held.id) {
+                self.tell(Event::Mended { workspace, document });
+            }
+            self.work_to_send(row.workspace);
+        }
+        Ok(())
+    }
+
+    /// Returns where the entry is that a position of the log declared, if the disk has changed it.
+    pub(super) fn damaged_declaration(
+        &self,
+        at: (i64, i64),
+        position: u64,
+        tx: &Tx<'_>,
+    ) -> Result<Option<(i64, u64)>, StoreError> {
+        let Some(place) = tx.declaration_at(at, position)? else {
+            return Ok(None);
+        };
+        Ok(tx.entry(place.0, place.1)?.is_none().then_some(place))
+    }
+
+    /// Lets a frame wait until the entry that it can not be read without was fetched again.
+    pub(super) fn stall(
+        &mut self,
+        now: Now,
+        at: (i64, i64),
+        place: (i64, u64),
+        frame: Frame,
+        tx: &Tx<'_>,
+    ) -> Result<(), Fault> {
+        self.note_damage(now, place, tx)?;
+        let Some((key, _)) = tx.chain_key(place.0)? else {
+            return self.distrust_log(now, at, tx);
+        };
+        let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) else {
+            return Ok(());
+        };
+        if channel.asked.contains(&place) && !channel.fetching.contains_key(&key.id()) {
+            // The relay was asked, and does not have it: only a comparison can help.
+            return self.distrust_log(now, at, tx);
+        }
+        channel.stalled.push(frame);
+        Ok(self.fetch_run(at, place.0, (place.1, place.1), tx)?)
+    }
+
+    /// Keeps a frame behind those that wait, if there are any; gives it back if there are none.
+    pub(super) fn keep_behind(&mut self, relay: i64, frame: Frame) -> Result<Option<Frame>, Fault> {
+        let number = match &frame {
+            Frame::Items(items) => items.channel,
+            Frame::Head(head) => head.channel,
+            Frame::Received(received) => received.channel,
+            Frame::Refused(refused) => refused.channel,
+            _ => return Ok(Some(frame)),
+        };
+        let live = self.relays.get_mut(&relay).and_then(super::Relay::live_mut);
+        let channel = live.and_then(|live| {
+            let workspace = live.workspace_of(number)?;
+            live.channels.get_mut(&workspace)
+        });
+        match channel {
+            Some(channel) if !channel.stalled.is_empty() => {
+                if channel.stalled.len() >= STALLED_FRAMES_MAX {
+                    return Err(Fault::Session(CloseCode::SlowConsumer, SetAsideReason::TooMuchHeld));
+                }
+                channel.stalled.push(frame);
+                Ok(None)
+            }
+            _ => Ok(Some(frame)),
+        }
+    }
+
+    /// Goes on after a chain was fetched: with what waited for it, and with what else is damaged.
+    pub(super) fn after_fetch(&mut self, now: Now, at: (i64, i64), tx: &Tx<'_>) -> Result<(), Fault> {
+        let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) else {
+            return Ok(());
+        };
+        channel.has_damage = true;
+        for frame in std::mem::take(&mut channel.stalled) {
+            self.take_frame(now, at.0, frame, tx)?;
+        }
+        Ok(())
+    }
+}
