@@ -99,6 +99,7 @@ async fn converse(
                 Some(closing) => Err(closing.into()),
                 None => writer.ping(socket).await,
             },
+            () = until_a_right_ends(session.right_ends_in_ms()) => session.review_due().map_err(End::from),
             () = std::future::ready(()), if session.wants_to_read() => {
                 may_block(|| session.read_on()).map_err(End::from)
             }
@@ -106,6 +107,13 @@ async fn converse(
         if let Err(end) = step {
             return end;
         }
+    }
+}
+
+async fn until_a_right_ends(in_ms: Option<u64>) {
+    match in_ms {
+        Some(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
+        None => std::future::pending().await,
     }
 }
 

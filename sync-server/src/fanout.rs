@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use tombolo_protocol::close::CloseCode;
-use tombolo_protocol::frame::{Frame, Items};
+use tombolo_protocol::frame::{Frame, Items, RightEnded};
 use tombolo_protocol::limits::{ITEMS_BYTES_TARGET, ITEMS_PER_FRAME_MAX};
 use tombolo_protocol::receipt::{LogReset, Receipt, Signed};
 
@@ -78,6 +78,18 @@ pub enum Delivery {
     },
     /// A frame that depends on no position.
     Frame(Bytes),
+    /// Its device is a member no more; nothing of the workspace follows.
+    Ended {
+        /// Which workspace.
+        channel: Row,
+        /// Why.
+        why: RightEnded,
+    },
+    /// Roles may be others now: it looks when its own ends.
+    Reviewed {
+        /// Which workspace.
+        channel: Row,
+    },
     /// The workspace it seeded is durable.
     Seeded {
         /// Which workspace.

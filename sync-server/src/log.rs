@@ -173,6 +173,13 @@ pub enum Write {
     },
     /// Items at the end of a workspace's log.
     Append(AppendWrite),
+    /// Devices that are members no more, and whether their users gave them up.
+    Ended {
+        /// Which workspace.
+        row: Row,
+        /// The devices.
+        devices: Vec<(DeviceId, bool)>,
+    },
     /// A device's newest status row.
     Status {
         /// Which workspace.
@@ -200,7 +207,7 @@ impl Write {
         match self {
             Self::Append(append) => append.items.iter().map(|item| item.bytes.len() as u64).sum(),
             Self::Probe { filler_bytes, .. } => *filler_bytes,
-            Self::Create { .. } | Self::Reset { .. } | Self::Status { .. } => 0,
+            Self::Create { .. } | Self::Reset { .. } | Self::Ended { .. } | Self::Status { .. } => 0,
         }
     }
 }
@@ -250,6 +257,16 @@ pub trait Log: Send + Sync {
     /// # Errors
     /// [`LogError`] if it can not be read.
     fn workspaces_of(&self, user: &UserId, count_max: usize) -> Result<Vec<WorkspaceTag>, LogError>;
+    /// Tells whether a device may be a member of any workspace here but one.
+    ///
+    /// # Errors
+    /// [`LogError`] if the store can not be read.
+    fn knows_elsewhere(&self, device: &DeviceId, but: Row) -> Result<bool, LogError>;
+    /// Tells whether a device was given up in a workspace here, and is a member of none.
+    ///
+    /// # Errors
+    /// [`LogError`] if the store can not be read.
+    fn is_revoked(&self, device: &DeviceId) -> Result<bool, LogError>;
     /// Returns the records and attestations of a workspace, in order.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use crate::log::NewItem;
 /// Upper bounds of the commit histogram, in microseconds.
 const COMMIT_BUCKETS_US: [u64; 10] = [250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 100_000, 500_000, 2_500_000];
 
-const FRAME_TYPES: [(u8, &str); 22] = [
+const FRAME_TYPES: [(u8, &str); 33] = [
     (1, "hello"),
     (2, "challenge"),
     (3, "auth"),
@@ -36,8 +36,19 @@ const FRAME_TYPES: [(u8, &str); 22] = [
     (35, "reconcile"),
     (36, "summary"),
     (40, "status"),
+    (6, "step_up"),
+    (7, "step_up_challenge"),
+    (8, "step_up_proof"),
+    (9, "stepped_up"),
+    (27, "mfa_required"),
+    (17, "claim"),
+    (18, "claimed"),
+    (19, "return"),
+    (70, "meet"),
+    (71, "pass"),
+    (72, "part"),
 ];
-const REFUSALS: [(RefusalReason, &str); 13] = [
+const REFUSALS: [(RefusalReason, &str); 22] = [
     (RefusalReason::Malformed, "malformed"),
     (RefusalReason::BadSignature, "bad_signature"),
     (RefusalReason::UnknownAuthor, "unknown_author"),
@@ -51,8 +62,17 @@ const REFUSALS: [(RefusalReason, &str); 13] = [
     (RefusalReason::QuotaExceeded, "quota_exceeded"),
     (RefusalReason::MembershipRegression, "membership_regression"),
     (RefusalReason::EpochMismatch, "epoch_mismatch"),
+    (RefusalReason::DeviceRevoked, "device_revoked"),
+    (RefusalReason::ExpiredGrant, "expired_grant"),
+    (RefusalReason::MfaRequired, "mfa_required"),
+    (RefusalReason::DocumentPurged, "document_purged"),
+    (RefusalReason::LastOwner, "last_owner"),
+    (RefusalReason::RotationMissing, "rotation_missing"),
+    (RefusalReason::RecipientSetMismatch, "recipient_set_mismatch"),
+    (RefusalReason::RewrapToNonMember, "rewrap_to_non_member"),
+    (RefusalReason::ExpiryNotProven, "expiry_not_proven"),
 ];
-const SCALARS: [(&str, &str, &str); 11] = [
+const SCALARS: [(&str, &str, &str); 15] = [
     ("sessions", "gauge", "Sessions that are open."),
     ("sessions_total", "counter", "Sessions that began."),
     ("closes_total", "counter", "Sessions the relay ended."),
@@ -64,8 +84,12 @@ const SCALARS: [(&str, &str, &str); 11] = [
     ("commits_failed_total", "counter", "Commits that failed."),
     ("enters_total", "counter", "Invites that were shown and held."),
     ("enters_refused_total", "counter", "Invites that were shown and did not."),
+    ("cut_off_total", "counter", "Open workspaces taken from sessions whose rights ended."),
+    ("not_found_total", "counter", "Workspaces asked for that are not there for the device."),
+    ("step_ups_total", "counter", "Second factors that were taken."),
+    ("step_ups_refused_total", "counter", "Second factors that were not."),
 ];
-const FRAME_NUMBERS: usize = 64;
+const FRAME_NUMBERS: usize = 80;
 
 /// All counters of one relay.
 pub struct Metrics {
@@ -85,6 +109,10 @@ pub struct Metrics {
     closes: AtomicU64,
     enters: AtomicU64,
     enters_refused: AtomicU64,
+    cut_off: AtomicU64,
+    not_found: AtomicU64,
+    step_ups: AtomicU64,
+    step_ups_refused: AtomicU64,
 }
 
 impl Default for Metrics {
@@ -106,6 +134,10 @@ impl Default for Metrics {
             closes: AtomicU64::default(),
             enters: AtomicU64::default(),
             enters_refused: AtomicU64::default(),
+            cut_off: AtomicU64::default(),
+            not_found: AtomicU64::default(),
+            step_ups: AtomicU64::default(),
+            step_ups_refused: AtomicU64::default(),
         }
     }
 }
@@ -130,6 +162,22 @@ impl Metrics {
     /// Counts an invite that was shown, and whether it was one to enter by.
     pub fn entered(&self, held: bool) {
         let counter = if held { &self.enters } else { &self.enters_refused };
+        counter.fetch_add(1, Relaxed);
+    }
+
+    /// Counts a workspace that was taken from a session.
+    pub fn cut_off(&self) {
+        self.cut_off.fetch_add(1, Relaxed);
+    }
+
+    /// Counts a workspace that is not there for a device.
+    pub fn not_found(&self) {
+        self.not_found.fetch_add(1, Relaxed);
+    }
+
+    /// Counts a second factor.
+    pub fn stepped_up(&self, taken: bool) {
+        let counter = if taken { &self.step_ups } else { &self.step_ups_refused };
         counter.fetch_add(1, Relaxed);
     }
 
@@ -212,6 +260,10 @@ impl Metrics {
             &self.commits_failed,
             &self.enters,
             &self.enters_refused,
+            &self.cut_off,
+            &self.not_found,
+            &self.step_ups,
+            &self.step_ups_refused,
         ]
     }
 

@@ -11,6 +11,7 @@ use tombolo_protocol::close::CloseCode;
 use tombolo_protocol::frame::TlsMode;
 use tombolo_protocol::ids::{DeviceId, LogId, RelayId, WorkspaceTag};
 use tombolo_protocol::keys::SignKey;
+use tombolo_protocol::record::Levels;
 
 use crate::admission::Admission;
 use crate::fanout::{Closing, Outbox, SessionId};
@@ -72,6 +73,7 @@ pub struct Relay {
     surroundings: Box<dyn Surroundings>,
     terms: Terms,
     admission: Admission,
+    minimum: Levels,
     metrics: Metrics,
     guests: Guests,
     workspaces: Mutex<Registry>,
@@ -116,6 +118,7 @@ impl Relay {
             surroundings,
             terms,
             admission,
+            minimum: Levels::default(),
             metrics: Metrics::default(),
             guests: Guests::default(),
             workspaces: Mutex::default(),
@@ -125,6 +128,19 @@ impl Relay {
             next_session: AtomicU64::new(1),
             failed_bytes: AtomicU64::new(0),
         })
+    }
+
+    /// Asks these levels in every workspace, whatever its policy.
+    #[must_use]
+    pub fn asking(mut self, minimum: Levels) -> Self {
+        self.minimum = minimum;
+        self
+    }
+
+    /// Returns the levels that it asks in every workspace.
+    #[must_use]
+    pub fn minimum(&self) -> Levels {
+        self.minimum
     }
 
     /// Returns its id.

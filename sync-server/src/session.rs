@@ -13,9 +13,11 @@ mod devices;
 mod guest;
 mod handshake;
 mod open;
+mod right;
 mod seed;
+mod step_up;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -28,6 +30,7 @@ use tombolo_protocol::ids::{DeviceId, WorkspaceTag};
 use crate::fanout::{Closing, Outbox, Taken};
 use crate::log::{LogError, Row};
 use crate::relay::{NoEntropy, Relay};
+use crate::workspace::NoRight;
 use append::Allowance;
 pub use append::RATE_WINDOW_S;
 use catch_up::Channel;
@@ -35,6 +38,7 @@ use guest::Guest;
 pub use guest::{GUEST_ENTERS_MAX, GUEST_ENTERS_PER_SECOND_MAX, GUESTS_MAX, Guests};
 pub use handshake::Peer;
 use seed::SeedBuffer;
+use step_up::{SecondFactor, StepUpPending};
 
 /// Where the session stands.
 enum Stage {
@@ -65,6 +69,10 @@ struct Proven {
     token_holds: bool,
     /// Set while nothing but an invite could admit it.
     guest: Option<Guest>,
+    /// What it has shown beyond its key.
+    factor: SecondFactor,
+    /// What it was asked to answer.
+    pending: Option<StepUpPending>,
 }
 
 /// One session.
@@ -74,6 +82,8 @@ pub struct Session {
     peer: Peer,
     stage: Stage,
     channels: BTreeMap<Row, Channel>,
+    /// Workspaces that were taken from it; what was on its way for them is passed over.
+    ended: BTreeSet<Row>,
     seed: Option<SeedBuffer>,
     allowance: Allowance,
     /// Identity logs that were judged for it.
@@ -93,6 +103,7 @@ impl Session {
             peer,
             stage: Stage::Fresh,
             channels: BTreeMap::new(),
+            ended: BTreeSet::new(),
             seed: None,
             allowance,
             claims: 0,
@@ -138,6 +149,7 @@ impl Session {
         let Some(frame) = self.judge_guest(frame)? else {
             return Ok(());
         };
+        self.review_due()?;
         match frame {
             Frame::Hello(hello) => self.hello(hello),
             Frame::Auth(auth) => self.auth(&auth),
@@ -155,6 +167,8 @@ impl Session {
             Frame::Meet(meet) => self.meet(&meet),
             Frame::Pass(pass) => self.pass(pass),
             Frame::Part(part) => self.part(&part),
+            Frame::StepUp(step_up) => self.step_up(&step_up),
+            Frame::StepUpProof(proof) => self.step_up_proof(&proof),
             // The others are the relay's own.
             _ => Err(CloseCode::Malformed.into()),
         }
@@ -170,6 +184,7 @@ impl Session {
                 channel.fall_behind();
             }
         }
+        self.review_due()?;
         for delivery in taken.queue {
             self.deliver_one(delivery)?;
         }
@@ -200,16 +215,33 @@ impl Session {
         }
     }
 
+    fn proven_mut(&mut self) -> Result<&mut Proven, Closing> {
+        match &mut self.stage {
+            Stage::Proven(proven) => Ok(proven),
+            _ => Err(CloseCode::Malformed.into()),
+        }
+    }
+
     fn device(&self) -> Result<DeviceId, Closing> {
         self.proven().map(|proven| proven.device)
     }
 
     fn not_found(&mut self, workspace: WorkspaceTag) {
+        self.relay.metrics().not_found();
         self.send(NotFound { workspace, reason: None });
     }
 
     fn not_found_because(&mut self, workspace: WorkspaceTag, reason: NotFoundReason) {
+        self.relay.metrics().not_found();
         self.send(NotFound { workspace, reason: Some(reason.number()) });
+    }
+
+    /// Tells one who was a member why it is none; to a stranger it says what it says of nothing.
+    fn deny(&mut self, workspace: WorkspaceTag, no: NoRight) {
+        match no.ended() {
+            Some(ended) => self.not_found_because(workspace, ended.into()),
+            None => self.not_found(workspace),
+        }
     }
 }
 

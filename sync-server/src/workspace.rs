@@ -10,6 +10,8 @@
 mod chains;
 mod judge;
 mod membership;
+mod right;
+mod verdicts;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,8 +23,10 @@ use tombolo_protocol::log::{Frontier, LogOrigin};
 use tombolo_protocol::receipt::Receipt;
 
 pub use judge::verify;
-pub use judge::{Candidate, Judge, Refusal, Verdicts};
-pub use membership::{SeedError, Seeding};
+pub use judge::{Candidate, Judge};
+pub use membership::SeedError;
+pub use right::{Caller, LEVEL_DEVICE_KEY, NoRight};
+pub use verdicts::{Ended, Refusal, Verdicts};
 
 use crate::fanout::{Closing, Outbox, SessionId};
 use crate::log::{Log, LogError, Row, WorkspaceRow};
@@ -107,6 +111,8 @@ impl Workspace {
 pub struct Reader {
     /// Where its deliveries go.
     pub outbox: Arc<Outbox>,
+    /// Whose session it is.
+    pub device: DeviceId,
     /// Whether it takes items as they are committed; else it reads the log itself.
     pub live: bool,
 }
@@ -185,9 +191,9 @@ impl Published {
     }
 
     /// Notes a session that has the workspace open; it reads the log itself at first.
-    pub fn enter(&mut self, outbox: &Arc<Outbox>) {
+    pub fn enter(&mut self, outbox: &Arc<Outbox>, device: DeviceId) {
         let outbox = Arc::clone(outbox);
-        let reader = Reader { outbox, live: false };
+        let reader = Reader { outbox, device, live: false };
         self.readers.insert(reader.outbox.id(), reader);
     }
 

@@ -5,6 +5,7 @@ mod relay {
     pub(crate) mod client;
     pub(crate) mod people;
     pub(crate) mod process;
+    pub(crate) mod wire;
 
     mod embedded;
     mod handshake;
@@ -13,6 +14,7 @@ mod relay {
     mod limits;
     mod operation;
     mod refusals;
+    mod rights;
     mod sync;
     mod tls;
 }

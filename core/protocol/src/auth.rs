@@ -6,9 +6,12 @@
 //!
 //! Invariant: a device's proof made for one relay, host or TLS connection is worthless at another.
 
+use data_encoding::BASE64URL_NOPAD;
+
 use crate::bytes::put_run;
+use crate::hash::hash;
 use crate::identity::DeviceKeys;
-use crate::ids::RelayId;
+use crate::ids::{DeviceId, RelayId};
 use crate::keys::{KeyError, SignKey, Signature, VerifyKey};
 
 const DEVICE_CONTEXT: &str = "auth-device";
@@ -110,6 +113,13 @@ impl Transcript {
     pub fn verify_invite(&self, device: &DeviceKeys, key: &VerifyKey, proof: &Signature) -> Result<(), KeyError> {
         key.verify(ENTER_CONTEXT, &self.encode(device), proof)
     }
+}
+
+/// Returns the nonce that an id token must carry to count for a device and a session's challenge:
+/// base64url of a hash over both, so that a token for another device or session is worthless here.
+#[must_use]
+pub fn oidc_nonce(device: &DeviceId, challenge: &[u8; 32]) -> String {
+    BASE64URL_NOPAD.encode(&hash("oidc-nonce", &[device.as_bytes(), challenge]))
 }
 
 #[cfg(test)]

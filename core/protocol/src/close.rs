@@ -99,6 +99,8 @@ close_codes! {
     NotAdmitted = 4202, Never, "the relay does not admit this device";
     /// The other side showed something that an honest one can not show.
     Misbehaved = 4203, Never, "the other side broke the protocol's promises";
+    /// The device was given up, or removed, and is a member nowhere here.
+    DeviceRevoked = 4204, Never, "this device is a member of nothing here any more";
     /// Another relay serves this now.
     Moved = 4300, Elsewhere, "another relay serves this now";
 }

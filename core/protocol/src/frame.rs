@@ -11,11 +11,13 @@ mod body;
 mod bounded;
 mod devices;
 mod refusal;
+mod step_up;
 
 pub use body::*;
 pub use devices::*;
 use minicbor::{Decode, Encode};
-pub use refusal::{NotFound, NotFoundReason, RefusalReason};
+pub use refusal::*;
+pub use step_up::*;
 
 use crate::bytes::{DecodeError, check_limit};
 use crate::limits::{FRAME_BYTES_MAX, FRAME_BYTES_UNAUTHENTICATED_MAX};
@@ -80,13 +82,21 @@ frames! {
     Welcome(Welcome) = 4;
     /// The sender closes the session and says why.
     Close(Close) = 5;
+    /// The device wants to show a second factor.
+    StepUp(StepUp) = 6;
+    /// What the second factor is to answer.
+    StepUpChallenge(StepUpChallenge) = 7;
+    /// The second factor.
+    StepUpProof(StepUpProof) = 8;
+    /// What the second factor was worth.
+    SteppedUp(SteppedUp) = 9;
     /// A member opens a workspace from its cursor.
     Open(Open) = 10;
     /// The workspace is open; items follow.
     Opened(Opened) = 11;
     /// There is no such workspace for this device.
     NotFound(NotFound) = 12;
-    /// The device is done with a workspace.
+    /// One side is done with a workspace.
     Shut(Shut) = 13;
     /// Records that the relay may not have: of a new workspace, a lost log, or a Join.
     Seed(Seed) = 14;
@@ -110,6 +120,8 @@ frames! {
     Items(Items) = 25;
     /// The signed head of the log; the device has everything below it.
     Head(Head) = 26;
+    /// Something is done only after a second factor.
+    MfaRequired(MfaRequired) = 27;
     /// Entries that are wanted again.
     Fetch(Fetch) = 30;
     /// Entries that were asked for.

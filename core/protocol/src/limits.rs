@@ -62,6 +62,8 @@ pub const APP_TYPE_BYTES_MAX: usize = 64;
 pub const POSITION_MAX: u64 = i64::MAX as u64;
 /// Milliseconds a challenge may be answered in.
 pub const CHALLENGE_MS_MAX: u64 = 30_000;
+/// Bytes of a second factor's proof: an id token has a few hundred to some thousand.
+pub const STEP_UP_PROOF_BYTES_MAX: usize = 16 << 10;
 /// Milliseconds from the request of a new device to the approval: time to find the other one and type.
 pub const LINK_MS_MAX: i64 = 180_000;
 /// Bytes of a message between two devices that are being linked, but for the last: one small frame.

@@ -275,11 +275,11 @@ impl Engine {
                 let workspace = self.channel_of(relay, status.channel)?;
                 self.take_status(now, workspace, &status.row, tx)
             }
-            _ => Err(MALFORMED),
+            frame => self.take_denial(now, relay, &frame, tx),
         }
     }
 
-    fn channel_of(&self, relay: i64, number: u32) -> Result<i64, Fault> {
+    pub(super) fn channel_of(&self, relay: i64, number: u32) -> Result<i64, Fault> {
         let live = self.relays.get(&relay).and_then(super::Relay::live);
         live.and_then(|live| live.workspace_of(number)).ok_or(MALFORMED)
     }

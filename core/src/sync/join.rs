@@ -6,11 +6,11 @@
 use std::time::Duration;
 
 use minicbor::bytes::ByteVec;
-use tombolo_protocol::frame::{Enter, NotFound, NotFoundReason, Seed};
+use tombolo_protocol::frame::{Enter, Frame, NotFound, NotFoundReason, Seed};
 use tombolo_protocol::receipt::Signed;
 use tombolo_protocol::record::Record;
 
-use super::channel::Phase;
+use super::channel::{Channel, Phase};
 use super::handshake::MALFORMED;
 use super::receipt::{RETRY_MAX, RETRY_MIN};
 use super::{Fault, draw};
@@ -79,6 +79,23 @@ impl Engine {
         self.set_phase(at.0, at.1, Phase::Seeding);
         self.seed(at, records, attestations);
         Ok(())
+    }
+
+    /// The relay has taken a workspace from this session, or wants a second factor before it opens one: it is
+    /// asked again later.
+    pub(super) fn take_denial(&mut self, now: Now, relay: i64, frame: &Frame, tx: &Tx<'_>) -> Result<(), Fault> {
+        let workspace = match frame {
+            Frame::Shut(shut) => self.channel_of(relay, shut.channel)?,
+            Frame::MfaRequired(asked) => {
+                let found = self.workspaces.values().find(|workspace| workspace.tag == asked.workspace);
+                found.map(|workspace| workspace.row).ok_or(MALFORMED)?
+            }
+            _ => return Err(MALFORMED),
+        };
+        if let Some(channel) = self.relays.get_mut(&relay).and_then(|relay| relay.channel_mut(workspace)) {
+            *channel = Channel::new();
+        }
+        self.turned_away(now, (relay, workspace), None, tx)
     }
 
     /// Gives a join up if the refusal is for good, else asks again: soon where the invite is counted, later
@@ -210,7 +227,10 @@ impl JoinRefusal {
             NotFoundReason::UsedUp => Some(Self::UsedUp),
             NotFoundReason::Expired => Some(Self::Expired),
             NotFoundReason::Ended => Some(Self::Ended),
-            NotFoundReason::NeedsToken => None,
+            NotFoundReason::NeedsToken
+            | NotFoundReason::Removed
+            | NotFoundReason::Revoked
+            | NotFoundReason::RoleExpired => None,
         }
     }
 }

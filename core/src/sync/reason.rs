@@ -138,6 +138,16 @@ impl From<RefusalReason> for SetAsideReason {
             RefusalReason::QuotaExceeded => Self::QuotaExceeded,
             RefusalReason::MembershipRegression => Self::MembershipRegression,
             RefusalReason::EpochMismatch => Self::EpochMismatch,
+            // What this device may do at the relay, for now or for good.
+            RefusalReason::DeviceRevoked
+            | RefusalReason::ExpiredGrant
+            | RefusalReason::MfaRequired
+            | RefusalReason::DocumentPurged => Self::RoleDenied,
+            RefusalReason::LastOwner
+            | RefusalReason::RotationMissing
+            | RefusalReason::RecipientSetMismatch
+            | RefusalReason::RewrapToNonMember
+            | RefusalReason::ExpiryNotProven => Self::RecordRefused,
         }
     }
 }

@@ -22,7 +22,7 @@ const READERS_MAX: usize = 4;
 /// Pages of one connection's cache, in KiB: the relay must stay small with many workspaces.
 const CACHE_KIB: i64 = 4096;
 
-const MIGRATIONS: &[&str] = &[include_str!("migrations/001_log.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("migrations/001_log.sql"), include_str!("migrations/002_ended.sql")];
 
 /// All logs, in one file.
 #[derive(Debug)]
@@ -88,6 +88,21 @@ impl Log for SqliteLog {
                 .prepare_cached(include_str!("sql/workspaces_of.sql"))?
                 .query_map(params![user.as_bytes(), count], |row| row.get(0).map(WorkspaceTag::from_bytes))?
                 .collect()
+        })
+    }
+
+    fn knows_elsewhere(&self, device: &DeviceId, but: Row) -> Result<bool, LogError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(include_str!("sql/device_elsewhere.sql"))?;
+            statement.exists(params![device.as_bytes(), but])
+        })
+    }
+
+    fn is_revoked(&self, device: &DeviceId) -> Result<bool, LogError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(include_str!("sql/device_revoked.sql"))?;
+            let revoked: Option<bool> = statement.query_row([device.as_bytes()], |row| row.get(0))?;
+            Ok(revoked.unwrap_or(false))
         })
     }
 

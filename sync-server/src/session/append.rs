@@ -7,13 +7,12 @@ use std::sync::Arc;
 
 use tombolo_protocol::close::CloseCode;
 use tombolo_protocol::frame::{Append, RefusalReason, Refused};
-use tombolo_protocol::ids::DeviceId;
 use tombolo_protocol::item::LogItem;
 
 use super::Session;
 use crate::fanout::Closing;
 use crate::relay::{Relay, Terms};
-use crate::workspace::{Judge, Verdicts, Workspace, verify};
+use crate::workspace::{Caller, Judge, Verdicts, Workspace, verify};
 use crate::writer::{AppendJob, Job};
 
 /// Seconds over which a device's rate is averaged: a device back from a journey sends much at once.
@@ -74,7 +73,10 @@ impl Bucket {
 
 impl Session {
     pub(super) fn append(&mut self, append: &Append) -> Result<(), Closing> {
-        let device = self.device()?;
+        self.proven()?;
+        if self.open_channel(append.channel)?.is_none() {
+            return Ok(());
+        }
         let channel = self.channels.get_mut(&append.channel);
         let channel = channel.ok_or(Closing::from(CloseCode::Malformed))?;
         if append.batch <= channel.last_batch {
@@ -89,7 +91,8 @@ impl Session {
         }
         let mut verdicts = Verdicts::default();
         let items = read_items(append, &mut verdicts);
-        let judged = judge_items(&self.relay, &workspace, &device, &items, &mut verdicts);
+        let relay = Arc::clone(&self.relay);
+        let judged = judge_items(&relay, &workspace, &self.caller()?, &items, &mut verdicts);
         let judge = judged.inspect_err(|_| {
             // Positions may have been given out that nothing will stand at.
             self.relay.lose(&workspace);
@@ -116,6 +119,7 @@ impl Session {
                 item: refusal.item,
                 reason: refusal.reason,
                 chain_seq: refusal.chain_seq,
+                levels: refusal.levels,
             });
         }
     }
@@ -155,7 +159,7 @@ fn read_items<'a>(append: &'a Append, verdicts: &mut Verdicts) -> Vec<(u32, LogI
 fn judge_items<'w>(
     relay: &Relay,
     workspace: &'w Workspace,
-    device: &DeviceId,
+    caller: &Caller<'_>,
     items: &[(u32, LogItem<'_>)],
     verdicts: &mut Verdicts,
 ) -> Result<std::sync::MutexGuard<'w, Judge>, Closing> {
@@ -164,23 +168,23 @@ fn judge_items<'w>(
     let mut judge = workspace.judge();
     judge.trim(committed);
     if items.iter().all(|(_, item)| is_entry(item)) {
-        let mut candidates = judge.expand(log, device, items, verdicts)?;
+        let mut candidates = judge.expand(log, caller, items, verdicts)?;
         drop(judge);
         verify(&mut candidates);
         let mut judge = workspace.judge();
-        judge.place(log, candidates, quota, verdicts)?;
+        judge.place(log, caller, candidates, quota, verdicts)?;
         return Ok(judge);
     }
     // Entries may stand on a record that comes with them: all in one go, and in order.
     for run in items.chunk_by(|(_, a), (_, b)| is_entry(a) && is_entry(b)) {
         match run {
             [(index, item)] if !is_entry(item) => {
-                judge.take_statement(device, *index, item, verdicts);
+                judge.take_statement(caller, *index, item, verdicts)?;
             }
             run => {
-                let mut candidates = judge.expand(log, device, run, verdicts)?;
+                let mut candidates = judge.expand(log, caller, run, verdicts)?;
                 verify(&mut candidates);
-                judge.place(log, candidates, quota, verdicts)?;
+                judge.place(log, caller, candidates, quota, verdicts)?;
             }
         }
     }

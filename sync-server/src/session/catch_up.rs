@@ -42,13 +42,15 @@ pub(super) struct Channel {
     mode: Mode,
     sent: u64,
     pub(super) last_batch: u32,
+    /// When the right to it ends, by the relay's clock.
+    pub(super) right_until: Option<i64>,
     /// Receipts whose items the device does not have yet.
     held: VecDeque<Acknowledgement>,
 }
 
 impl Channel {
     pub(super) fn new(workspace: Arc<Workspace>, mode: Mode, cursor: u64) -> Self {
-        Self { workspace, mode, sent: cursor, last_batch: 0, held: VecDeque::new() }
+        Self { workspace, mode, sent: cursor, last_batch: 0, right_until: None, held: VecDeque::new() }
     }
 
     /// Goes back to reading the log: the outbox had no room for all.
@@ -103,6 +105,8 @@ impl Session {
                 self.output.push(frame);
                 Ok(())
             }
+            Delivery::Ended { channel, why } => self.end(channel, why),
+            Delivery::Reviewed { channel } => self.review(channel),
             Delivery::Seeded { channel } => self.after_seed(channel),
             Delivery::Reset { channel, statement } => self.after_reset(channel, &statement),
         }
@@ -132,12 +136,21 @@ impl Session {
     /// # Errors
     /// [`Closing`] if the log can not be read.
     pub fn read_on(&mut self) -> Result<(), Closing> {
+        self.review_due()?;
         let behind = self.channels.iter().find(|(_, channel)| channel.mode == Mode::Reading);
         let Some((row, channel)) = behind.map(|(row, channel)| (*row, channel)) else {
             return Ok(());
         };
         let (workspace, sent) = (Arc::clone(&channel.workspace), channel.sent);
         let mut published = workspace.published();
+        if !published.readers.contains_key(&self.outbox.id()) {
+            // Its right has ended; the outbox says why.
+            drop(published);
+            if let Some(channel) = self.channels.get_mut(&row) {
+                channel.mode = Mode::Waiting;
+            }
+            return Ok(());
+        }
         let end = published.length();
         if published.go_live(self.outbox.id(), sent) {
             let receipt = published.receipt(self.relay.now_ms(), [0; 32]);
@@ -181,14 +194,21 @@ impl Session {
     }
 
     pub(super) fn fetch(&mut self, fetch: &Fetch) -> Result<(), Closing> {
-        let channel = self.channels.get(&fetch.channel);
-        let channel = channel.ok_or(Closing::from(CloseCode::Malformed))?;
+        self.proven()?;
+        let Some(channel) = self.open_channel(fetch.channel)? else {
+            return Ok(());
+        };
+        let workspace = Arc::clone(&channel.workspace);
         let (log, row) = (self.relay.log(), channel.workspace.row());
         let (from, to) = (fetch.from_seq.max(1), fetch.to_seq);
         let below = log.chain_run(row, &fetch.chain, (from - 1, from - 1), ITEMS_BYTES_TARGET)?;
         let run = log.chain_run(row, &fetch.chain, (from, to), ITEMS_BYTES_TARGET)?;
         let prev = below.first().map(|item| item.hash);
         let entries = expand_run(log, row, prev, &run)?;
+        // Asked after the log was read: a right that holds now held for all that was in it.
+        if !self.holds(row)? || !self.admit(&workspace)? {
+            return Ok(());
+        }
         self.send(Fetched {
             channel: fetch.channel,
             chain: fetch.chain,
@@ -198,9 +218,14 @@ impl Session {
     }
 
     pub(super) fn status(&mut self, status: &Status) -> Result<(), Closing> {
-        let channel = self.channels.get(&status.channel);
-        let channel = channel.ok_or(Closing::from(CloseCode::Malformed))?;
+        self.proven()?;
+        let Some(channel) = self.open_channel(status.channel)? else {
+            return Ok(());
+        };
         let workspace = Arc::clone(&channel.workspace);
+        if !self.holds(status.channel)? {
+            return Ok(());
+        }
         let proven = self.proven()?;
         let row = StatusRow::decode(&status.row).map_err(|_| Closing::from(CloseCode::Malformed))?;
         let genuine = row.workspace == workspace.id().tag()

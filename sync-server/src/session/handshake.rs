@@ -9,7 +9,7 @@ use tombolo_protocol::frame::{Auth, Challenge, Hello, Welcome};
 use tombolo_protocol::identity::DeviceKeys;
 use tombolo_protocol::limits::{CHALLENGE_MS_MAX, FEATURE_LINKING};
 
-use super::{Challenged, Proven, Session, Stage};
+use super::{Challenged, Proven, SecondFactor, Session, Stage};
 use crate::fanout::Closing;
 
 /// What the connection says of the other end.
@@ -69,6 +69,9 @@ impl Session {
         let proof = transcript.verify_device(&keys, &auth.proof);
         proof.map_err(|_| Closing::from(CloseCode::AuthFailed))?;
         let device = keys.id();
+        if self.relay.log().is_revoked(&device)? {
+            return Err(CloseCode::DeviceRevoked.into());
+        }
         let token_holds = self.relay.admission().admits(token.as_deref());
         // A device that is to be linked, or that a kit brings back, is nobody's yet: it may ask, and begin nothing.
         let admitted = token_holds || links || self.relay.log().knows_device(&device)?;
@@ -81,7 +84,15 @@ impl Session {
             ping_ms: terms.ping_ms,
         };
         tracing::debug!(device = %device.short(), session = self.outbox.id().0, "a device proved its key");
-        self.stage = Stage::Proven(Box::new(Proven { keys, device, transcript, token_holds, guest }));
+        self.stage = Stage::Proven(Box::new(Proven {
+            keys,
+            device,
+            transcript,
+            token_holds,
+            guest,
+            factor: SecondFactor::default(),
+            pending: None,
+        }));
         self.relay.arrive(device, self.outbox.id());
         self.send(welcome);
         Ok(())

@@ -16,7 +16,7 @@ use tombolo_protocol::receipt::{LogReset, Receipt, Signed};
 use super::Session;
 use super::catch_up::{Channel, Mode};
 use crate::fanout::Closing;
-use crate::log::Row;
+use crate::log::{ChainEnd, Row};
 use crate::workspace::Workspace;
 use crate::writer::{Job, ResetJob};
 
@@ -37,12 +37,13 @@ impl Session {
             self.not_found(open.workspace);
             return Ok(());
         }
-        let workspace = self.relay.open(&open.workspace)?;
-        let workspace = workspace.filter(|workspace| workspace.judge().view().role_of_device(&device).is_some());
-        let Some(workspace) = workspace else {
+        let Some(workspace) = self.relay.open(&open.workspace)? else {
             self.not_found(open.workspace);
             return Ok(());
         };
+        if !self.admit(&workspace)? {
+            return Ok(());
+        }
         match self.judge_claim(&workspace, open)? {
             Claim::Usable => self.opened(workspace, Mode::Reading, open.cursor, None),
             Claim::Useless => self.opened(workspace, Mode::Unusable, 0, None),
@@ -96,7 +97,9 @@ impl Session {
             return self.opened(workspace, Mode::Unusable, 0, Some(statement));
         }
         let new_log = self.relay.new_log_id()?;
-        self.enter_channel(&workspace, Mode::Waiting, 0)?;
+        if !self.enter_channel(&workspace, Mode::Waiting, 0)? {
+            return Ok(());
+        }
         self.relay.queue().push(Job::Reset(ResetJob { workspace, outbox: Arc::clone(&self.outbox), receipt, new_log }));
         Ok(())
     }
@@ -114,7 +117,10 @@ impl Session {
             return Ok(());
         };
         let workspace = Arc::clone(&channel.workspace);
-        self.opened(workspace, Mode::Reading, 0, None)
+        if self.admit(&workspace)? {
+            return self.opened(workspace, Mode::Reading, 0, None);
+        }
+        self.shut(workspace.row())
     }
 
     pub(super) fn opened(
@@ -125,7 +131,9 @@ impl Session {
         reset: Option<Vec<u8>>,
     ) -> Result<(), Closing> {
         self.end_stay();
-        self.enter_channel(&workspace, mode, cursor)?;
+        if !self.enter_channel(&workspace, mode, cursor)? {
+            return Ok(());
+        }
         let published = workspace.published();
         let receipt = published.receipt(self.relay.now_ms(), [0; 32]);
         let log = published.log;
@@ -141,35 +149,54 @@ impl Session {
         Ok(())
     }
 
-    pub(super) fn enter_channel(&mut self, workspace: &Arc<Workspace>, mode: Mode, cursor: u64) -> Result<(), Closing> {
-        let row = workspace.row();
+    /// Follows a workspace; returns whether the device's right still holds.
+    pub(super) fn enter_channel(
+        &mut self,
+        workspace: &Arc<Workspace>,
+        mode: Mode,
+        cursor: u64,
+    ) -> Result<bool, Closing> {
+        let (row, device) = (workspace.row(), self.device()?);
         if !self.channels.contains_key(&row) && self.channels.len() >= OPEN_WORKSPACES_MAX {
             return Err(CloseCode::RateLimited.into());
         }
-        workspace.published().enter(&self.outbox);
+        workspace.published().enter(&self.outbox, device);
         if workspace.is_lost() {
             return Err(CloseCode::Unavailable.into());
         }
         let channel = Channel::new(Arc::clone(workspace), mode, cursor);
         self.channels.insert(row, channel);
-        Ok(())
+        self.ended.remove(&row);
+        // Asked only now that it is among the readers: whatever ends the right later tells them.
+        self.review(row)?;
+        Ok(self.channels.contains_key(&row))
     }
 
     pub(super) fn reconcile(&mut self, reconcile: &Reconcile) -> Result<(), Closing> {
-        let channel = self.channels.get(&reconcile.channel);
-        let workspace = channel.map(|channel| Arc::clone(&channel.workspace));
-        let workspace = workspace.ok_or(Closing::from(CloseCode::Malformed))?;
+        self.proven()?;
+        let Some(channel) = self.open_channel(reconcile.channel)? else {
+            return Ok(());
+        };
+        let workspace = Arc::clone(&channel.workspace);
         if reconcile.method != 0 {
             return Err(CloseCode::Malformed.into());
         }
         let tag = workspace.id().tag();
         let summary = self.relay.log().summary(&tag)?;
         let (row, chains) = summary.ok_or(Closing::from(CloseCode::Unavailable))?;
+        if !self.holds(reconcile.channel)? {
+            return Ok(());
+        }
         let grounds = ground(workspace.judge().membership());
         for ground in grounds {
             self.send(ground);
         }
-        let frontier = row.frontier.encode();
+        self.send_summary(reconcile.channel, &row.frontier, &chains);
+        self.enter_channel(&workspace, Mode::Reading, row.frontier.length()).map(drop)
+    }
+
+    fn send_summary(&mut self, channel: Row, frontier: &Frontier, chains: &[ChainEnd]) {
+        let frontier = frontier.encode();
         let mut parts = chains.chunks(RECONCILE_CHAINS_PER_FRAME_MAX).peekable();
         loop {
             let part = parts.next().unwrap_or_default();
@@ -181,17 +208,11 @@ impl Session {
                 declared_at: end.declared_at,
                 declared_seq: end.declared_seq,
             });
-            self.send(Summary {
-                channel: reconcile.channel,
-                frontier: frontier.clone().into(),
-                chains: chains.collect(),
-                more,
-            });
+            self.send(Summary { channel, frontier: frontier.clone().into(), chains: chains.collect(), more });
             if !more {
                 break;
             }
         }
-        self.enter_channel(&workspace, Mode::Reading, row.frontier.length())
     }
 }
 

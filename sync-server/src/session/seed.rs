@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use tombolo_protocol::close::CloseCode;
-use tombolo_protocol::frame::{Enter, Ground, NotFoundReason, Seed};
+use tombolo_protocol::frame::{Enter, Ground, MfaRequired, NotFoundReason, Seed};
 use tombolo_protocol::ids::WorkspaceId;
 use tombolo_protocol::receipt::{Attestation, Signed};
 use tombolo_protocol::record::Record;
@@ -15,7 +15,7 @@ use super::Session;
 use super::catch_up::Mode;
 use super::open::ground;
 use crate::fanout::Closing;
-use crate::workspace::{Seeding, Verdicts, Workspace};
+use crate::workspace::{SeedError, Verdicts, Workspace};
 use crate::writer::{AppendJob, Job};
 
 /// Bytes of one seed: the records of a workspace of some thousand devices.
@@ -52,8 +52,8 @@ impl Session {
         match known {
             Some(workspace) if workspace.id() == seed.workspace => {
                 let judge = workspace.judge();
-                let verdicts = self.judge_seed(judge, seed)?;
-                self.planted(&workspace, verdicts)
+                let judged = self.judge_seed(judge, seed)?;
+                self.planted(&workspace, judged)
             }
             Some(_) => {
                 self.not_found(seed.workspace.tag());
@@ -68,22 +68,21 @@ impl Session {
         let (relay, log) = (Arc::clone(&self.relay), self.relay.new_log_id()?);
         let workspace = Workspace::begin(relay.id(), relay.next_row(), seed.workspace, log);
         let judge = workspace.judge();
-        let verdicts = self.judge_seed(judge, seed)?;
-        if verdicts.is_some() && !self.proven()?.token_holds {
-            drop(verdicts);
+        let judged = self.judge_seed(judge, seed)?;
+        if judged.is_ok() && !self.proven()?.token_holds {
+            drop(judged);
             self.not_found_because(workspace.id().tag(), NotFoundReason::NeedsToken);
             return Ok(());
         }
-        let Some((judge, verdicts)) = verdicts else {
-            self.not_found(workspace.id().tag());
-            return Ok(());
-        };
+        if judged.is_err() {
+            return self.planted(&workspace, judged);
+        }
         if !relay.begin(&workspace) {
             // Another session began it a moment ago; the device comes again and finds it.
             return Err(CloseCode::Overloaded.into());
         }
         tracing::info!(workspace = %workspace.id().short(), "a workspace begins");
-        self.planted(&workspace, Some((judge, verdicts)))
+        self.planted(&workspace, judged)
     }
 
     fn judge_seed<'a>(
@@ -91,31 +90,34 @@ impl Session {
         mut judge: std::sync::MutexGuard<'a, crate::workspace::Judge>,
         seed: SeedBuffer,
     ) -> Result<Judged<'a>, Closing> {
-        let seeding = Seeding {
-            device: self.device()?,
-            relay: self.relay.id(),
-            key: self.relay.key(),
-            now_ms: self.relay.now_ms(),
-        };
         let mut verdicts = Verdicts::default();
-        let taken = judge.take_seed(&seeding, seed.records, seed.attestations, &mut verdicts);
-        match taken {
-            Ok(()) => Ok(Some((judge, verdicts))),
-            Err(error) => {
-                tracing::debug!(%error, "a seed was not taken");
-                Ok(None)
-            }
-        }
+        let taken = judge.take_seed(&self.caller()?, seed.records, seed.attestations, &mut verdicts);
+        Ok(taken.map(|()| (judge, verdicts)).inspect_err(|error| tracing::debug!(%error, "a seed was not taken")))
     }
 
     /// Queues what a seed brought, and opens the workspace once it is durable.
     fn planted(&mut self, workspace: &Arc<Workspace>, judged: Judged<'_>) -> Result<(), Closing> {
-        let Some((judge, verdicts)) = judged else {
-            self.not_found(workspace.id().tag());
-            return Ok(());
+        let tag = workspace.id().tag();
+        let (judge, verdicts) = match judged {
+            Ok(judged) => judged,
+            Err(SeedError::Level(levels)) => {
+                self.send(MfaRequired { workspace: tag, levels });
+                return Ok(());
+            }
+            Err(SeedError::NoRight(no)) => {
+                self.deny(tag, no);
+                return Ok(());
+            }
+            Err(_) => {
+                self.not_found(tag);
+                return Ok(());
+            }
         };
         if verdicts.items.is_empty() {
             drop(judge);
+            if !self.admit(workspace)? {
+                return Ok(());
+            }
             return self.opened(Arc::clone(workspace), Mode::Reading, 0, None);
         }
         self.relay.queue().push(Job::Append(AppendJob {
@@ -126,7 +128,7 @@ impl Session {
             verdicts,
         }));
         drop(judge);
-        self.enter_channel(workspace, Mode::Waiting, 0)
+        self.enter_channel(workspace, Mode::Waiting, 0).map(drop)
     }
 
     pub(super) fn enter(&mut self, enter: &Enter) -> Result<(), Closing> {
@@ -156,7 +158,7 @@ impl Session {
             return Ok(Shown::Nothing);
         }
         // A device whose Join is here, though it did not hear of it, may see what it is a member of.
-        let is_member = judge.view().role_of_device(&proven.device).is_some();
+        let is_member = judge.right(&proven.device, self.relay.now_ms()).is_ok();
         Ok(match () {
             () if is_member => Shown::Ground(ground(judge.membership())),
             () if invite.ended => Shown::Reason(NotFoundReason::Ended),
@@ -179,7 +181,7 @@ enum Shown {
     Nothing,
 }
 
-type Judged<'a> = Option<(std::sync::MutexGuard<'a, crate::workspace::Judge>, Verdicts)>;
+type Judged<'a> = Result<(std::sync::MutexGuard<'a, crate::workspace::Judge>, Verdicts), SeedError>;
 
 impl SeedBuffer {
     fn take(&mut self, seed: &Seed) -> Result<(), Closing> {

@@ -13,51 +13,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use tombolo_protocol::entry::{Entry, Header, verify_run};
 use tombolo_protocol::frame::RefusalReason;
 use tombolo_protocol::hash::Digest;
-use tombolo_protocol::ids::{ChainId, DeviceId, EntryHash, RecordId, WorkspaceTag};
+use tombolo_protocol::ids::{ChainId, EntryHash, RecordId, WorkspaceTag};
 use tombolo_protocol::item::{ElidedEntry, ItemHash, LogItem};
 use tombolo_protocol::keys::VerifyKey;
 use tombolo_protocol::membership::{Membership, View};
 use tombolo_protocol::record::Role;
 
 use super::chains::{ChainState, Chains};
-use crate::log::{ChainRow, Log, LogError, NewItem, WorkspaceRow};
-
-/// One item that is not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// Which item of its append, from 0.
-    pub item: u32,
-    /// Why.
-    pub reason: RefusalReason,
-    /// For a gap or fork: the last seq of the chain.
-    pub chain_seq: Option<u64>,
-}
-
-/// What became of one append.
-#[derive(Debug, Default)]
-pub struct Verdicts {
-    /// What is to be written.
-    pub items: Vec<NewItem>,
-    /// Every item that the log holds or will hold, in the order of the append.
-    pub placed: Vec<(ItemHash, u64)>,
-    /// The chains that end elsewhere now.
-    pub chains: BTreeMap<ChainId, ChainRow>,
-    /// Ids of devices and users that may be members now.
-    pub members: Vec<[u8; 32]>,
-    /// What is not taken.
-    pub refusals: Vec<Refusal>,
-}
-
-impl Verdicts {
-    /// Notes an item that is not taken.
-    pub fn refuse(&mut self, item: u32, reason: RefusalReason) {
-        self.refuse_at(item, reason, None);
-    }
-
-    fn refuse_at(&mut self, item: u32, reason: RefusalReason, chain_seq: Option<u64>) {
-        self.refusals.push(Refusal { item, reason, chain_seq });
-    }
-}
+use super::right::Caller;
+use super::verdicts::{Stop, Verdicts};
+use crate::log::{Log, LogError, NewItem, WorkspaceRow};
 
 /// An entry that was read and whose author was found.
 #[derive(Debug)]
@@ -66,26 +31,8 @@ pub struct Candidate {
     entry: Entry,
     author: VerifyKey,
     genuine: bool,
-}
-
-/// Why the judgement of an item ended early.
-enum Stop {
-    /// The item is not taken; for a gap or fork with the last seq of its chain.
-    Refused(RefusalReason, Option<u64>),
-    /// The log can not be read: nobody's fault but the relay's.
-    Log(LogError),
-}
-
-impl From<RefusalReason> for Stop {
-    fn from(reason: RefusalReason) -> Self {
-        Self::Refused(reason, None)
-    }
-}
-
-impl From<LogError> for Stop {
-    fn from(error: LogError) -> Self {
-        Self::Log(error)
-    }
+    /// Which members it was judged against.
+    members_nth: u64,
 }
 
 /// Seq and hash of the last entry of each chain that an append has brought so far.
@@ -96,6 +43,8 @@ pub struct Judge {
     pub(super) tag: WorkspaceTag,
     pub(super) membership: Membership,
     pub(super) view: View,
+    /// Counts the changes of the members.
+    pub(super) members_nth: u64,
     /// Positions of records and attestations, by digest.
     pub(super) held: BTreeMap<Digest, u64>,
     next_position: u64,
@@ -110,6 +59,7 @@ impl Judge {
             tag: row.workspace.tag(),
             membership: Membership::new(row.workspace),
             view: View::default(),
+            members_nth: 0,
             held: BTreeMap::new(),
             next_position: row.frontier.length() + 1,
             bytes: row.bytes,
@@ -141,21 +91,21 @@ impl Judge {
     pub fn expand(
         &mut self,
         log: &dyn Log,
-        session: &DeviceId,
+        caller: &Caller<'_>,
         items: &[(u32, LogItem<'_>)],
         verdicts: &mut Verdicts,
     ) -> Result<Vec<Candidate>, LogError> {
         let mut tails = Tails::new();
         let mut candidates = Vec::with_capacity(items.len());
         for (index, item) in items {
-            match self.expand_one(log, session, item, &tails) {
+            match self.expand_one(log, caller, item, &tails) {
                 Ok((entry, author)) => {
                     let header = entry.header();
                     tails.insert(header.chain.id(), (header.seq, entry.hash()));
-                    candidates.push(Candidate { item: *index, entry, author, genuine: false });
+                    let members_nth = self.members_nth;
+                    candidates.push(Candidate { item: *index, entry, author, genuine: false, members_nth });
                 }
-                Err(Stop::Refused(reason, seq)) => verdicts.refuse_at(*index, reason, seq),
-                Err(Stop::Log(error)) => return Err(error),
+                Err(stop) => verdicts.stop(*index, stop)?,
             }
         }
         Ok(candidates)
@@ -164,7 +114,7 @@ impl Judge {
     fn expand_one(
         &mut self,
         log: &dyn Log,
-        session: &DeviceId,
+        caller: &Caller<'_>,
         item: &LogItem<'_>,
         tails: &Tails,
     ) -> Result<(Entry, VerifyKey), Stop> {
@@ -173,7 +123,7 @@ impl Judge {
             LogItem::Elided(elided) => self.expand_elided(log, elided, tails)?,
             _ => return Err(RefusalReason::Malformed.into()),
         };
-        let author = self.judge_author(session, entry.header())?;
+        let author = self.judge_author(caller, entry.header())?;
         Ok((entry, author))
     }
 
@@ -196,31 +146,41 @@ impl Judge {
         Ok(entry.map_err(|_| RefusalReason::Malformed)?)
     }
 
-    /// Checks all that the header says against the members it names, and returns the author's key.
-    fn judge_author(&self, session: &DeviceId, header: &Header) -> Result<VerifyKey, RefusalReason> {
+    /// Checks what the session may do now, and all that the header says against the members it names;
+    /// returns the author's key.
+    ///
+    /// Whether the author has been removed since is not asked: another member's session may carry what
+    /// was written before, and each device decides what counts (protocol.md §4, *Admission*).
+    fn judge_author(&self, caller: &Caller<'_>, header: &Header) -> Result<VerifyKey, Stop> {
         if header.workspace != self.tag {
-            return Err(RefusalReason::Malformed);
+            return Err(RefusalReason::Malformed.into());
         }
+        self.judge_caller(caller, header)?;
         let device = &header.chain.device;
-        let own = device == session;
-        let carrier = self.view.role_of_device(session);
-        let may_carry =
-            carrier.is_some_and(|role| role >= Role::Writer || (own && role.may_write(header.chain.stream)));
-        if !may_carry {
-            return Err(RefusalReason::RoleDenied);
-        }
         let view = self.membership.view_at(&header.members_head).ok_or(RefusalReason::UnknownRecord)?;
         let role = view.role_of_device(device);
         let (Some(role), Some(standing)) = (role, view.device(device)) else {
-            return Err(RefusalReason::UnknownAuthor);
+            return Err(RefusalReason::UnknownAuthor.into());
         };
         if !role.may_write(header.chain.stream) {
-            return Err(RefusalReason::RoleDenied);
+            return Err(RefusalReason::RoleDenied.into());
         }
         if view.epoch() != Some(header.epoch) {
-            return Err(RefusalReason::EpochMismatch);
+            return Err(RefusalReason::EpochMismatch.into());
         }
         Ok(standing.keys.sign)
+    }
+
+    fn judge_caller(&self, caller: &Caller<'_>, header: &Header) -> Result<(), Stop> {
+        let role = self.right(&caller.device, caller.now_ms).map_err(RefusalReason::from)?;
+        let own = header.chain.device == caller.device;
+        if role < Role::Writer && !(own && role.may_write(header.chain.stream)) {
+            return Err(RefusalReason::RoleDenied.into());
+        }
+        if self.view.is_purged(&header.chain.document) {
+            return Err(RefusalReason::DocumentPurged.into());
+        }
+        Ok(self.reaches(caller, self.levels(caller.minimum).append)?)
     }
 
     /// Gives entries their order and position; those that break a chain are refused, and what follows
@@ -231,6 +191,7 @@ impl Judge {
     pub fn place(
         &mut self,
         log: &dyn Log,
+        caller: &Caller<'_>,
         candidates: Vec<Candidate>,
         quota_bytes: Option<u64>,
         verdicts: &mut Verdicts,
@@ -243,6 +204,8 @@ impl Judge {
                 Err(Stop::Refused(RefusalReason::Gap, Some(end)))
             } else if !candidate.genuine {
                 Err(RefusalReason::BadSignature.into())
+            } else if let Err(stop) = self.judge_again(caller, &candidate) {
+                Err(stop)
             } else {
                 self.place_entry(log, &candidate.entry, quota_bytes, verdicts)
             };
@@ -251,14 +214,21 @@ impl Judge {
                     let hash = ItemHash::Entry(candidate.entry.hash());
                     verdicts.placed.push((hash, position));
                 }
-                Err(Stop::Refused(reason, seq)) => {
+                Err(stop) => {
                     broken.insert(chain);
-                    verdicts.refuse_at(candidate.item, reason, seq);
+                    verdicts.stop(candidate.item, stop)?;
                 }
-                Err(Stop::Log(error)) => return Err(error),
             }
         }
         Ok(())
+    }
+
+    /// Judges anew if the members have changed while signatures were verified without the lock.
+    fn judge_again(&self, caller: &Caller<'_>, candidate: &Candidate) -> Result<(), Stop> {
+        if candidate.members_nth == self.members_nth {
+            return Ok(());
+        }
+        self.judge_author(caller, candidate.entry.header()).map(drop)
     }
 
     fn place_entry(
@@ -319,6 +289,11 @@ impl Judge {
         self.bytes += bytes.len() as u64;
         verdicts.items.push(NewItem { position, hash, chain, bytes });
         position
+    }
+
+    /// Returns the position of the item that was written last.
+    pub(super) fn last_position(&self) -> u64 {
+        self.next_position - 1
     }
 
     pub(super) fn record_position(&self, id: &RecordId) -> Option<u64> {

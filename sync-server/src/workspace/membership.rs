@@ -3,35 +3,36 @@
 //! Invariant: only records that count, and attestations of a relay that counts the invite they are
 //! about, enter the log; this relay attests a Join only while the invite is open by its own clock.
 
-use tombolo_protocol::frame::RefusalReason;
-use tombolo_protocol::ids::{DeviceId, RecordId, RelayId};
+use tombolo_protocol::frame::{LevelGap, RefusalReason};
+use tombolo_protocol::ids::RecordId;
 use tombolo_protocol::item::{ItemHash, LogItem};
-use tombolo_protocol::keys::SignKey;
 use tombolo_protocol::membership::{Membership, RecordOutcome, RecordRefusal};
 use tombolo_protocol::receipt::{Attestation, Signed};
 use tombolo_protocol::record::{Record, RecordBody, Role};
 
-use super::judge::{Judge, Verdicts};
+use super::judge::Judge;
+use super::right::{Caller, NoRight, ended_between, level_in, right_in};
+use super::verdicts::{Ended, Stop, Verdicts};
 use crate::log::{Log, LogError, MembershipItem, WorkspaceRow};
-
-/// Level of a session that proved a device key and nothing else.
-const LEVEL_DEVICE_KEY: u8 = 1;
 
 /// Why a seed is not taken; the device is told the same for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SeedError {
     /// The session's device is no member, or may not begin a workspace.
-    NotMember,
+    NoRight(NoRight),
     /// The invite of the device's Join does not hold here.
     InviteNotValid,
+    /// A record of its own needs a second factor.
+    Level(LevelGap),
 }
 
 impl std::fmt::Display for SeedError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::NotMember => "the device that brings the workspace is no member of it; it must join first",
+            Self::NoRight(_) => "the device that brings the workspace is no member of it; it must join first",
             Self::InviteNotValid => "the invite by which the device joined does not hold here; it needs a new one",
+            Self::Level(_) => "a record that the device made needs a second factor; its user must show one",
         })
     }
 }
@@ -65,43 +66,81 @@ impl Judge {
     }
 
     /// Judges one record or attestation that a member sends.
-    pub fn take_statement(&mut self, session: &DeviceId, index: u32, item: &LogItem<'_>, verdicts: &mut Verdicts) {
-        let outcome = match item {
-            _ if self.view.role_of_device(session).is_none() => Err(RefusalReason::RoleDenied),
-            LogItem::Record(bytes) => Record::decode(bytes)
-                .map_err(|_| RefusalReason::Malformed)
-                .and_then(|record| self.take_record(record, verdicts)),
-            LogItem::Attestation(bytes) => Signed::decode(bytes)
-                .map_err(|_| RefusalReason::Malformed)
-                .and_then(|attestation| self.take_attestation(attestation, verdicts)),
-            _ => Err(RefusalReason::Malformed),
-        };
-        match outcome {
+    ///
+    /// # Errors
+    /// [`LogError`] if the log can not be read.
+    pub fn take_statement(
+        &mut self,
+        caller: &Caller<'_>,
+        index: u32,
+        item: &LogItem<'_>,
+        verdicts: &mut Verdicts,
+    ) -> Result<(), LogError> {
+        match self.judge_statement(caller, item, verdicts) {
             Ok(placed) => verdicts.placed.push(placed),
-            Err(reason) => verdicts.refuse(index, reason),
+            Err(stop) => verdicts.stop(index, stop)?,
+        }
+        Ok(())
+    }
+
+    fn judge_statement(
+        &mut self,
+        caller: &Caller<'_>,
+        item: &LogItem<'_>,
+        verdicts: &mut Verdicts,
+    ) -> Result<(ItemHash, u64), Stop> {
+        self.right(&caller.device, caller.now_ms).map_err(RefusalReason::from)?;
+        match item {
+            LogItem::Record(bytes) => {
+                let record = Record::decode(bytes).map_err(|_| RefusalReason::Malformed)?;
+                self.take_record(caller, record, verdicts)
+            }
+            LogItem::Attestation(bytes) => {
+                let attestation = Signed::decode(bytes).map_err(|_| RefusalReason::Malformed)?;
+                Ok(self.take_attestation(attestation, verdicts)?)
+            }
+            _ => Err(RefusalReason::Malformed.into()),
         }
     }
 
-    fn take_record(&mut self, record: Record, verdicts: &mut Verdicts) -> Result<(ItemHash, u64), RefusalReason> {
+    fn take_record(
+        &mut self,
+        caller: &Caller<'_>,
+        record: Record,
+        verdicts: &mut Verdicts,
+    ) -> Result<(ItemHash, u64), Stop> {
         let id = record.id();
-        if let Some(position) = self.record_position(&id) {
-            return Ok((ItemHash::Record(id), position));
+        let held = self.record_position(&id);
+        if held.is_some() && self.membership.outcome(&id) != Some(RecordOutcome::AwaitsAttestation) {
+            return Ok((ItemHash::Record(id), held.unwrap_or_default()));
         }
         if record.parents().iter().any(|parent| self.record_position(parent).is_none()) {
-            return Err(RefusalReason::UnknownRecord);
+            return Err(RefusalReason::UnknownRecord.into());
         }
+        self.may_publish(caller, &record)?;
         let bytes = record.encode();
         // On a copy: a refused record must leave nothing behind. Records are rare.
         let mut with = self.membership.clone();
         match with.insert(record) {
-            RecordOutcome::Admitted | RecordOutcome::AwaitsAttestation => {
-                self.membership = with;
-                Ok(self.write_record(id, &bytes, verdicts))
-            }
-            RecordOutcome::AwaitsParents | RecordOutcome::NotKept => Err(RefusalReason::UnknownRecord),
-            RecordOutcome::Refused(RecordRefusal::InviteNotValid) => Err(RefusalReason::InviteNotValid),
-            RecordOutcome::Refused(_) | _ => Err(RefusalReason::RecordRefused),
+            RecordOutcome::Admitted | RecordOutcome::AwaitsAttestation => {}
+            RecordOutcome::AwaitsParents | RecordOutcome::NotKept => return Err(RefusalReason::UnknownRecord.into()),
+            RecordOutcome::Refused(refusal) => return Err(reason_of(refusal).into()),
+            _ => return Err(RefusalReason::RecordRefused.into()),
         }
+        let waits = with.outcome(&id) == Some(RecordOutcome::AwaitsAttestation);
+        let before = waits.then(|| with.clone());
+        let attestation = if waits { attest_level(&mut with, caller, &id) } else { None };
+        let placed = match held {
+            Some(position) => (ItemHash::Record(id), position),
+            None => {
+                self.membership = before.unwrap_or(with);
+                self.write_record(id, &bytes, verdicts)
+            }
+        };
+        if let Some(attestation) = attestation {
+            self.take_attestation(attestation, verdicts)?;
+        }
+        Ok(placed)
     }
 
     fn write_record(&mut self, id: RecordId, bytes: &[u8], verdicts: &mut Verdicts) -> (ItemHash, u64) {
@@ -141,11 +180,22 @@ impl Judge {
 
     /// Takes the members anew, and notes devices and users that were not there before.
     fn look_again(&mut self, verdicts: &mut Verdicts) {
-        let view = self.membership.view();
-        let new = view.devices().filter(|(id, standing)| standing.certified && self.view.role_of_device(id).is_none());
-        verdicts.members.extend(new.map(|(id, _)| *id.as_bytes()));
-        let users = view.members().filter(|(user, _)| self.view.role(user).is_none());
+        let (before, view) = (&self.view, self.membership.view());
+        let position = self.last_position();
+        let ended = before
+            .devices()
+            .filter_map(|(device, _)| ended_between(before, &view, &device).map(|why| Ended { device, position, why }));
+        verdicts.ended.extend(ended);
+        let came = |id: &_| before.role_of_device(id).is_none() && view.role_of_device(id).is_some();
+        for (device, _) in view.devices().filter(|(id, standing)| standing.is_active() && came(id)) {
+            verdicts.ended.retain(|ended| ended.device != device);
+            verdicts.members.retain(|id| id != device.as_bytes());
+            verdicts.members.push(*device.as_bytes());
+        }
+        let users = view.members().filter(|(user, _)| before.role(user).is_none());
         verdicts.members.extend(users.map(|(user, _)| *user.as_bytes()));
+        verdicts.members_changed = true;
+        self.members_nth += 1;
         self.view = view;
     }
 
@@ -155,7 +205,7 @@ impl Judge {
     /// [`SeedError`] if not; nothing was changed then.
     pub fn take_seed(
         &mut self,
-        seed: &Seeding<'_>,
+        caller: &Caller<'_>,
         records: Vec<Record>,
         attestations: Vec<Signed<Attestation>>,
         verdicts: &mut Verdicts,
@@ -163,7 +213,7 @@ impl Judge {
         let mut union = self.membership.clone();
         let mut join = None;
         for record in records {
-            if record.author() == seed.device && matches!(record.body(), RecordBody::Join(_)) {
+            if record.author() == caller.device && matches!(record.body(), RecordBody::Join(_)) {
                 join = Some(record.id());
             }
             union.insert(record);
@@ -173,15 +223,28 @@ impl Judge {
             union.attest(attestation);
         }
         if let Some(join) = join {
-            seed.attest(&mut union, &join)?;
+            attest_join(&mut union, caller, &join)?;
         }
-        let role = union.view().role_of_device(&seed.device);
+        let role = right_in(&union.view(), &caller.device, caller.now_ms).map_err(SeedError::NoRight)?;
         let needed = if self.held.is_empty() { Role::Writer } else { Role::Carrier };
-        if role.is_none_or(|role| role < needed) {
-            return Err(SeedError::NotMember);
+        if role < needed {
+            return Err(SeedError::NoRight(NoRight::Stranger));
         }
+        self.may_seed(caller, &union).map_err(SeedError::Level)?;
         self.adopt(&union, verdicts);
         Ok(())
+    }
+
+    /// Checks that what the session's device itself adds to a workspace that is here has the level that
+    /// this relay asks; what a policy asks is part of the evaluation.
+    fn may_seed(&self, caller: &Caller<'_>, union: &Membership) -> Result<(), LevelGap> {
+        let Some(user) = self.view.device(&caller.device).map(|standing| standing.user) else {
+            return Ok(());
+        };
+        let own = union.in_order().into_iter().filter(|record| record.author() == caller.device);
+        let new = own.filter(|record| self.record_position(&record.id()).is_none());
+        let needed = new.map(|record| caller.minimum.needed(record.body(), &user)).max();
+        self.reaches(caller, needed.unwrap_or(0))
     }
 
     /// Writes what the union has and the log has not, each Join's attestation behind it.
@@ -210,47 +273,67 @@ impl Judge {
     }
 }
 
-/// Who seeds, and with what this relay attests.
-pub struct Seeding<'a> {
-    /// The session's device.
-    pub device: DeviceId,
-    /// This relay.
-    pub relay: RelayId,
-    /// Its key.
-    pub key: &'a SignKey,
-    /// Its clock, milliseconds since 1970.
-    pub now_ms: i64,
+/// Counts the session's own Join and attests it, if this relay counts its invite.
+fn attest_join(union: &mut Membership, caller: &Caller<'_>, join: &RecordId) -> Result<(), SeedError> {
+    if union.outcome(join) != Some(RecordOutcome::AwaitsAttestation) {
+        return Ok(());
+    }
+    let Some(record) = union.record(join) else {
+        return Ok(());
+    };
+    let RecordBody::Join(body) = record.body() else {
+        return Ok(());
+    };
+    let (invite, view) = (body.invite, union.view_of(record.parents()));
+    // As of the Join's parents, and as of now: a removal that the joiner did not see may have ended it.
+    let standing = view.invite(&invite).ok_or(SeedError::InviteNotValid)?;
+    let ended = union.view().invite(&invite).is_none_or(|invite| invite.ended);
+    let nth = union.uses_of(&invite).checked_add(1).ok_or(SeedError::InviteNotValid)?;
+    let expired = standing.expires_ms != 0 && caller.now_ms > standing.expires_ms;
+    if ended || expired || (standing.uses != 0 && nth > standing.uses) {
+        return Err(SeedError::InviteNotValid);
+    }
+    // Kept only if this relay is among those that count.
+    let kept = union.attest(attestation(union, caller, *join, nth));
+    kept.then_some(()).ok_or(SeedError::InviteNotValid)
 }
 
-impl Seeding<'_> {
-    /// Counts the session's own Join and attests it, if this relay counts its invite.
-    fn attest(&self, union: &mut Membership, join: &RecordId) -> Result<(), SeedError> {
-        if union.outcome(join) != Some(RecordOutcome::AwaitsAttestation) {
-            return Ok(());
-        }
-        let Some(record) = union.record(join) else {
-            return Ok(());
-        };
-        let RecordBody::Join(body) = record.body() else {
-            return Ok(());
-        };
-        let view = union.view_of(record.parents());
-        let invite = view.invite(&body.invite).ok_or(SeedError::InviteNotValid)?;
-        let nth = union.uses_of(&body.invite).checked_add(1).ok_or(SeedError::InviteNotValid)?;
-        let expired = invite.expires_ms != 0 && self.now_ms > invite.expires_ms;
-        if expired || (invite.uses != 0 && nth > invite.uses) {
-            return Err(SeedError::InviteNotValid);
-        }
-        let statement = Attestation {
-            relay: self.relay,
-            workspace: union.workspace(),
-            subject: *join,
-            nth,
-            time_ms: self.now_ms,
-            level: LEVEL_DEVICE_KEY,
-        };
-        // Kept only if this relay is among those that count.
-        let kept = union.attest(Signed::sign(statement, self.key));
-        kept.then_some(()).ok_or(SeedError::InviteNotValid)
+/// Attests the level of the session that made a record, if the record counts by that.
+fn attest_level(with: &mut Membership, caller: &Caller<'_>, id: &RecordId) -> Option<Signed<Attestation>> {
+    let record = with.record(id)?;
+    if record.author() != caller.device || matches!(record.body(), RecordBody::Join(_)) {
+        return None;
+    }
+    let attestation = attestation(with, caller, *id, 0);
+    with.attest(attestation.clone());
+    (with.outcome(id) == Some(RecordOutcome::Admitted)).then_some(attestation)
+}
+
+fn attestation(membership: &Membership, caller: &Caller<'_>, subject: RecordId, nth: u32) -> Signed<Attestation> {
+    let statement = Attestation {
+        relay: caller.relay,
+        workspace: membership.workspace(),
+        subject,
+        nth,
+        time_ms: caller.now_ms,
+        level: level_in(&membership.view(), caller),
+    };
+    Signed::sign(statement, caller.key)
+}
+
+/// Says in the words of the wire why a record does not count.
+fn reason_of(refusal: RecordRefusal) -> RefusalReason {
+    match refusal {
+        RecordRefusal::InviteNotValid => RefusalReason::InviteNotValid,
+        RecordRefusal::UnknownAuthor => RefusalReason::UnknownAuthor,
+        RecordRefusal::Key(_) => RefusalReason::BadSignature,
+        RecordRefusal::RoleDenied => RefusalReason::RoleDenied,
+        RecordRefusal::EpochMismatch => RefusalReason::EpochMismatch,
+        RecordRefusal::RecipientSetMismatch => RefusalReason::RecipientSetMismatch,
+        RecordRefusal::LastOwner => RefusalReason::LastOwner,
+        RecordRefusal::RotationMissing => RefusalReason::RotationMissing,
+        RecordRefusal::RewrapToNonMember => RefusalReason::RewrapToNonMember,
+        RecordRefusal::ExpiryNotProven => RefusalReason::ExpiryNotProven,
+        _ => RefusalReason::RecordRefused,
     }
 }

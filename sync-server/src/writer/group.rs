@@ -7,17 +7,18 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tombolo_protocol::close::CloseCode;
+use tombolo_protocol::frame::RightEnded;
 use tombolo_protocol::hash::Digest;
-use tombolo_protocol::ids::{ChainId, LogId};
+use tombolo_protocol::ids::{ChainId, DeviceId, LogId};
 use tombolo_protocol::item::ItemHash;
 use tombolo_protocol::log::Frontier;
 use tombolo_protocol::receipt::{LogReset, Signed, acknowledged};
 
 use super::AppendJob;
 use crate::fanout::{Acknowledgement, Delivery, Outbox, SessionId, items_frames};
-use crate::log::{AppendWrite, ChainRow, NewItem, Row};
+use crate::log::{AppendWrite, ChainRow, NewItem, Row, Write};
 use crate::relay::Relay;
-use crate::workspace::{Published, Workspace};
+use crate::workspace::{Ended, Published, Workspace};
 
 /// One workspace in one transaction.
 pub(super) struct Group {
@@ -32,6 +33,8 @@ pub(super) struct Group {
     items: Vec<NewItem>,
     chains: BTreeMap<ChainId, ChainRow>,
     members: Vec<[u8; 32]>,
+    ended: BTreeMap<DeviceId, Ended>,
+    members_changed: bool,
     senders: BTreeMap<SessionId, Sender>,
     seeders: Vec<Arc<Outbox>>,
 }
@@ -60,6 +63,8 @@ impl Group {
             items: Vec::new(),
             chains: BTreeMap::new(),
             members: Vec::new(),
+            ended: BTreeMap::new(),
+            members_changed: false,
             senders: BTreeMap::new(),
             seeders: Vec::new(),
         }
@@ -70,7 +75,15 @@ impl Group {
         let items = job.verdicts.items.len();
         self.items.extend(job.verdicts.items);
         self.chains.extend(job.verdicts.chains);
-        self.members.extend(job.verdicts.members);
+        for member in job.verdicts.members {
+            self.ended.retain(|device, _| *device.as_bytes() != member);
+            self.members.push(member);
+        }
+        for ended in job.verdicts.ended {
+            self.members.retain(|member| member != ended.device.as_bytes());
+            self.ended.insert(ended.device, ended);
+        }
+        self.members_changed |= job.verdicts.members_changed;
         if let Some(batch) = job.batch {
             let sender = self.senders.entry(job.outbox.id()).or_insert_with(|| Sender::new(job.outbox, batch));
             sender.batches.1 = batch;
@@ -135,6 +148,13 @@ impl Group {
         })
     }
 
+    /// Returns the write that notes whose rights ended, if anybody's did.
+    pub(super) fn ended_write(&self) -> Option<Write> {
+        let revoked = |ended: &Ended| (ended.device, ended.why == RightEnded::Revoked);
+        let devices: Vec<_> = self.ended.values().map(revoked).collect();
+        (!devices.is_empty()).then(|| Write::Ended { row: self.workspace.row(), devices })
+    }
+
     /// Takes the items back from the write.
     pub(super) fn take_back(&mut self, items: Vec<NewItem>) {
         self.items = items;
@@ -150,6 +170,7 @@ impl Group {
         published.log = self.log;
         published.frontier = self.frontier;
         published.bytes += bytes;
+        let cut = cut_off(channel, &mut published, &self.ended, &self.items);
         fan_out(relay, channel, &mut published, self.items, alone);
         for (session, sender) in self.senders {
             let alone = (alone == Some(session)).then_some((self.first, published.length()));
@@ -157,6 +178,13 @@ impl Group {
         }
         for outbox in self.seeders {
             outbox.push(Delivery::Seeded { channel });
+        }
+        for (outbox, why) in cut {
+            relay.metrics().cut_off();
+            outbox.push(Delivery::Ended { channel, why });
+        }
+        if self.members_changed {
+            published.readers.values().for_each(|reader| reader.outbox.push(Delivery::Reviewed { channel }));
         }
         if self.old_log_ended {
             dismiss_others(&published, &self.resets);
@@ -201,6 +229,31 @@ impl Sender {
         };
         self.outbox.push(Delivery::Received { channel, alone, acknowledgement });
     }
+}
+
+/// Lets those whose rights ended read no further than the record that ended them; returns whom to tell.
+fn cut_off(
+    channel: Row,
+    published: &mut Published,
+    ended: &BTreeMap<DeviceId, Ended>,
+    items: &[NewItem],
+) -> Vec<(Arc<Outbox>, RightEnded)> {
+    let mut cut = Vec::new();
+    published.readers.retain(|_, reader| {
+        let Some(ended) = ended.get(&reader.device) else {
+            return true;
+        };
+        if reader.live {
+            let last = items.iter().filter(|item| item.position <= ended.position).cloned().collect();
+            for (positions, frame) in items_frames(channel, last) {
+                // One that is slow has to do without.
+                reader.live &= reader.outbox.push_items(channel, positions, &frame);
+            }
+        }
+        cut.push((Arc::clone(&reader.outbox), ended.why));
+        false
+    });
+    cut
 }
 
 /// Hands new items to all who read along, but not to one who wrote them all.

@@ -117,6 +117,7 @@ impl<'a> Plan<'a> {
         let mut writes = std::mem::take(&mut self.writes);
         let appends = self.groups.values_mut().filter_map(Group::take_write);
         writes.extend(appends.map(Write::Append));
+        writes.extend(self.groups.values().filter_map(Group::ended_write));
         writes
     }
 

@@ -8,6 +8,7 @@ use tempfile::tempdir;
 use tombolo_protocol::close::CloseCode;
 use tombolo_protocol::frame::Frame;
 use tombolo_protocol::ids::Stream;
+use tombolo_protocol::record::Record;
 
 use super::client::Client;
 use super::people::{Pen, Person, found, workspace};
@@ -210,6 +211,27 @@ impl Drop for SmallDisk {
     }
 }
 
+/// Writes one document until the relay can store no more; returns how many entries it acknowledged.
+async fn fill(relay: &RelayProcess, alice: &Person, ground: &[Record], document: u8) -> u32 {
+    let mut client = Client::dial(relay.address, alice).await;
+    client.open(workspace(ground).tag(), None, 0, None).await;
+    let channel = client.opened().await.channel;
+    client.caught_up().await;
+    let mut pen = Pen::new(alice, ground, document, Stream::CONTENT);
+    for batch in 1.. {
+        client.append(channel, batch, vec![pen.item(&[1; 100_000])]).await;
+        match client.frame().await {
+            Frame::Received(_) => {}
+            Frame::Close(close) => {
+                assert_eq!(CloseCode::from_number(close.code), CloseCode::Unavailable);
+                return batch - 1;
+            }
+            other => panic!("unexpected {other:?}"),
+        }
+    }
+    unreachable!("a small disk is full some day")
+}
+
 #[tokio::test]
 async fn a_full_disk_acknowledges_nothing_loses_nothing_and_heals() {
     let Some(disk) = SmallDisk::mount() else {
@@ -219,24 +241,19 @@ async fn a_full_disk_acknowledges_nothing_loses_nothing_and_heals() {
     let relay = RelayProcess::start(disk.folder.path());
     let alice = Person::new(1);
     let ground = found(&alice, 1);
-    let mut client = Client::dial(relay.address, &alice).await;
-    let channel = client.seeded(&ground).await.channel;
-    let mut pen = Pen::new(&alice, &ground, 1, Stream::CONTENT);
-    let mut acknowledged = 2;
-    let code = loop {
-        client.append(channel, acknowledged, vec![pen.item(&[1; 100_000])]).await;
-        match client.frame().await {
-            Frame::Received(_) => acknowledged += 1,
-            Frame::Close(close) => break close.code,
-            other => panic!("unexpected {other:?}"),
-        }
-    };
-    assert_eq!(CloseCode::from_number(code), CloseCode::Unavailable);
-    assert!(acknowledged > 3, "the disk was full too early for this story");
-    // Small rows may still fit: the relay is ready only once as much fits as did not.
+    let channel = Client::dial(relay.address, &alice).await.seeded(&ground).await.channel;
     let filler = disk.folder.path().join("filler");
-    std::fs::write(&filler, vec![0; 4 << 20]).unwrap_err();
-    assert_eq!(http_get(relay.address, "/readyz").0, 503);
+    let mut acknowledged = 2;
+    // The log may find room in pages of its own that it had not used yet: then it is ready, and is filled again.
+    for round in 1.. {
+        acknowledged += fill(&relay, &alice, &ground, round).await;
+        assert!(acknowledged > 3 && round < 9, "{acknowledged} in {round} rounds");
+        // Small rows may still fit: the relay is ready only once as much fits as did not.
+        std::fs::write(&filler, vec![0; 4 << 20]).unwrap_err();
+        if http_get(relay.address, "/readyz").0 == 503 {
+            break;
+        }
+    }
     assert_eq!(http_get(relay.address, "/healthz").0, 200);
     assert!(relay.metric("tombolo_relay_commits_failed_total") >= 1.0);
 
@@ -248,7 +265,7 @@ async fn a_full_disk_acknowledges_nothing_loses_nothing_and_heals() {
     client.opened().await;
     let (items, _) = client.caught_up().await;
     assert_eq!(items.len() as u32, acknowledged);
-    let mut next = Pen::new(&alice, &ground, 2, Stream::CONTENT);
+    let mut next = Pen::new(&alice, &ground, 99, Stream::CONTENT);
     client.append(channel, 1, vec![next.item(&[1; 100_000])]).await;
     client.received().await;
     drop(relay);

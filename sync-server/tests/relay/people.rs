@@ -1,26 +1,37 @@
 //! Devices and records made by hand: what a relay can check is real, what it can not is filler.
 
 use tombolo_protocol::entry::{Entry, EntryFlags, EntryKind, Header};
-use tombolo_protocol::identity::{DeviceKeys, IdentityLog, IdentityRecord};
+use tombolo_protocol::identity::{DeviceKeys, Identity, IdentityAct, IdentityLog, IdentityRecord, Signer};
 use tombolo_protocol::ids::{
-    ChainKey, DeviceId, DocumentTag, EpochId, Incarnation, RecordId, RelayId, Stream, WorkspaceId,
+    ChainKey, DeviceId, DocumentTag, EpochId, Incarnation, RecordId, RelayId, Stream, UserId, WorkspaceId,
 };
 use tombolo_protocol::item::LogItem;
 use tombolo_protocol::keys::{SignKey, VerifyKey};
 use tombolo_protocol::record::{
-    Devices, Draft, EpochWrap, Genesis, InviteCreate, Join, Record, RecordBody, Role, Rotation,
+    Devices, Draft, EpochWrap, Expiry, Genesis, InviteCreate, Join, PreviousEpoch, Record, RecordBody, Role, Rotation,
+    Standing,
 };
 
 /// One device of one user.
 pub(crate) struct Person {
     seed: u8,
+    root: u8,
     pub(crate) keys: DeviceKeys,
 }
 
 impl Person {
     pub(crate) fn new(seed: u8) -> Self {
         let keys = DeviceKeys::parse(&SignKey::from_seed(&[seed; 32]).public(), &[seed; 32]);
-        Self { seed, keys: keys.unwrap() }
+        Self { seed, root: seed ^ 0xff, keys: keys.unwrap() }
+    }
+
+    /// Another device of the same user.
+    pub(crate) fn other_device(&self, seed: u8) -> Self {
+        Self { root: self.root, ..Self::new(seed) }
+    }
+
+    pub(crate) fn user(&self) -> UserId {
+        UserId::derive(&self.root().public())
     }
 
     pub(crate) fn sign_key(&self) -> SignKey {
@@ -32,7 +43,26 @@ impl Person {
     }
 
     fn root(&self) -> SignKey {
-        SignKey::from_seed(&[self.seed ^ 0xff; 32])
+        SignKey::from_seed(&[self.root; 32])
+    }
+
+    fn act(&self, log: &mut IdentityLog, act: IdentityAct, new: Option<&Self>) {
+        let draft = Identity::evaluate(log).unwrap().draft(act, Signer::Device(self.id()));
+        let counter = new.map(|new| draft.counter_sign(&new.sign_key()));
+        let signature = draft.sign(&self.sign_key());
+        log.records.push(draft.complete(signature, counter));
+    }
+
+    /// The user's devices: this one, others it vouches for, and of those the ones that it gives up.
+    pub(crate) fn devices(&self, others: &[&Self], revoked: &[&Self]) -> IdentityLog {
+        let mut log = self.identity();
+        for other in others {
+            self.act(&mut log, IdentityAct::Add { keys: other.keys, platform: 0 }, Some(other));
+        }
+        for gone in revoked {
+            self.act(&mut log, IdentityAct::Revoke(gone.id()), None);
+        }
+        log
     }
 
     fn identity(&self) -> IdentityLog {
@@ -109,6 +139,31 @@ pub(crate) fn join(ground: &[Record], who: &Person, invite: RecordId, key: &Sign
 
 pub(crate) fn workspace(ground: &[Record]) -> WorkspaceId {
     ground[0].workspace()
+}
+
+/// An epoch for these devices, behind the first one.
+pub(crate) fn rotation(epoch: EpochId, to: &[&Person]) -> Rotation {
+    let mut wraps: Vec<_> = to.iter().map(|person| wrap(*person.id().as_bytes())).collect();
+    wraps.sort_by_key(|wrap| wrap.recipient);
+    Rotation { epoch, previous: vec![PreviousEpoch { epoch: EPOCH, sealed: [4; 48] }], wraps }
+}
+
+/// A standing that a record gives.
+pub(crate) fn standing(subject: &Person, role: Option<Role>, rotation: Option<Rotation>) -> RecordBody {
+    let standing = Standing { subject: subject.user(), role, expiry: None, proof: None, pins: None, rotation };
+    RecordBody::Standing(Box::new(standing))
+}
+
+/// A writer's role that ends.
+pub(crate) fn until(subject: &Person, expires_ms: i64, relay: RelayId) -> RecordBody {
+    let expiry = Some(Expiry { expires_ms, relay });
+    let role = Some(Role::Writer);
+    let standing = Standing { subject: subject.user(), role, expiry, proof: None, pins: None, rotation: None };
+    RecordBody::Standing(Box::new(standing))
+}
+
+pub(crate) fn item(record: &Record) -> Vec<u8> {
+    LogItem::encode_record(&record.encode())
 }
 
 fn wrap(recipient: [u8; 32]) -> EpochWrap {

@@ -202,7 +202,7 @@ async fn a_record_that_does_not_count_is_refused_and_leaves_nothing_behind() {
     let items = [&offer, &above].map(|record| LogItem::encode_record(&record.encode()));
     let (refused, taken) = scene.append(items.to_vec(), 2).await;
     let reasons: Vec<_> = refused.iter().map(|(_, reason, _)| *reason).collect();
-    assert_eq!(reasons, [RefusalReason::RecordRefused, RefusalReason::UnknownRecord]);
+    assert_eq!(reasons, [RefusalReason::UnknownAuthor, RefusalReason::UnknownRecord]);
     assert!(taken.is_empty());
 }
 

@@ -7,7 +7,6 @@ use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
 use super::bounded;
-use super::refusal::RefusalReason;
 use crate::ids::{ChainId, LogId, RecordId, RelayId, WorkspaceId, WorkspaceTag};
 
 /// First frame of a session, by the device.
@@ -155,13 +154,31 @@ pub struct Opened {
     pub resumed: bool,
 }
 
-/// The device is done with a workspace.
+/// One side is done with a workspace; nothing of it follows.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Shut {
     /// Which workspace.
     #[n(0)]
     pub channel: u32,
+    /// Set by a relay: why the device may not have it open any more.
+    #[n(1)]
+    pub ended: Option<RightEnded>,
+}
+
+/// Why a device is no member any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(index_only)]
+pub enum RightEnded {
+    /// Its user was removed, or left.
+    #[n(0)]
+    Removed,
+    /// Its user gave the device up.
+    #[n(1)]
+    Revoked,
+    /// Its user's role has ended, by the relay's clock.
+    #[n(2)]
+    Expired,
 }
 
 /// Records for a workspace that is not open.
@@ -250,27 +267,6 @@ pub struct Received {
     /// The signed receipt; its `acknowledged` covers the same items.
     #[n(4)]
     pub receipt: ByteVec,
-}
-
-/// One item was not taken; the others of its append are not affected, but for those of its chain.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct Refused {
-    /// Which workspace.
-    #[n(0)]
-    pub channel: u32,
-    /// Which append.
-    #[n(1)]
-    pub batch: u32,
-    /// Which item of it, from 0.
-    #[n(2)]
-    pub item: u32,
-    /// Why.
-    #[n(3)]
-    pub reason: RefusalReason,
-    /// For [`RefusalReason::Gap`] and [`RefusalReason::Fork`]: the last seq of the chain in the log.
-    #[n(4)]
-    pub chain_seq: Option<u64>,
 }
 
 /// A run of the log.

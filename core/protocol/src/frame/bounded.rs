@@ -10,6 +10,7 @@ use super::ChainSummary;
 use crate::ids::WorkspaceId;
 use crate::limits::{
     FEATURES_MAX, ITEMS_PER_FRAME_MAX, OPEN_WORKSPACES_MAX, POSITION_MAX, RECONCILE_CHAINS_PER_FRAME_MAX,
+    STEP_UP_PROOF_BYTES_MAX,
 };
 
 pub(super) fn items<'b, C>(decoder: &mut Decoder<'b>, context: &mut C) -> Result<Vec<ByteVec>, Error> {
@@ -43,6 +44,15 @@ pub(super) fn position<C>(decoder: &mut Decoder<'_>, _: &mut C) -> Result<u64, E
         position @ ..=POSITION_MAX => Ok(position),
         _ => Err(Error::message("position over its limit")),
     }
+}
+
+/// An id token is a few hundred bytes; no second factor needs more than this.
+pub(super) fn proof<C>(decoder: &mut Decoder<'_>, _: &mut C) -> Result<String, Error> {
+    let text = decoder.str()?;
+    if text.len() > STEP_UP_PROOF_BYTES_MAX {
+        return Err(Error::message("proof over its limit"));
+    }
+    Ok(text.to_owned())
 }
 
 fn list<'b, T: Decode<'b, C>, C>(decoder: &mut Decoder<'b>, context: &mut C, limit: usize) -> Result<Vec<T>, Error> {

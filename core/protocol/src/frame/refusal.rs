@@ -1,10 +1,36 @@
 //! What a relay does not take, and why.
 //!
-//! Invariant: a stranger is told nothing; why an invite is not taken hears only who proved its key.
+//! Invariant: a stranger is told nothing; why an invite is not taken hears only who proved its key, and why it is
+//! no member any more only a device that was one.
 
 use minicbor::{Decode, Encode};
 
+use super::{LevelGap, RightEnded};
 use crate::ids::WorkspaceTag;
+
+/// One item was not taken; the others of its append are not affected, but for those of its chain.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Refused {
+    /// Which workspace.
+    #[n(0)]
+    pub channel: u32,
+    /// Which append.
+    #[n(1)]
+    pub batch: u32,
+    /// Which item of it, from 0.
+    #[n(2)]
+    pub item: u32,
+    /// Why.
+    #[n(3)]
+    pub reason: RefusalReason,
+    /// For [`RefusalReason::Gap`] and [`RefusalReason::Fork`]: the last seq of the chain in the log.
+    #[n(4)]
+    pub chain_seq: Option<u64>,
+    /// For [`RefusalReason::MfaRequired`]: what is asked, and what the session has.
+    #[n(5)]
+    pub levels: Option<LevelGap>,
+}
 
 /// Why a relay does not take an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
@@ -49,6 +75,33 @@ pub enum RefusalReason {
     /// The entry's epoch is not the one of its `members_head`.
     #[n(12)]
     EpochMismatch,
+    /// The session's device was given up by its user.
+    #[n(13)]
+    DeviceRevoked,
+    /// The role of the session's user has ended, by the relay's clock.
+    #[n(14)]
+    ExpiredGrant,
+    /// It needs a second factor.
+    #[n(15)]
+    MfaRequired,
+    /// The document was given up.
+    #[n(16)]
+    DocumentPurged,
+    /// The record would leave the workspace without an owner.
+    #[n(17)]
+    LastOwner,
+    /// The record takes the keys from somebody, and begins no epoch.
+    #[n(18)]
+    RotationMissing,
+    /// The record's epoch is not wrapped to exactly its recipients.
+    #[n(19)]
+    RecipientSetMismatch,
+    /// The record delivers an epoch to somebody who may not have it.
+    #[n(20)]
+    RewrapToNonMember,
+    /// No receipt of the named relay proves that the role has ended.
+    #[n(21)]
+    ExpiryNotProven,
 }
 
 /// The answer for a workspace that does not exist, and for one that the device is no member of.
@@ -82,6 +135,22 @@ pub enum NotFoundReason {
     NeedsToken,
     /// The invite was ended by a record.
     Ended,
+    /// The device's user was removed, or left.
+    Removed,
+    /// The device was given up by its user.
+    Revoked,
+    /// The role of the device's user has ended, by this relay's clock.
+    RoleExpired,
+}
+
+impl From<RightEnded> for NotFoundReason {
+    fn from(ended: RightEnded) -> Self {
+        match ended {
+            RightEnded::Removed => Self::Removed,
+            RightEnded::Revoked => Self::Revoked,
+            RightEnded::Expired => Self::RoleExpired,
+        }
+    }
 }
 
 impl NotFoundReason {
@@ -93,13 +162,17 @@ impl NotFoundReason {
             Self::Expired => 2,
             Self::NeedsToken => 3,
             Self::Ended => 4,
+            Self::Removed => 5,
+            Self::Revoked => 6,
+            Self::RoleExpired => 7,
         }
     }
 
     /// Recognises a number; those of a later version are no reason.
     #[must_use]
     pub fn from_number(number: u8) -> Option<Self> {
-        let all = [Self::UsedUp, Self::Expired, Self::NeedsToken, Self::Ended];
+        let invites = [Self::UsedUp, Self::Expired, Self::NeedsToken, Self::Ended];
+        let all = invites.into_iter().chain([Self::Removed, Self::Revoked, Self::RoleExpired]);
         all.into_iter().find(|reason| reason.number() == number)
     }
 }

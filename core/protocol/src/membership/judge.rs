@@ -13,7 +13,7 @@ use super::facts::{Facts, Grant};
 use super::{Membership, RecordOutcome, RecordRefusal, View};
 use crate::ids::{RecordId, RelayId, UserId};
 use crate::keys::VerifyKey;
-use crate::record::{Genesis, Policy, Record, RecordBody, Role};
+use crate::record::{Genesis, Record, RecordBody, Role};
 
 /// Why a judgement did not end in facts.
 pub(super) enum Stop {
@@ -101,7 +101,7 @@ impl Membership {
         let Some(policy) = view.policy() else {
             return Ok(());
         };
-        let needed = level_needed(record.body(), policy, facts);
+        let needed = policy.levels.needed(record.body(), &facts.user);
         let counts = |relay: RelayId| policy.relays.iter().any(|named| counts_for(view, *named, relay));
         let reached = |level: u8, relay: RelayId| level >= needed && counts(relay);
         let id = record.id();
@@ -110,21 +110,6 @@ impl Membership {
             return Ok(());
         }
         Err(Stop::Outcome(RecordOutcome::AwaitsAttestation))
-    }
-}
-
-/// Returns the level of authentication that an act needs under a policy.
-fn level_needed(body: &RecordBody, policy: &Policy, facts: &Facts) -> u8 {
-    match body {
-        // Whoever wants to go may go.
-        RecordBody::Standing(standing) if standing.subject == facts.user && standing.role.is_none() => 0,
-        RecordBody::Standing(_)
-        | RecordBody::Devices(_)
-        | RecordBody::InviteRevoke(_)
-        | RecordBody::OwnerTransfer(_)
-        | RecordBody::Policy(_) => policy.levels.membership,
-        RecordBody::InviteCreate(_) => policy.levels.invite,
-        _ => 0,
     }
 }
 

@@ -2,9 +2,9 @@
 //!
 //! Invariant: lists are sorted and distinct, so one set has one encoding.
 
-use super::RecordError;
 use super::body::{read_option, write_option};
 use super::standing::{read_list, sorted};
+use super::{RecordBody, RecordError};
 use crate::bytes::{DecodeError, Reader};
 use crate::ids::{EntryHash, RelayId, UserId};
 use crate::keys::{KeyError, SignKey, Signature, VerifyKey};
@@ -21,6 +21,35 @@ pub struct Levels {
     pub invite: u8,
     /// To change members, devices, owners and this policy.
     pub membership: u8,
+}
+
+impl Levels {
+    /// Returns the level that an act needs whose author is a device of this user.
+    #[must_use]
+    pub fn needed(&self, act: &RecordBody, author: &UserId) -> u8 {
+        match act {
+            // Whoever wants to go may go.
+            RecordBody::Standing(standing) if standing.subject == *author && standing.role.is_none() => 0,
+            RecordBody::Standing(_)
+            | RecordBody::Devices(_)
+            | RecordBody::InviteRevoke(_)
+            | RecordBody::OwnerTransfer(_)
+            | RecordBody::Policy(_) => self.membership,
+            RecordBody::InviteCreate(_) => self.invite,
+            _ => 0,
+        }
+    }
+
+    /// Returns what is enough for both.
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
+        Self {
+            open: self.open.max(other.open),
+            append: self.append.max(other.append),
+            invite: self.invite.max(other.invite),
+            membership: self.membership.max(other.membership),
+        }
+    }
 }
 
 /// A key that can open everything, held by an organisation; every member sees that it is there.

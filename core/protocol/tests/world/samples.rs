@@ -283,7 +283,7 @@ fn log_vectors() -> Vec<Vector> {
 }
 
 fn frame_vectors() -> Vec<Vector> {
-    let frames = [handshake_frames(), opening_frames(), log_frames(), device_frames()].concat();
+    let frames = [handshake_frames(), opening_frames(), log_frames(), device_frames(), step_up_frames()].concat();
     let vector_of = |frame: &Frame| vector("frame", frame.name(), frame.encode(), &[frame.number()]);
     frames.iter().map(vector_of).collect()
 }
@@ -311,6 +311,34 @@ fn handshake_frames() -> Vec<Frame> {
     ]
 }
 
+fn step_up_frames() -> Vec<Frame> {
+    let workspace = Person::new(1).found().workspace().tag();
+    let levels = LevelGap { needed: 3, have: 1 };
+    vec![
+        Frame::StepUp(StepUp { workspace, method: StepUpMethod::Oidc }),
+        Frame::StepUpChallenge(StepUpChallenge {
+            method: StepUpMethod::Totp,
+            nonce: [8; 32],
+            enrolment: Some("otpauth://totp/x".to_owned()),
+            issuer: Some("https://login.example.org".to_owned()),
+            audience: Some("tombolo".to_owned()),
+        }),
+        Frame::StepUpProof(StepUpProof { method: StepUpMethod::Totp, proof: "287082".to_owned() }),
+        Frame::SteppedUp(SteppedUp { level: 4, until_ms: 1_700_000_300_005, refused: Some(StepUpRefusal::Stale) }),
+        Frame::MfaRequired(MfaRequired { workspace, levels }),
+        Frame::NotFound(NotFound { workspace, reason: Some(NotFoundReason::from(RightEnded::Expired).number()) }),
+        Frame::Shut(Shut { channel: 3, ended: Some(RightEnded::Revoked) }),
+        Frame::Refused(Refused {
+            channel: 3,
+            batch: 1,
+            item: 0,
+            reason: RefusalReason::MfaRequired,
+            chain_seq: None,
+            levels: Some(levels),
+        }),
+    ]
+}
+
 fn opening_frames() -> Vec<Frame> {
     let id = Person::new(1).found().workspace();
     let workspace = id.tag();
@@ -332,7 +360,7 @@ fn opening_frames() -> Vec<Frame> {
             resumed: false,
         }),
         Frame::NotFound(NotFound { workspace, reason: None }),
-        Frame::Shut(Shut { channel: 3 }),
+        Frame::Shut(Shut { channel: 3, ended: None }),
         Frame::Seed(Seed {
             workspace: id,
             records: vec![record.clone()],
@@ -360,7 +388,14 @@ fn log_frames() -> Vec<Frame> {
             positions: vec![(7, 1), (1000, 300)],
             receipt: receipt().encode().into(),
         }),
-        Frame::Refused(Refused { channel, batch: 1, item: 0, reason: RefusalReason::Gap, chain_seq: Some(41) }),
+        Frame::Refused(Refused {
+            channel,
+            batch: 1,
+            item: 0,
+            reason: RefusalReason::Gap,
+            chain_seq: Some(41),
+            levels: None,
+        }),
         Frame::Items(Items { channel, first_position: 7, items: vec![item] }),
         Frame::Head(Head { channel, receipt: receipt().encode().into() }),
         Frame::Fetch(Fetch { channel, chain, from_seq: 2, to_seq: 9 }),

@@ -1,1 +1,2 @@
-INSERT OR IGNORE INTO device (device, workspace) VALUES (?1, ?2);
+INSERT INTO device (device, workspace) VALUES (?1, ?2)
+ON CONFLICT (device, workspace) DO UPDATE SET standing = 1;

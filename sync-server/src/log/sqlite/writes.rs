@@ -15,6 +15,14 @@ pub(super) fn perform(transaction: &Transaction<'_>, write: &Write) -> rusqlite:
         Write::Create { row, workspace, log } => create(transaction, *row, workspace, log),
         Write::Reset { .. } => reset(transaction, write),
         Write::Append(write) => append(transaction, write),
+        Write::Ended { row, devices } => {
+            let mut end = transaction.prepare_cached(include_str!("../sql/device_end.sql"))?;
+            for (device, revoked) in devices {
+                let standing = if *revoked { 2 } else { 0 };
+                end.execute(params![device.as_bytes(), row, standing])?;
+            }
+            Ok(())
+        }
         Write::Status { row, device, nth, bytes } => {
             transaction.execute(
                 include_str!("../sql/status_upsert.sql"),

@@ -1,0 +1,1 @@
+SELECT 1 FROM device WHERE device = ?1 AND standing = 1 AND workspace <> ?2 LIMIT 1;

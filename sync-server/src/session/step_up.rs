@@ -1,0 +1,112 @@
+//! A second factor inside a session: asked for, challenged, shown, and worth less with time.
+//!
+//! Invariant: what a session has shown ends with it, counts for one user, and is fresh for five minutes.
+
+use tombolo_protocol::frame::{StepUp, StepUpChallenge, StepUpMethod, StepUpProof, StepUpRefusal, SteppedUp};
+use tombolo_protocol::ids::UserId;
+
+use super::Session;
+use crate::fanout::Closing;
+use crate::workspace::LEVEL_DEVICE_KEY;
+
+/// How long a second factor is fresh: level 4.
+pub(super) const FRESH_MS: u64 = 5 * 60 * 1000;
+/// How long it counts at all: level 3; a working day, and then once more.
+pub(super) const FACTOR_MS: u64 = 12 * 60 * 60 * 1000;
+
+/// How long a challenge may wait for its proof: a person fetches a telephone, or logs in.
+const STEP_UP_MS_MAX: u64 = 3 * 60 * 1000;
+/// Level of a device that says it has verified its user.
+const LEVEL_USER_VERIFIED: u8 = 2;
+/// Level of a second factor that the relay has checked.
+const LEVEL_FACTOR: u8 = 3;
+/// The same, shown within [`FRESH_MS`].
+const LEVEL_FRESH: u8 = 4;
+
+/// What a session has shown beyond its device's key.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct SecondFactor {
+    user: Option<UserId>,
+    /// When the relay checked one, by its steady clock.
+    shown_ms: Option<u64>,
+}
+
+impl SecondFactor {
+    /// Returns whose it is, and the level that it is worth now.
+    pub(super) fn level(&self, steady_ms: u64) -> Option<(UserId, u8)> {
+        let level = match self.shown_ms.map(|shown| steady_ms.saturating_sub(shown)) {
+            Some(..FRESH_MS) => LEVEL_FRESH,
+            Some(FRESH_MS..FACTOR_MS) => LEVEL_FACTOR,
+            _ => LEVEL_USER_VERIFIED,
+        };
+        self.user.map(|user| (user, level))
+    }
+}
+
+/// A challenge that was not answered yet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct StepUpPending {
+    method: StepUpMethod,
+    user: UserId,
+    deadline_ms: u64,
+}
+
+impl Session {
+    pub(super) fn step_up(&mut self, asked: &StepUp) -> Result<(), Closing> {
+        let device = self.device()?;
+        let known = self.relay.log().may_be_member(&asked.workspace, &device)?;
+        let workspace = if known { self.relay.open(&asked.workspace)? } else { None };
+        let user = workspace.and_then(|workspace| {
+            let judge = workspace.judge();
+            judge.right(&device, self.relay.now_ms()).ok()?;
+            judge.view().device(&device).map(|standing| standing.user)
+        });
+        let Some(user) = user else {
+            self.not_found(asked.workspace);
+            return Ok(());
+        };
+        let nonce = self.relay.draw()?;
+        let deadline_ms = self.relay.steady_ms().saturating_add(STEP_UP_MS_MAX);
+        let pending = StepUpPending { method: asked.method, user, deadline_ms };
+        self.proven_mut()?.pending = Some(pending);
+        self.send(StepUpChallenge { method: asked.method, nonce, enrolment: None, issuer: None, audience: None });
+        Ok(())
+    }
+
+    pub(super) fn step_up_proof(&mut self, proof: &StepUpProof) -> Result<(), Closing> {
+        let now_ms = self.relay.steady_ms();
+        let pending = self.proven_mut()?.pending.take();
+        let pending = pending.filter(|pending| pending.method == proof.method && now_ms <= pending.deadline_ms);
+        let outcome = match pending {
+            None => Err(StepUpRefusal::NoChallenge),
+            Some(pending) => judge_proof(&pending),
+        };
+        self.relay.metrics().stepped_up(outcome.is_ok());
+        if let Ok(factor) = outcome {
+            self.proven_mut()?.factor = factor;
+        }
+        let (level, until_ms) = self.level_and_end()?;
+        self.send(SteppedUp { level, until_ms, refused: outcome.err() });
+        Ok(())
+    }
+
+    /// Returns the level of the session, and when it falls, by the relay's clock; zero for with the session.
+    fn level_and_end(&self) -> Result<(u8, i64), Closing> {
+        let (factor, now_ms) = (self.proven()?.factor, self.relay.steady_ms());
+        let level = factor.level(now_ms).map_or(LEVEL_DEVICE_KEY, |(_, level)| level);
+        let lasts = match level {
+            LEVEL_FRESH => FRESH_MS,
+            LEVEL_FACTOR => FACTOR_MS,
+            _ => return Ok((level, 0)),
+        };
+        let left = factor.shown_ms.map_or(0, |shown| (shown + lasts).saturating_sub(now_ms));
+        Ok((level, self.relay.now_ms().saturating_add_unsigned(left)))
+    }
+}
+
+fn judge_proof(pending: &StepUpPending) -> Result<SecondFactor, StepUpRefusal> {
+    match pending.method {
+        StepUpMethod::UserVerified => Ok(SecondFactor { user: Some(pending.user), shown_ms: None }),
+        StepUpMethod::Totp | StepUpMethod::Oidc => Err(StepUpRefusal::NotOffered),
+    }
+}
