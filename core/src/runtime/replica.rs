@@ -185,8 +185,7 @@ impl Replica {
         Ok(self.workspace(id))
     }
 
-    /// Forgets a workspace: everything that this device holds of it is deleted. The other members keep it, and
-    /// this device may join again by another invite.
+    /// Deletes all that this device holds of a workspace. The others keep it; another invite brings it back.
     ///
     /// # Errors
     /// [`Error::UnsentWork`] if there is own work in it that no relay has, unless `unsent` says that it goes

@@ -11,7 +11,7 @@ use tombolo_protocol::frame::{Frame, Head, Items, Open, Opened, Reconcile};
 use tombolo_protocol::ids::{ChainId, LogId};
 use tombolo_protocol::item::ItemHash;
 use tombolo_protocol::log::{Frontier, LogOrigin};
-use tombolo_protocol::receipt::{LogReset, Receipt, Signed};
+use tombolo_protocol::receipt::{LogReset, Signed};
 
 use super::handshake::MALFORMED;
 use super::heads::Heads;
@@ -343,18 +343,6 @@ impl Engine {
     ) -> Option<(tombolo_protocol::ids::RelayId, tombolo_protocol::ids::WorkspaceId)> {
         let live = self.relays.get(&relay)?.live()?;
         Some((live.relay, self.workspaces.get(&workspace)?.id))
-    }
-
-    /// Verifies a relay's statement on its log, and that it is about this one.
-    pub(crate) fn verify_receipt(&self, at: (i64, i64), bytes: &[u8], log: Option<LogId>) -> Result<Receipt, Fault> {
-        const FALSE: Fault = Fault::Session(CloseCode::Misbehaved, SetAsideReason::BadSignature);
-        let receipt = Signed::<Receipt>::decode(bytes).map_err(|_| MALFORMED)?;
-        let statement = receipt.verify().map_err(|_| FALSE)?;
-        let fits = self.relay_and_workspace(at.0, at.1) == Some((statement.relay, statement.workspace));
-        if !fits || log.is_some_and(|log| log != statement.log) {
-            return Err(FALSE);
-        }
-        Ok(statement.clone())
     }
 
     /// Takes items in, or keeps them until the entries they build on have been fetched.

@@ -6,16 +6,30 @@
 
 use tombolo_protocol::close::CloseCode;
 use tombolo_protocol::frame::Received;
+use tombolo_protocol::ids::LogId;
 use tombolo_protocol::item::ItemHash;
-use tombolo_protocol::receipt::{Receipt, acknowledged};
+use tombolo_protocol::receipt::{Receipt, Signed, acknowledged};
 
 use super::Fault;
 use super::channel::{Batch, Phase, SentItem};
+use super::handshake::MALFORMED;
 use super::reason::SetAsideReason;
 use crate::engine::{Engine, Event, Now};
 use crate::store::Tx;
 
 impl Engine {
+    /// Verifies a relay's statement on its log, and that it is about this one.
+    pub(crate) fn verify_receipt(&self, at: (i64, i64), bytes: &[u8], log: Option<LogId>) -> Result<Receipt, Fault> {
+        const FALSE: Fault = Fault::Session(CloseCode::Misbehaved, SetAsideReason::BadSignature);
+        let receipt = Signed::<Receipt>::decode(bytes).map_err(|_| MALFORMED)?;
+        let statement = receipt.verify().map_err(|_| FALSE)?;
+        let fits = self.relay_and_workspace(at.0, at.1) == Some((statement.relay, statement.workspace));
+        if !fits || log.is_some_and(|log| log != statement.log) {
+            return Err(FALSE);
+        }
+        Ok(statement.clone())
+    }
+
     /// Takes in the signed head: this device has everything below it.
     pub(crate) fn take_head(&mut self, now: Now, at: (i64, i64), bytes: &[u8], tx: &Tx<'_>) -> Result<(), Fault> {
         let receipt = self.verify_receipt(at, bytes, self.log_of(at))?;
@@ -52,7 +66,7 @@ impl Engine {
         Ok(())
     }
 
-    pub(crate) fn log_of(&self, at: (i64, i64)) -> Option<tombolo_protocol::ids::LogId> {
+    pub(crate) fn log_of(&self, at: (i64, i64)) -> Option<LogId> {
         self.relays.get(&at.0)?.live()?.channels.get(&at.1).map(|channel| channel.log)
     }
 
