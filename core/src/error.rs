@@ -5,6 +5,7 @@
 
 use tombolo_crypto::InviteLinkError;
 use tombolo_protocol::ids::{DocumentId, WorkspaceId};
+use tombolo_protocol::membership::RecordRefusal;
 
 use crate::document::{ApplyReason, EditError, ReadError};
 use crate::store::{JoinRefusal, StoreError};
@@ -31,6 +32,8 @@ pub enum Error {
     NoDocument(DocumentId),
     /// The role of this device's user does not allow it.
     RoleDenied,
+    /// The statement about members, devices or keys would not count, and was not made.
+    Refused(RecordRefusal),
     /// The workspace is still being joined, or its keys have not arrived.
     NotReady,
     /// One change is larger than 64 MiB; split it.
@@ -85,6 +88,7 @@ impl std::fmt::Display for Error {
             Self::RoleDenied => {
                 f.write_str("your role in the workspace does not allow it; ask an owner or admin for another one")
             }
+            Self::Refused(reason) => write!(f, "this can not be stated: {reason}"),
             Self::NotReady => f.write_str("the workspace is still being joined; wait until a relay was reached"),
             Self::ChangeTooLarge { bytes } => {
                 write!(f, "one change of {bytes} bytes is over the limit of 64 MiB; split it into several edits")

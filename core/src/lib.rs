@@ -57,7 +57,7 @@ pub use sync::milestone::Milestone;
 pub use sync::reason::{Counters, SetAside, SetAsideReason};
 pub use tombolo_crypto as crypto;
 pub use tombolo_protocol as protocol;
-pub use workspace::{InviteTerms, Member, Unsent, UnsentWork, WorkspaceSummary};
+pub use workspace::{ActOutcome, InviteTerms, Member, MembershipAct, OpenInvite, Unsent, UnsentWork, WorkspaceSummary};
 
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

@@ -176,19 +176,14 @@ impl Tx<'_> {
     }
 
     /// Reads a value of the store itself.
-    pub(crate) fn meta(&self, key: &'static str) -> Result<Option<Vec<u8>>, StoreError> {
+    pub(crate) fn meta(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let mut statement = self.transaction.prepare_cached(sql!("meta"))?;
         let sealed: Option<Vec<u8>> = statement.query_row([key], |row| row.get(0)).optional()?;
         sealed.map(|sealed| self.open_value("meta", "value", key.as_bytes(), &sealed)).transpose()
     }
 
     /// Writes a value of the store itself.
-    pub(crate) fn set_meta(
-        &self,
-        key: &'static str,
-        value: &[u8],
-        entropy: &mut dyn Entropy,
-    ) -> Result<(), StoreError> {
+    pub(crate) fn set_meta(&self, key: &str, value: &[u8], entropy: &mut dyn Entropy) -> Result<(), StoreError> {
         let sealed = self.cipher.seal("meta", "value", key.as_bytes(), value, entropy);
         self.transaction.prepare_cached(sql!("set_meta"))?.execute((key, sealed))?;
         Ok(())

@@ -25,6 +25,7 @@ mod reconcile;
 mod refusal;
 mod seal;
 mod status;
+mod steward;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -328,7 +329,7 @@ impl Engine {
         self.send_statuses(now, tx)?;
         self.release_foreign(now);
         self.notice_withheld(now);
-        Ok(())
+        self.look_after_members(now, tx)
     }
 
     pub(crate) fn send(&mut self, relay: i64, frame: impl Into<Frame>) {

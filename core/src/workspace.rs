@@ -3,22 +3,25 @@
 //! Invariant: an epoch's secret is kept only if its id was recomputed from it; the blinding key only
 //! if it hashes to what the genesis committed to.
 
+mod act;
 mod forget;
 mod found;
 mod invite;
+mod keys;
 
+pub use act::{ActOutcome, MembershipAct};
 pub use forget::{Unsent, UnsentWork};
 pub use found::{Member, WorkspaceSummary};
-pub use invite::InviteTerms;
+pub use invite::{InviteTerms, OpenInvite};
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use tombolo_crypto::{BlindingKey, DeviceSecrets, Entropy, EpochKeys, EpochSecret, InviteLink, unwrap_epoch};
+use tombolo_crypto::{BlindingKey, DeviceSecrets, Entropy, EpochKeys, EpochSecret, InviteLink};
 use tombolo_protocol::ids::{EpochId, RecordId, Stream, WorkspaceId, WorkspaceTag};
 use tombolo_protocol::item::ItemHash;
 use tombolo_protocol::membership::{Membership, RecordOutcome, View};
 use tombolo_protocol::receipt::{Attestation, Signed};
-use tombolo_protocol::record::{EpochWrap, Record, RecordBody, Role, Rotation};
+use tombolo_protocol::record::{Record, RecordBody, Role};
 
 use crate::store::{StoreError, Tx, WorkspaceRow, WorkspaceState};
 use crate::sync::reason::SetAsideReason;
@@ -43,6 +46,10 @@ pub(crate) struct Workspace {
     pub(crate) membership: Membership,
     /// What holds at all heads together; looked at for every edit and entry, so it is kept.
     pub(crate) view: View,
+    /// The role that the app was last told.
+    pub(crate) known_role: Option<Role>,
+    /// Whether some member's role will end.
+    pub(crate) has_expiries: bool,
     pub(crate) blinding: Option<BlindingKey>,
     pub(crate) epochs: BTreeMap<EpochId, HeldEpoch>,
     /// Documents with changes that no entry carries yet.
@@ -78,6 +85,8 @@ impl Workspace {
             life: 0,
             membership: Membership::new(id),
             view: View::default(),
+            known_role: None,
+            has_expiries: false,
             blinding: None,
             epochs: BTreeMap::new(),
             unsealed: BTreeSet::new(),
@@ -113,7 +122,7 @@ impl Workspace {
         }
         workspace.waiting = records.rows.iter().map(|record| (record.id(), cost(record))).collect();
         for record in records.rows {
-            workspace.membership.insert(record);
+            workspace.membership.insert_proven(record);
         }
         for attestation in attestations.rows {
             workspace.membership.attest(attestation);
@@ -121,6 +130,8 @@ impl Workspace {
         workspace.forget_what_waits(tx)?;
         workspace.view = workspace.membership.view();
         workspace.recollect(stored.damaged || epochs.damaged > 0, device);
+        workspace.known_role = workspace.role(device);
+        workspace.note_expiries();
         workspace.unsealed = tx.pending_documents(row)?.into_iter().collect();
         workspace.damaged = tx.quarantined_places(row, SetAsideReason::Damaged.code())?.into_iter().collect();
         Ok(workspace)
@@ -166,6 +177,12 @@ impl Workspace {
         self.view.role_of_device(&device.id())
     }
 
+    /// Notes whether some member's role will end.
+    pub(crate) fn note_expiries(&mut self) {
+        let view = &self.view;
+        self.has_expiries = view.members().any(|(user, _)| view.expiry(&user).is_some());
+    }
+
     /// Takes in a record, keeps it, and learns what secrets it wraps to this device.
     ///
     /// Returns whether anything new was learnt from it: a record admitted, or a key.
@@ -186,7 +203,10 @@ impl Workspace {
                 self.waiting.push_back((record.id(), cost(record)));
                 self.forget_what_waits(tx)?;
             }
-            self.learn_epochs(device, tx, entropy)?;
+            let bears_keys = record.body().wraps().is_some() || matches!(record.body(), RecordBody::InviteCreate(_));
+            if bears_keys || outcome != RecordOutcome::Admitted || self.epochs.is_empty() {
+                self.learn_epochs(device, tx, entropy)?;
+            }
         }
         Ok(outcome)
     }
@@ -224,112 +244,6 @@ impl Workspace {
         Ok(true)
     }
 
-    /// Keeps what [`Workspace::discover`] finds.
-    fn learn_epochs(
-        &mut self,
-        device: &DeviceSecrets,
-        tx: &Tx<'_>,
-        entropy: &mut dyn Entropy,
-    ) -> Result<(), StoreError> {
-        let had_blinding = self.blinding.is_some();
-        for epoch in self.discover(device) {
-            if let Some(held) = self.epochs.get(&epoch) {
-                tx.insert_epoch(self.row, &epoch, &held.secret, entropy)?;
-            }
-        }
-        if self.blinding.is_some() && !had_blinding {
-            self.save(tx, entropy)?;
-        }
-        Ok(())
-    }
-
-    /// Opens every epoch that some admitted record gives to this device or to the invite it holds, and
-    /// those before it; returns those that are new.
-    fn discover(&mut self, device: &DeviceSecrets) -> Vec<EpochId> {
-        let mut rotations = Vec::new();
-        let mut found = Vec::new();
-        for record in self.membership.in_order() {
-            if self.membership.outcome(&record.id()) != Some(RecordOutcome::Admitted) {
-                continue;
-            }
-            if let Some(rotation) = record.body().rotation() {
-                rotations.push(rotation.clone());
-                found.extend(self.open_wraps(rotation, device));
-            }
-            found.extend(self.open_invite(record));
-        }
-        let mut new = Vec::new();
-        for (secret, blinding) in found {
-            new.extend(self.hold_epoch(secret));
-            if self.blinding.is_none() && self.view.blinding_commitment() == Some(blinding.commitment()) {
-                self.blinding = Some(blinding);
-            }
-        }
-        for rotation in rotations.iter().rev() {
-            for previous in &rotation.previous {
-                let Some(held) = self.epochs.get(&rotation.epoch) else {
-                    break;
-                };
-                if self.epochs.contains_key(&previous.epoch) {
-                    continue;
-                }
-                if let Ok(secret) = held.keys.open_previous(previous, &self.id) {
-                    new.extend(self.hold_epoch(secret));
-                }
-            }
-        }
-        new
-    }
-
-    /// Takes an epoch's secret into memory; returns its id if it was not there.
-    fn hold_epoch(&mut self, secret: EpochSecret) -> Option<EpochId> {
-        let keys = EpochKeys::derive(&self.id, &secret);
-        let epoch = keys.epoch();
-        self.epochs.insert(epoch, HeldEpoch { secret, keys }).is_none().then_some(epoch)
-    }
-
-    fn knows(&self, epoch: &EpochId) -> bool {
-        self.epochs.contains_key(epoch) && self.blinding.is_some()
-    }
-
-    fn open_wraps(&self, rotation: &Rotation, device: &DeviceSecrets) -> Option<(EpochSecret, BlindingKey)> {
-        if self.knows(&rotation.epoch) {
-            return None;
-        }
-        let wrap_to = |recipient: &[u8; 32]| -> Option<&EpochWrap> {
-            let at = rotation.wraps.binary_search_by(|wrap| wrap.recipient.cmp(recipient)).ok()?;
-            rotation.wraps.get(at)
-        };
-        if let Some(wrap) = wrap_to(device.id().as_bytes()) {
-            return unwrap_epoch(&self.id, &rotation.epoch, wrap, device.box_secret()).ok();
-        }
-        let link = self.join.as_ref()?;
-        let wrap = wrap_to(link.invite.as_bytes())?;
-        unwrap_epoch(&self.id, &rotation.epoch, wrap, &link.secret.box_secret()).ok()
-    }
-
-    fn open_invite(&self, record: &Record) -> Option<(EpochSecret, BlindingKey)> {
-        let (RecordBody::InviteCreate(invite), Some(link)) = (record.body(), self.join.as_ref()) else {
-            return None;
-        };
-        if record.id() != link.invite || self.knows(&invite.epoch) {
-            return None;
-        }
-        unwrap_epoch(&self.id, &invite.epoch, &invite.wrap, &link.secret.box_secret()).ok()
-    }
-
-    pub(crate) fn keep_epoch(
-        &mut self,
-        secret: EpochSecret,
-        tx: &Tx<'_>,
-        entropy: &mut dyn Entropy,
-    ) -> Result<(), StoreError> {
-        let keys = EpochKeys::derive(&self.id, &secret);
-        tx.insert_epoch(self.row, &keys.epoch(), &secret, entropy)?;
-        self.epochs.insert(keys.epoch(), HeldEpoch { secret, keys });
-        Ok(())
-    }
-
     /// Returns the records and attestations that every relay should hold: what does not count, or waits
     /// for parents that may never have been, is owed to nobody.
     pub(crate) fn owed_records(&self) -> impl Iterator<Item = ItemHash> {
@@ -340,13 +254,6 @@ impl Workspace {
         let records = self.membership.in_order().into_iter().filter(counts);
         let records: Vec<ItemHash> = records.map(|record| ItemHash::Record(record.id())).collect();
         records.into_iter().chain(self.membership.attestations().map(Signed::item_hash))
-    }
-
-    /// Returns the head, epoch and keys that an entry may be sealed under now, if there are any.
-    pub(crate) fn sealing(&self) -> Option<(RecordId, &EpochKeys)> {
-        let head = self.membership.head().filter(|_| !self.incomplete)?;
-        let epoch = self.membership.view_at(&head)?.epoch()?;
-        self.epochs.get(&epoch).map(|held| (head, &held.keys))
     }
 }
 

@@ -25,7 +25,7 @@ use std::sync::OnceLock;
 pub use admission::{Admission, Claim};
 pub use attestations::{ATTESTATIONS_EARLY_MAX, ATTESTERS_PER_RECORD_MAX};
 pub use settle::{RIVAL_SIGNATURES_MAX, UNADMITTED_BYTES_MAX};
-pub use view::{DeviceStanding, InviteStanding, View};
+pub use view::{DeviceStanding, InviteStanding, Recipient, View};
 
 use attestations::Attestations;
 use facts::Facts;

@@ -8,11 +8,13 @@ use std::time::Duration;
 use tombolo_protocol::auth::Binding;
 use tombolo_protocol::close::CloseCode;
 use tombolo_protocol::ids::{DeviceId, DocumentId, RelayId, WorkspaceId};
+use tombolo_protocol::record::Role;
 
 use super::unreached::{OfflineReason, Unreached};
 use crate::document::Patch;
 use crate::store::JoinRefusal;
 use crate::sync::reason::SetAside;
+use crate::workspace::MembershipAct;
 
 /// The two clocks, as the driver read them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,6 +124,20 @@ pub enum Origin {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
+    /// This device's user has another role in a workspace, or none any more.
+    RoleChanged {
+        /// Which workspace.
+        workspace: WorkspaceId,
+        /// The role; `None` after a removal.
+        role: Option<Role>,
+    },
+    /// An act that was intended would not count any more, and was given up.
+    ActRefused {
+        /// Which workspace.
+        workspace: WorkspaceId,
+        /// What was intended.
+        act: MembershipAct,
+    },
     /// A document that somebody watches has changed.
     Changed {
         /// Which document.

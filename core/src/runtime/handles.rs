@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tombolo_crypto::InviteLink;
-use tombolo_protocol::ids::{DeviceId, DocumentId, WorkspaceId};
+use tombolo_protocol::ids::{DeviceId, DocumentId, EntryHash, RecordId, UserId, WorkspaceId};
 use tombolo_protocol::record::Role;
 
 use super::command::Command;
@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::store::{RelayEvidence, WorkspaceState};
 use crate::sync::debt::SyncDebt;
 use crate::sync::milestone::Milestone;
-use crate::workspace::{InviteTerms, Member};
+use crate::workspace::{ActOutcome, InviteTerms, Member, MembershipAct, OpenInvite};
 
 /// A workspace: members, keys and documents.
 #[derive(Clone, Debug)]
@@ -88,6 +88,94 @@ impl Workspace {
     pub async fn state(&self) -> Result<WorkspaceState, Error> {
         let id = self.id;
         self.replica.call(move |engine, _, _| engine.workspace_state(&id)).await
+    }
+
+    /// Changes who may do what. While a relay has to be caught up with first, the act is kept and stated
+    /// then; [`Event::ActRefused`](crate::engine::Event::ActRefused) tells if it would not count any more.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with the reason if it would not count, [`Error::NotReady`] without the keys.
+    pub async fn act(&self, act: MembershipAct) -> Result<ActOutcome, Error> {
+        let id = self.id;
+        self.replica.call(move |engine, now, tx| engine.act(now, &id, act, tx)).await
+    }
+
+    /// Gives a member another role. Admins set roles up to writer, owners all.
+    ///
+    /// # Errors
+    /// As [`Workspace::act`].
+    pub async fn set_role(&self, user: UserId, role: Role) -> Result<ActOutcome, Error> {
+        self.act(MembershipAct::SetRole { user, role, expires_ms: None }).await
+    }
+
+    /// Gives a member a role that ends, by the clock of the relay that is reached first, at this moment
+    /// (milliseconds since 1970).
+    ///
+    /// # Errors
+    /// As [`Workspace::act`]; [`Error::NoRelay`] if no relay was ever reached.
+    pub async fn set_role_until(&self, user: UserId, role: Role, expires_ms: i64) -> Result<ActOutcome, Error> {
+        self.act(MembershipAct::SetRole { user, role, expires_ms: Some(expires_ms) }).await
+    }
+
+    /// Removes a member: their devices can write nothing more and read nothing that is written from here
+    /// on; what they decrypted stays with them. The keys change in the same record.
+    ///
+    /// # Errors
+    /// As [`Workspace::act`].
+    pub async fn remove_member(&self, user: UserId) -> Result<ActOutcome, Error> {
+        self.act(MembershipAct::Remove { user }).await
+    }
+
+    /// Leaves the workspace; the last owner can not.
+    ///
+    /// # Errors
+    /// As [`Workspace::act`].
+    pub async fn leave(&self) -> Result<ActOutcome, Error> {
+        let user = self.replica.call(|engine, _, _| Ok(engine.user_id())).await?;
+        self.act(MembershipAct::Remove { user }).await
+    }
+
+    /// Makes another member owner, and this user admin.
+    ///
+    /// # Errors
+    /// As [`Workspace::act`].
+    pub async fn transfer_ownership(&self, to: UserId) -> Result<ActOutcome, Error> {
+        self.act(MembershipAct::TransferOwnership { to }).await
+    }
+
+    /// Lists the invites that can still be used.
+    ///
+    /// # Errors
+    /// [`Error::NoWorkspace`].
+    pub async fn invites(&self) -> Result<Vec<OpenInvite>, Error> {
+        let id = self.id;
+        self.replica.call(move |engine, _, _| engine.invites(&id)).await
+    }
+
+    /// Ends an invite; if it was for one use, the keys change, since its holder could read.
+    ///
+    /// # Errors
+    /// As [`Workspace::act`].
+    pub async fn revoke_invite(&self, invite: RecordId) -> Result<ActOutcome, Error> {
+        self.act(MembershipAct::RevokeInvite { invite }).await
+    }
+
+    /// Lets entries count that were set aside because they lie beyond a removed member's pins.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] below admin.
+    pub async fn admit(&self, entries: Vec<EntryHash>) -> Result<(), Error> {
+        let id = self.id;
+        self.replica.call(move |engine, now, tx| engine.judge_entries(now, &id, entries, true, tx)).await.map(drop)
+    }
+
+    /// Keeps entries out for everybody: poison, or what should not have been written.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] below admin.
+    pub async fn exclude(&self, entries: Vec<EntryHash>) -> Result<(), Error> {
+        let id = self.id;
+        self.replica.call(move |engine, now, tx| engine.judge_entries(now, &id, entries, false, tx)).await.map(drop)
     }
 
     /// Waits until this device is a member.

@@ -98,6 +98,12 @@ INSERT INTO chain (workspace, document, stream, device, incarnation, id, head_se
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9);
 -- name: move_chain
 UPDATE chain SET head_seq = ?2, head_hash = ?3, members_head = ?4 WHERE chain = ?1;
+-- name: admitted_heads
+SELECT document.tag, chain.stream, chain.incarnation, entry.seq, entry.hash FROM chain
+JOIN document USING (document) JOIN entry USING (chain)
+WHERE chain.workspace = ?1 AND chain.device = ?2
+  AND entry.seq = (SELECT max(seq) FROM entry AS counted WHERE counted.chain = chain.chain AND counted.state <> 2)
+ORDER BY document.tag, chain.stream, chain.incarnation;
 -- name: chains_of_document
 SELECT chain, device, head_seq FROM chain WHERE document = ?1 ORDER BY chain;
 -- name: document_by_row

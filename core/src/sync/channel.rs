@@ -97,6 +97,8 @@ pub(crate) struct Channel {
     waiting: Vec<Items>,
     waiting_head: Option<Head>,
     waiting_bytes: usize,
+    /// When to look whether members lack keys or hold roles that have ended.
+    pub(crate) chores_at: Option<Duration>,
     pub(crate) status_at: Option<Duration>,
     pub(crate) status_sent: Option<Duration>,
     pub(crate) status_position: u64,
@@ -134,6 +136,7 @@ impl Channel {
             waiting: Vec::new(),
             waiting_head: None,
             waiting_bytes: 0,
+            chores_at: None,
             status_at: None,
             status_sent: None,
             status_position: 0,
@@ -160,8 +163,9 @@ impl Channel {
 
     pub(crate) fn wake_at(&self) -> Option<Duration> {
         // What only a level channel does wakes nobody before: a wake that changes nothing would repeat at once.
-        let planned =
-            [self.foreign_at, self.status_at, self.heads.wake_at()].into_iter().filter(|_| self.phase == Phase::Level);
+        let planned = [self.foreign_at, self.chores_at, self.status_at, self.heads.wake_at()]
+            .into_iter()
+            .filter(|_| self.phase == Phase::Level);
         planned.chain([self.retry_at]).flatten().min()
     }
 

@@ -78,6 +78,7 @@ impl Engine {
         let row = channel.to_row(None);
         tx.set_log(at.0, at.1, &row)?;
         self.plan_status(now, at);
+        self.plan_chores_for_expiries(now, at);
         Ok(self.compare_heads(now, at, tx)?)
     }
 
@@ -240,6 +241,8 @@ impl Engine {
         let forgotten = self.workspaces.get_mut(&at.1).map_or(0, |held| std::mem::take(&mut held.forgotten));
         (0..forgotten).for_each(|_| self.counters.count(SetAsideReason::TooMuchHeld));
         self.notice_joined(at.1, tx)?;
+        self.membership_changed(at.1);
+        self.plan_chores(now, at);
         for entry in tx.take_held_for(at.1, SetAsideReason::UnknownRecord.code())? {
             let Some(entry) = entry else {
                 // Nobody knows any more what it was: a comparison finds what is missing.

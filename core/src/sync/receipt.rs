@@ -130,6 +130,8 @@ impl Engine {
         if level {
             self.plan_status(now, at);
         }
+        // Its time may show that somebody's role has ended.
+        self.plan_chores_for_expiries(now, at);
         Ok(self.compare_heads(now, at, tx)?)
     }
 

@@ -10,7 +10,7 @@ use tombolo_protocol::record::{Devices, Draft, Genesis, Record, RecordBody, Role
 use super::Workspace;
 use crate::engine::{Engine, Now};
 use crate::error::Error;
-use crate::store::{StoreError, Tx, WorkspaceState};
+use crate::store::{Tx, WorkspaceState};
 
 const NAME_LABEL: &str = "workspace-name";
 
@@ -34,7 +34,9 @@ pub struct Member {
     pub user: UserId,
     /// What the user may do.
     pub role: Role,
-    /// The user's devices.
+    /// When the role ends by its relay's clock, milliseconds since 1970; `None` if it does not.
+    pub expires_ms: Option<i64>,
+    /// The user's active devices.
     pub devices: Vec<DeviceId>,
 }
 
@@ -109,9 +111,24 @@ impl Engine {
         secret: Vec<u8>,
         tx: &Tx<'_>,
     ) -> Result<Record, Error> {
+        let record = self.draft_record(now, row, body, secret)?;
         let Some(workspace) = self.workspaces.get_mut(&row) else {
             return Err(Error::NotReady);
         };
+        match workspace.take_record(&record, &self.device, tx, self.entropy.as_mut())? {
+            RecordOutcome::Admitted | RecordOutcome::AwaitsAttestation => {
+                self.records_to_send(row);
+                self.membership_changed(row);
+                Ok(record)
+            }
+            RecordOutcome::Refused(reason) => Err(Error::Refused(reason)),
+            _ => Err(Error::NotReady),
+        }
+    }
+
+    /// Signs a record on the present heads, and keeps it nowhere.
+    pub(crate) fn draft_record(&self, now: Now, row: i64, body: RecordBody, secret: Vec<u8>) -> Result<Record, Error> {
+        let workspace = self.workspaces.get(&row).ok_or(Error::NotReady)?;
         let draft = Draft {
             workspace: workspace.id,
             generation: workspace.membership.next_generation(),
@@ -121,39 +138,7 @@ impl Engine {
             body,
             secret,
         };
-        let record = Record::sign(draft, self.device.sign_key()).map_err(|_| Error::NotReady)?;
-        match workspace.take_record(&record, &self.device, tx, self.entropy.as_mut())? {
-            RecordOutcome::Admitted | RecordOutcome::AwaitsAttestation => {
-                self.records_to_send(row);
-                Ok(record)
-            }
-            _ => Err(Error::RoleDenied),
-        }
-    }
-
-    /// Begins an epoch that joins several heads into one, so that entries can be sealed again.
-    pub(crate) fn heal_heads(&mut self, now: Now, row: i64, tx: &Tx<'_>) -> Result<(), StoreError> {
-        let Some(workspace) = self.workspaces.get(&row) else {
-            return Ok(());
-        };
-        let view = &workspace.view;
-        let may = workspace.role(&self.device).is_some_and(|role| role >= Role::Commenter);
-        let (Some(epoch), Some(blinding), true) = (view.epoch(), workspace.blinding.as_ref(), may) else {
-            return Ok(());
-        };
-        let Some(held) = workspace.epochs.get(&epoch) else {
-            return Ok(());
-        };
-        let previous = [(epoch, &held.secret)];
-        let rotated = rotate(&workspace.id, &view.recipients(), &previous, blinding, self.entropy.as_mut());
-        let Ok((_, rotation)) = rotated else {
-            return Ok(());
-        };
-        match self.state_record(now, row, RecordBody::Rotate(rotation), Vec::new(), tx) {
-            Err(Error::Store(error)) => Err(error),
-            // A refusal here means that the heads moved in between; the next flush looks again.
-            _ => Ok(()),
-        }
+        Record::sign(draft, self.device.sign_key()).map_err(|_| Error::NotReady)
     }
 
     /// Lists the workspaces of this replica.
@@ -184,7 +169,13 @@ impl Engine {
     pub fn members(&self, workspace: &WorkspaceId) -> Result<Vec<Member>, Error> {
         let row = self.workspace_row(workspace).ok_or(Error::NoWorkspace(*workspace))?;
         let view = self.workspaces.get(&row).map(|workspace| workspace.view.clone()).unwrap_or_default();
-        Ok(view.members().map(|(user, role)| Member { user, role, devices: devices_of(&view, user) }).collect())
+        let member = |(user, role)| Member {
+            user,
+            role,
+            expires_ms: view.expiry(&user).map(|expiry| expiry.expires_ms),
+            devices: devices_of(&view, user),
+        };
+        Ok(view.members().map(member).collect())
     }
 }
 
@@ -209,5 +200,8 @@ impl Workspace {
 }
 
 fn devices_of(view: &View, user: UserId) -> Vec<DeviceId> {
-    view.devices().filter(|(_, standing)| standing.user == user).map(|(device, _)| device).collect()
+    view.devices()
+        .filter(|(_, standing)| standing.user == user && standing.is_active())
+        .map(|(device, _)| device)
+        .collect()
 }

@@ -4,7 +4,7 @@
 //! it becomes a member by a Join that the counting relay attested.
 
 use tombolo_crypto::{InviteLink, InviteSecret, array, wrap_epoch};
-use tombolo_protocol::ids::{RecordId, RelayId, WorkspaceId};
+use tombolo_protocol::ids::{RecordId, RelayId, UserId, WorkspaceId};
 use tombolo_protocol::item::ItemHash;
 use tombolo_protocol::keys::VerifyKey;
 use tombolo_protocol::limits::INVITE_RELAYS_MAX;
@@ -27,7 +27,41 @@ pub struct InviteTerms {
     pub uses: Option<u32>,
 }
 
+/// An invite that can still be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenInvite {
+    /// Its id; the link is known to who made it.
+    pub id: RecordId,
+    /// Who made it.
+    pub maker: UserId,
+    /// What it offers.
+    pub terms: InviteTerms,
+    /// How many have joined by it.
+    pub used: u32,
+}
+
 impl Engine {
+    /// Lists the invites of a workspace that can still be used.
+    ///
+    /// # Errors
+    /// [`Error::NoWorkspace`].
+    pub fn invites(&self, id: &WorkspaceId) -> Result<Vec<OpenInvite>, Error> {
+        let row = self.workspace_row(id).ok_or(Error::NoWorkspace(*id))?;
+        let view = self.workspaces.get(&row).map(|workspace| &workspace.view);
+        let open = view.into_iter().flat_map(|view| view.invites()).filter(|(_, invite)| invite.is_open());
+        let described = open.map(|(id, invite)| OpenInvite {
+            id,
+            maker: invite.maker,
+            terms: InviteTerms {
+                role: invite.role,
+                expires_ms: Some(invite.expires_ms).filter(|expires_ms| *expires_ms != 0),
+                uses: Some(invite.uses).filter(|uses| *uses != 0),
+            },
+            used: invite.used,
+        });
+        Ok(described.collect())
+    }
+
     /// Offers an invite; whoever holds the link may join, with no member online.
     ///
     /// # Errors
@@ -36,13 +70,18 @@ impl Engine {
     pub fn invite(&mut self, now: Now, id: &WorkspaceId, terms: InviteTerms, tx: &Tx<'_>) -> Result<InviteLink, Error> {
         tx.room()?;
         let row = self.workspace_row(id).ok_or(Error::NoWorkspace(*id))?;
-        let reached = self.relays.values().filter_map(|relay| Some((relay.key()?, relay.address().to_owned())));
-        let (keys, addresses): (Vec<RelayId>, Vec<String>) = reached.take(INVITE_RELAYS_MAX).unzip();
-        let relay = *keys.first().ok_or(Error::NoRelay)?;
+        let (relay, addresses) = self.counting_relay()?;
         let secret = InviteSecret::generate(self.entropy.as_mut());
         let body = self.offer(row, relay, terms, &secret)?;
         let record = self.state_record(now, row, RecordBody::InviteCreate(Box::new(body)), Vec::new(), tx)?;
         Ok(InviteLink { workspace: *id, invite: record.id(), relay, addresses, checkpoint: None, secret })
+    }
+
+    /// Returns the relay whose clock and count are named in records, and where it and others are.
+    pub(super) fn counting_relay(&self) -> Result<(RelayId, Vec<String>), Error> {
+        let reached = self.relays.values().filter_map(|relay| Some((relay.key()?, relay.address().to_owned())));
+        let (keys, addresses): (Vec<RelayId>, Vec<String>) = reached.take(INVITE_RELAYS_MAX).unzip();
+        Ok((*keys.first().ok_or(Error::NoRelay)?, addresses))
     }
 
     fn offer(

@@ -42,7 +42,15 @@ impl Author {
 impl Membership {
     /// Judges a record in the view of its parents, which are admitted.
     pub(super) fn judge(&self, record: &Record, view: &View) -> Judgement {
-        let facts = match record.body() {
+        let facts = self.judge_statement(record, view)?;
+        self.check_epoch(record, view, &facts)?;
+        self.check_level(record, view, &facts)?;
+        Ok(facts)
+    }
+
+    /// Judges all but the epoch that a record begins and the level it was brought at.
+    fn judge_statement(&self, record: &Record, view: &View) -> Judgement {
+        Ok(match record.body() {
             RecordBody::Genesis(genesis) => self.found(record, genesis)?,
             RecordBody::Standing(standing) => self.judge_standing(record, view, standing)?,
             RecordBody::Rotate(_) => self.author(record, view, Role::Commenter)?.facts(Role::Commenter),
@@ -58,10 +66,7 @@ impl Membership {
                 self.author(record, view, Role::Admin)?.facts(Role::Admin)
             }
             RecordBody::Unsupported { .. } => return refuse(RecordRefusal::Unsupported),
-        };
-        self.check_epoch(record, view, &facts)?;
-        self.check_level(record, view, &facts)?;
-        Ok(facts)
+        })
     }
 
     fn found(&self, record: &Record, genesis: &Genesis) -> Judgement {

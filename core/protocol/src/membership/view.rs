@@ -69,6 +69,10 @@ impl InviteStanding {
     }
 }
 
+/// To whom an epoch is wrapped: an id (of a device, an invite, or a user's or organisation's recovery key),
+/// and its X25519 key.
+pub type Recipient = ([u8; 32], [u8; 32]);
+
 /// One act that gave a user a standing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct MemberAct {
@@ -215,7 +219,8 @@ impl View {
     }
 
     /// Returns the epochs that a rotation must carry on.
-    pub(super) fn epochs_to_follow(&self) -> Vec<EpochId> {
+    #[must_use]
+    pub fn epochs_to_follow(&self) -> Vec<EpochId> {
         match self.epoch() {
             Some(epoch) => vec![epoch],
             None => self.counting().filter(|(_, newest)| newest.removes).map(|(_, newest)| newest.epoch).collect(),
@@ -294,7 +299,7 @@ impl View {
     /// recipients' ids: the active devices and recovery keys of all who may read, the organisation's
     /// recovery key, and the open invites for one use by which one may.
     #[must_use]
-    pub fn recipients(&self) -> Vec<([u8; 32], [u8; 32])> {
+    pub fn recipients(&self) -> Vec<Recipient> {
         let reads = |user: &UserId| self.role(user).is_some_and(Role::may_read);
         let devices = self.devices.iter().filter(|(_, standing)| standing.is_active() && reads(&standing.user));
         let devices = devices.map(|(id, standing)| (*id.as_bytes(), standing.keys.box_public));

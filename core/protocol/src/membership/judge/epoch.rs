@@ -2,9 +2,10 @@
 //!
 //! Invariant: the recipients of a rotation are those of its parents' view after its own record's effect.
 
-use super::{Judgement, refuse};
+use super::{Judgement, Stop, refuse};
+use crate::keys::KeyError;
 use crate::membership::facts::Facts;
-use crate::membership::{Membership, RecordRefusal, View};
+use crate::membership::{Membership, Recipient, RecordOutcome, RecordRefusal, View};
 use crate::record::{Record, Rewrap, Role};
 
 impl Membership {
@@ -22,6 +23,22 @@ impl Membership {
         let mut after = view.clone();
         after.take_statement(record, facts, &|_| true);
         if after.are_recipients(&rotation.wraps) { Ok(()) } else { refuse(RecordRefusal::RecipientSetMismatch) }
+    }
+
+    /// Returns to whom the epoch that goes with a record must be wrapped: those who may read after it. The
+    /// rotation in the record is not looked at, but must be there if one is needed.
+    ///
+    /// # Errors
+    /// [`RecordRefusal`] if the record would not count for another reason.
+    pub fn recipients_after(&self, record: &Record) -> Result<Vec<Recipient>, RecordRefusal> {
+        let mut view = self.view_below(record).ok_or(RecordRefusal::RefusedParent)?;
+        let facts = self.judge_statement(record, &view).map_err(|stop| match stop {
+            Stop::Outcome(RecordOutcome::Refused(reason)) => reason,
+            Stop::Outcome(_) => RecordRefusal::InviteNotValid,
+            Stop::Forged => RecordRefusal::Key(KeyError::BadSignature),
+        })?;
+        view.take_statement(record, &facts, &|_| true);
+        Ok(view.recipients())
     }
 
     pub(super) fn judge_rewrap(&self, record: &Record, view: &View, rewrap: &Rewrap) -> Judgement {

@@ -1,0 +1,69 @@
+//! What some device has to do for all: give keys to members who lack them, take away roles that ended.
+//!
+//! Each device waits a random while, so that mostly one does it and the others see that it is done.
+//!
+//! Invariant: nothing is stated that is not needed by the records that are here.
+
+use std::time::Duration;
+
+use super::channel::Phase;
+use super::draw;
+use crate::engine::{Engine, Event, Now};
+use crate::store::{StoreError, Tx};
+
+/// How soon a member who lacks the keys may be given them.
+const CHORES_MIN: Duration = Duration::from_millis(200);
+/// How late: long enough that of some dozen devices one comes first.
+const CHORES_MAX: Duration = Duration::from_secs(4);
+
+impl Engine {
+    /// Plans to look after the members of a workspace, as its records have changed.
+    pub(crate) fn plan_chores(&mut self, now: Now, at: (i64, i64)) {
+        let wait = draw(self.entropy.as_mut(), CHORES_MIN, CHORES_MAX);
+        if let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) {
+            channel.chores_at.get_or_insert(now.mono + wait);
+        }
+    }
+
+    /// Plans to look whether roles have ended, where there are any that end.
+    pub(super) fn plan_chores_for_expiries(&mut self, now: Now, at: (i64, i64)) {
+        if self.workspaces.get(&at.1).is_some_and(|workspace| workspace.has_expiries) {
+            self.plan_chores(now, at);
+        }
+    }
+
+    /// Does what is due for the members of workspaces that have been caught up with.
+    pub(super) fn look_after_members(&mut self, now: Now, tx: &Tx<'_>) -> Result<(), StoreError> {
+        let mut due = Vec::new();
+        for relay in self.relays.values_mut() {
+            let Some(live) = relay.live_mut() else {
+                continue;
+            };
+            for (workspace, channel) in &mut live.channels {
+                if channel.phase == Phase::Level && channel.chores_at.is_some_and(|at| at <= now.mono) {
+                    channel.chores_at = None;
+                    due.push(*workspace);
+                }
+            }
+        }
+        for workspace in due {
+            self.sweep_expired(now, workspace, tx)?;
+            self.rewrap(now, workspace, tx)?;
+        }
+        Ok(())
+    }
+
+    /// Notices what a change of members means for this device.
+    pub(crate) fn membership_changed(&mut self, row: i64) {
+        let Some(workspace) = self.workspaces.get_mut(&row) else {
+            return;
+        };
+        workspace.note_expiries();
+        let role = workspace.role(&self.device);
+        if workspace.known_role != role {
+            workspace.known_role = role;
+            let id = workspace.id;
+            self.tell(Event::RoleChanged { workspace: id, role });
+        }
+    }
+}

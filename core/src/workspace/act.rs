@@ -1,0 +1,315 @@
+//! What this device states about members, invites and roles.
+//!
+//! Invariant: an act is an intent until a session has caught up, and is signed on the heads that hold
+//! then, so that acts of several people are rarely concurrent; an intent is durable before the app is
+//! told. Where no relay has ever held the workspace, nobody else can act, and it is signed at once.
+
+use tombolo_protocol::bytes::{DecodeError, Reader, put_run};
+use tombolo_protocol::ids::{DeviceId, EntryHash, RecordId, UserId, WorkspaceId};
+use tombolo_protocol::receipt::{Receipt, Signed};
+use tombolo_protocol::record::{Expiry, InviteRevoke, Pin, Pins, RecordBody, Role, Standing};
+
+use crate::engine::{Engine, Event, Now};
+use crate::error::Error;
+use crate::store::{StoreError, Tx};
+use crate::sync::channel::Phase;
+
+/// Acts that may wait in one workspace: more than a person can want before the next session.
+const INTENTS_MAX: usize = 1024;
+
+/// Something that changes who may do what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MembershipAct {
+    /// Gives a member another role, for good or until a time (milliseconds since 1970).
+    SetRole {
+        /// Who.
+        user: UserId,
+        /// The role.
+        role: Role,
+        /// When it ends by the relay's clock.
+        expires_ms: Option<i64>,
+    },
+    /// Removes a member, or oneself, and begins an epoch that they can not read.
+    Remove {
+        /// Who.
+        user: UserId,
+    },
+    /// Makes another member owner, and oneself admin.
+    TransferOwnership {
+        /// To whom.
+        to: UserId,
+    },
+    /// Ends an invite.
+    RevokeInvite {
+        /// Which.
+        invite: RecordId,
+    },
+}
+
+/// What became of an act.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ActOutcome {
+    /// It stands in the workspace's log here, and is sent.
+    Stated(RecordId),
+    /// It is kept, and stated as soon as a relay has been caught up with.
+    Intended,
+}
+
+impl Engine {
+    /// Changes who may do what; see [`MembershipAct`].
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with the reason if it would not count, [`Error::NotReady`] without the present
+    /// keys, [`Error::NoRelay`] for a role that ends while no relay was reached whose clock could tell.
+    pub fn act(&mut self, now: Now, id: &WorkspaceId, act: MembershipAct, tx: &Tx<'_>) -> Result<ActOutcome, Error> {
+        let row = self.workspace_row(id).ok_or(Error::NoWorkspace(*id))?;
+        let body = self.body_of(now, row, &act, tx)?;
+        if self.may_state(row, tx)? {
+            return Ok(ActOutcome::Stated(self.state_record(now, row, body, Vec::new(), tx)?.id()));
+        }
+        let draft = self.draft_record(now, row, body, Vec::new())?;
+        let membership = self.workspaces.get(&row).map(|workspace| &workspace.membership);
+        membership.ok_or(Error::NotReady)?.recipients_after(&draft).map_err(Error::Refused)?;
+        let mut intents = self.intents(id, tx)?;
+        if intents.len() >= INTENTS_MAX {
+            return Err(Error::NotReady);
+        }
+        intents.push(act);
+        self.keep_intents(id, &intents, tx)?;
+        self.work_to_send(row);
+        Ok(ActOutcome::Intended)
+    }
+
+    /// Admits entries that were set aside beyond a removed member's pins, or keeps entries out.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] below admin.
+    pub fn judge_entries(
+        &mut self,
+        now: Now,
+        id: &WorkspaceId,
+        entries: Vec<EntryHash>,
+        admit: bool,
+        tx: &Tx<'_>,
+    ) -> Result<RecordId, Error> {
+        let row = self.workspace_row(id).ok_or(Error::NoWorkspace(*id))?;
+        let body = if admit { RecordBody::Admit(entries) } else { RecordBody::Exclude(entries) };
+        Ok(self.state_record(now, row, body, Vec::new(), tx)?.id())
+    }
+
+    /// Returns what this replica means to state once a session has caught up.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn intents(&self, id: &WorkspaceId, tx: &Tx<'_>) -> Result<Vec<MembershipAct>, Error> {
+        let Some(bytes) = tx.meta(&intents_key(id))? else {
+            return Ok(Vec::new());
+        };
+        read_intents(&bytes).map_err(|_| StoreError::Corrupt { table: "meta" }.into())
+    }
+
+    fn keep_intents(&mut self, id: &WorkspaceId, intents: &[MembershipAct], tx: &Tx<'_>) -> Result<(), StoreError> {
+        tx.set_meta(&intents_key(id), &write_intents(intents), self.entropy.as_mut())
+    }
+
+    /// States what was only intended, now that a session of this workspace has caught up.
+    pub(crate) fn state_intents(&mut self, now: Now, row: i64, tx: &Tx<'_>) -> Result<(), StoreError> {
+        let Some(id) = self.workspaces.get(&row).map(|workspace| workspace.id) else {
+            return Ok(());
+        };
+        let intents = match self.intents(&id, tx) {
+            Ok(intents) if intents.is_empty() => return Ok(()),
+            Ok(intents) => intents,
+            Err(Error::Store(error)) => return Err(error),
+            Err(_) => return Ok(()),
+        };
+        let mut kept = Vec::new();
+        for act in intents {
+            let body = self.body_of(now, row, &act, tx);
+            match body.and_then(|body| self.state_record(now, row, body, Vec::new(), tx)) {
+                Ok(_) => {}
+                Err(Error::Store(error)) => return Err(error),
+                // The keys to wrap have not arrived: later.
+                Err(Error::NotReady | Error::NoRelay) => kept.push(act),
+                Err(_) => self.tell(Event::ActRefused { workspace: id, act }),
+            }
+        }
+        self.keep_intents(&id, &kept, tx)
+    }
+
+    /// Tells whether an act can be signed now: a session has caught up, or nobody else can act.
+    fn may_state(&self, row: i64, tx: &Tx<'_>) -> Result<bool, StoreError> {
+        for relay in self.relays.values() {
+            let channel = relay.live().and_then(|live| live.channels.get(&row));
+            if channel.is_some_and(|channel| channel.phase == Phase::Level) {
+                return Ok(true);
+            }
+        }
+        for relay in self.relays.keys() {
+            if tx.log(*relay, row)?.is_some() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Returns a relay's receipt that shows that a role has ended, if this device holds one.
+    fn proof_of_time(&self, row: i64, expiry: &Expiry, tx: &Tx<'_>) -> Result<Option<Signed<Receipt>>, StoreError> {
+        for (relay, held) in &self.relays {
+            let Some(log) = tx.log(*relay, row)?.filter(|_| held.key().is_some()) else {
+                continue;
+            };
+            let receipt = log.receipt.and_then(|bytes| Signed::<Receipt>::decode(&bytes).ok());
+            let proves = |receipt: &Signed<Receipt>| {
+                let statement = receipt.verify();
+                statement.is_ok_and(|said| said.relay == expiry.relay && said.time_ms > expiry.expires_ms)
+            };
+            if let Some(receipt) = receipt.filter(proves) {
+                return Ok(Some(receipt));
+            }
+        }
+        Ok(None)
+    }
+
+    fn body_of(&mut self, now: Now, row: i64, act: &MembershipAct, tx: &Tx<'_>) -> Result<RecordBody, Error> {
+        let view = &self.workspaces.get(&row).ok_or(Error::NotReady)?.view;
+        match *act {
+            MembershipAct::SetRole { user, role, expires_ms } => {
+                let before = view.role(&user);
+                let loses_keys = before.is_some_and(Role::may_read) && !role.may_read();
+                let pins = if Some(role) < before { Some(self.pins_of(row, &user, tx)?) } else { None };
+                let expiry = match expires_ms {
+                    Some(expires_ms) => Some(Expiry { expires_ms, relay: self.counting_relay()?.0 }),
+                    None => None,
+                };
+                let standing = Standing { subject: user, role: Some(role), expiry, proof: None, pins, rotation: None };
+                self.standing_body(now, row, standing, loses_keys)
+            }
+            MembershipAct::Remove { user } => {
+                let reads = view.role(&user).is_some_and(Role::may_read);
+                let pins = Some(self.pins_of(row, &user, tx)?);
+                let standing = Standing { subject: user, role: None, expiry: None, proof: None, pins, rotation: None };
+                self.standing_body(now, row, standing, reads)
+            }
+            MembershipAct::TransferOwnership { to } => Ok(RecordBody::OwnerTransfer(to)),
+            MembershipAct::RevokeInvite { invite } => {
+                let had_epoch = view.invite(&invite).is_some_and(|held| held.uses == 1 && held.role.may_read());
+                let revoke = InviteRevoke { invite, rotation: None };
+                if !had_epoch {
+                    return Ok(RecordBody::InviteRevoke(Box::new(revoke)));
+                }
+                self.with_rotation(now, row, |rotation| {
+                    RecordBody::InviteRevoke(Box::new(InviteRevoke { rotation: Some(rotation), ..revoke.clone() }))
+                })
+            }
+        }
+    }
+
+    fn standing_body(&mut self, now: Now, row: i64, standing: Standing, rotates: bool) -> Result<RecordBody, Error> {
+        if !rotates {
+            return Ok(RecordBody::Standing(Box::new(standing)));
+        }
+        self.with_rotation(now, row, |rotation| {
+            RecordBody::Standing(Box::new(Standing { rotation: Some(rotation), ..standing.clone() }))
+        })
+    }
+
+    fn pins_of(&self, row: i64, user: &UserId, tx: &Tx<'_>) -> Result<Pins, StoreError> {
+        let view = self.workspaces.get(&row).map(|workspace| &workspace.view);
+        let devices = view.into_iter().flat_map(|view| view.devices());
+        let devices: Vec<DeviceId> =
+            devices.filter(|(_, standing)| standing.user == *user).map(|(device, _)| device).collect();
+        self.pins_of_devices(row, &devices, tx)
+    }
+
+    /// Returns the last entry of each chain of these devices that is held here without a gap below it, and
+    /// counts: this replica holds the whole workspace, so its pins speak for all documents.
+    pub(crate) fn pins_of_devices(&self, row: i64, devices: &[DeviceId], tx: &Tx<'_>) -> Result<Pins, StoreError> {
+        let mut chains = Vec::new();
+        for device in devices {
+            for (chain, seq, hash) in tx.admitted_heads(row, device)? {
+                chains.push(Pin { chain, seq, hash });
+            }
+        }
+        Ok(Pins { documents: None, chains })
+    }
+
+    /// Takes away the roles that have ended, where a receipt of the named relay proves it.
+    pub(crate) fn sweep_expired(&mut self, now: Now, row: i64, tx: &Tx<'_>) -> Result<(), StoreError> {
+        let Some(workspace) = self.workspaces.get(&row).filter(|held| held.role(&self.device) >= Some(Role::Writer))
+        else {
+            return Ok(());
+        };
+        let view = &workspace.view;
+        let ending: Vec<(UserId, Role, Expiry)> =
+            view.members().filter_map(|(user, role)| view.expiry(&user).map(|expiry| (user, role, expiry))).collect();
+        for (user, role, expiry) in ending {
+            let Some(proof) = self.proof_of_time(row, &expiry, tx)? else {
+                continue;
+            };
+            let pins = Some(self.pins_of(row, &user, tx)?);
+            let standing =
+                Standing { subject: user, role: None, expiry: None, proof: Some(proof), pins, rotation: None };
+            let stated = self
+                .standing_body(now, row, standing, role.may_read())
+                .and_then(|body| self.state_record(now, row, body, Vec::new(), tx));
+            if let Err(Error::Store(error)) = stated {
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn intents_key(workspace: &WorkspaceId) -> String {
+    format!("intents:{workspace}")
+}
+
+const SET_ROLE: u8 = 1;
+const REMOVE: u8 = 2;
+const TRANSFER: u8 = 3;
+const REVOKE_INVITE: u8 = 4;
+
+fn write_intents(intents: &[MembershipAct]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for act in intents {
+        let mut one = Vec::new();
+        match act {
+            MembershipAct::SetRole { user, role, expires_ms } => {
+                one.extend_from_slice(&[SET_ROLE, *role as u8]);
+                one.extend_from_slice(user.as_bytes());
+                one.extend_from_slice(&expires_ms.unwrap_or(i64::MAX).to_be_bytes());
+            }
+            MembershipAct::Remove { user } => one.extend([&[REMOVE], user.as_bytes().as_slice()].concat()),
+            MembershipAct::TransferOwnership { to } => one.extend([&[TRANSFER], to.as_bytes().as_slice()].concat()),
+            MembershipAct::RevokeInvite { invite } => {
+                one.extend([&[REVOKE_INVITE], invite.as_bytes().as_slice()].concat());
+            }
+        }
+        put_run(&mut out, &one);
+    }
+    out
+}
+
+fn read_intents(bytes: &[u8]) -> Result<Vec<MembershipAct>, DecodeError> {
+    let mut reader = Reader::new(bytes);
+    let mut intents = Vec::new();
+    while reader.remaining() > 0 {
+        let mut one = Reader::new(reader.run("intent", 64)?);
+        intents.push(match one.u8()? {
+            SET_ROLE => {
+                let (role, user) = (Role::from_u8(one.u8()?)?, UserId::read(&mut one)?);
+                let expires_ms = Some(one.i64()?).filter(|expires_ms| *expires_ms != i64::MAX);
+                MembershipAct::SetRole { user, role, expires_ms }
+            }
+            REMOVE => MembershipAct::Remove { user: UserId::read(&mut one)? },
+            TRANSFER => MembershipAct::TransferOwnership { to: UserId::read(&mut one)? },
+            REVOKE_INVITE => MembershipAct::RevokeInvite { invite: RecordId::read(&mut one)? },
+            value => return Err(DecodeError::Unknown { field: "intent", value: u64::from(value) }),
+        });
+        one.finish()?;
+    }
+    Ok(intents)
+}

@@ -1,0 +1,237 @@
+//! The keys of a workspace: learning epochs from records, beginning new ones, and giving them to members
+//! who lack them.
+//!
+//! Invariant: an epoch is kept only if its secret gives its id; a new one is wrapped to exactly those who
+//! may read once its record counts.
+
+use std::collections::BTreeSet;
+
+use tombolo_crypto::{BlindingKey, DeviceSecrets, Entropy, EpochKeys, EpochSecret, rotate, unwrap_epoch, wrap_epoch};
+use tombolo_protocol::ids::{EpochId, RecordId};
+use tombolo_protocol::membership::RecordOutcome;
+use tombolo_protocol::record::{EpochWrap, Record, RecordBody, Rewrap, Role, Rotation};
+
+use super::{HeldEpoch, Workspace};
+use crate::engine::{Engine, Now};
+use crate::error::Error;
+use crate::store::{StoreError, Tx};
+
+/// Stands in a record whose recipients are being found out.
+const PLACEHOLDER: Rotation = Rotation { epoch: EpochId::from_bytes([0; 32]), previous: Vec::new(), wraps: Vec::new() };
+
+impl Workspace {
+    /// Keeps what [`Workspace::discover`] finds.
+    pub(super) fn learn_epochs(
+        &mut self,
+        device: &DeviceSecrets,
+        tx: &Tx<'_>,
+        entropy: &mut dyn Entropy,
+    ) -> Result<(), StoreError> {
+        let had_blinding = self.blinding.is_some();
+        for epoch in self.discover(device) {
+            if let Some(held) = self.epochs.get(&epoch) {
+                tx.insert_epoch(self.row, &epoch, &held.secret, entropy)?;
+            }
+        }
+        if self.blinding.is_some() && !had_blinding {
+            self.save(tx, entropy)?;
+        }
+        Ok(())
+    }
+
+    /// Opens every epoch that some admitted record gives to this device or to the invite it holds, and
+    /// those before it; returns those that are new.
+    pub(super) fn discover(&mut self, device: &DeviceSecrets) -> Vec<EpochId> {
+        let mut rotations = Vec::new();
+        let mut found = Vec::new();
+        for record in self.membership.in_order() {
+            if self.membership.outcome(&record.id()) != Some(RecordOutcome::Admitted) {
+                continue;
+            }
+            rotations.extend(record.body().rotation().cloned());
+            if let Some((epoch, wraps)) = record.body().wraps() {
+                found.extend(self.open_wraps(epoch, wraps, device));
+            }
+            found.extend(self.open_invite(record));
+        }
+        let mut new = Vec::new();
+        for (secret, blinding) in found {
+            new.extend(self.hold_epoch(secret));
+            if self.blinding.is_none() && self.view.blinding_commitment() == Some(blinding.commitment()) {
+                self.blinding = Some(blinding);
+            }
+        }
+        for rotation in rotations.iter().rev() {
+            for previous in &rotation.previous {
+                let Some(held) = self.epochs.get(&rotation.epoch) else {
+                    break;
+                };
+                if self.epochs.contains_key(&previous.epoch) {
+                    continue;
+                }
+                if let Ok(secret) = held.keys.open_previous(previous, &self.id) {
+                    new.extend(self.hold_epoch(secret));
+                }
+            }
+        }
+        new
+    }
+
+    /// Takes an epoch's secret into memory; returns its id if it was not there.
+    fn hold_epoch(&mut self, secret: EpochSecret) -> Option<EpochId> {
+        let keys = EpochKeys::derive(&self.id, &secret);
+        let epoch = keys.epoch();
+        self.epochs.insert(epoch, HeldEpoch { secret, keys }).is_none().then_some(epoch)
+    }
+
+    fn knows(&self, epoch: &EpochId) -> bool {
+        self.epochs.contains_key(epoch) && self.blinding.is_some()
+    }
+
+    fn open_wraps(
+        &self,
+        epoch: EpochId,
+        wraps: &[EpochWrap],
+        device: &DeviceSecrets,
+    ) -> Option<(EpochSecret, BlindingKey)> {
+        if self.knows(&epoch) {
+            return None;
+        }
+        let wrap_to = |recipient: &[u8; 32]| -> Option<&EpochWrap> {
+            let at = wraps.binary_search_by(|wrap| wrap.recipient.cmp(recipient)).ok()?;
+            wraps.get(at)
+        };
+        if let Some(wrap) = wrap_to(device.id().as_bytes()) {
+            return unwrap_epoch(&self.id, &epoch, wrap, device.box_secret()).ok();
+        }
+        let link = self.join.as_ref()?;
+        let wrap = wrap_to(link.invite.as_bytes())?;
+        unwrap_epoch(&self.id, &epoch, wrap, &link.secret.box_secret()).ok()
+    }
+
+    fn open_invite(&self, record: &Record) -> Option<(EpochSecret, BlindingKey)> {
+        let (RecordBody::InviteCreate(invite), Some(link)) = (record.body(), self.join.as_ref()) else {
+            return None;
+        };
+        if record.id() != link.invite || self.knows(&invite.epoch) {
+            return None;
+        }
+        unwrap_epoch(&self.id, &invite.epoch, &invite.wrap, &link.secret.box_secret()).ok()
+    }
+
+    pub(crate) fn keep_epoch(
+        &mut self,
+        secret: EpochSecret,
+        tx: &Tx<'_>,
+        entropy: &mut dyn Entropy,
+    ) -> Result<(), StoreError> {
+        let keys = EpochKeys::derive(&self.id, &secret);
+        tx.insert_epoch(self.row, &keys.epoch(), &secret, entropy)?;
+        self.epochs.insert(keys.epoch(), HeldEpoch { secret, keys });
+        Ok(())
+    }
+
+    /// Returns the head, epoch and keys that an entry may be sealed under now, if there are any.
+    pub(crate) fn sealing(&self) -> Option<(RecordId, &EpochKeys)> {
+        let head = self.membership.head().filter(|_| !self.incomplete)?;
+        let epoch = self.membership.view_at(&head)?.epoch()?;
+        self.epochs.get(&epoch).map(|held| (head, &held.keys))
+    }
+
+    /// Returns the members' keys that the present epoch was not wrapped to: theirs came concurrently, or
+    /// by an invite that an earlier epoch was wrapped to.
+    pub(crate) fn without_epoch(&self) -> Vec<([u8; 32], [u8; 32])> {
+        let Some(epoch) = self.view.epoch() else {
+            return Vec::new();
+        };
+        let mut given = BTreeSet::new();
+        let mut by_invite: Vec<([u8; 32], [u8; 32])> = Vec::new();
+        for record in self.membership.in_order() {
+            match record.body() {
+                RecordBody::InviteCreate(invite) if invite.epoch == epoch => given.extend([*record.id().as_bytes()]),
+                RecordBody::Join(join) => by_invite.extend([(*join.invite.as_bytes(), *record.author().as_bytes())]),
+                body => {
+                    let wraps = body.wraps().filter(|(wrapped, _)| *wrapped == epoch);
+                    given.extend(wraps.into_iter().flat_map(|(_, wraps)| wraps).map(|wrap| wrap.recipient));
+                }
+            }
+        }
+        let joined: Vec<[u8; 32]> =
+            by_invite.into_iter().filter(|(invite, _)| given.contains(invite)).map(|(_, device)| device).collect();
+        given.extend(joined);
+        let recipients = self.view.recipients().into_iter();
+        recipients.filter(|(recipient, _)| !given.contains(recipient)).collect()
+    }
+}
+
+impl Engine {
+    /// Completes a record with the epoch that must go with it, for those who may read after it.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if the record would not count, [`Error::NotReady`] without the present keys.
+    pub(crate) fn with_rotation(
+        &mut self,
+        now: Now,
+        row: i64,
+        complete: impl Fn(Rotation) -> RecordBody,
+    ) -> Result<RecordBody, Error> {
+        let record = self.draft_record(now, row, complete(PLACEHOLDER), Vec::new())?;
+        let workspace = self.workspaces.get(&row).ok_or(Error::NotReady)?;
+        let recipients = workspace.membership.recipients_after(&record).map_err(Error::Refused)?;
+        let blinding = workspace.blinding.as_ref().ok_or(Error::NotReady)?;
+        let held = |epoch: EpochId| workspace.epochs.get(&epoch).map(|held| (epoch, &held.secret));
+        let to_follow = workspace.view.epochs_to_follow();
+        if to_follow.iter().any(|epoch| !workspace.epochs.contains_key(epoch)) {
+            return Err(Error::NotReady);
+        }
+        let previous: Vec<(EpochId, &EpochSecret)> = workspace.view.newest_epochs().filter_map(held).collect();
+        let rotated = rotate(&workspace.id, &recipients, &previous, blinding, self.entropy.as_mut());
+        let (_, rotation) = rotated.map_err(|_| Error::NotReady)?;
+        Ok(complete(rotation))
+    }
+
+    /// Begins an epoch that joins several heads into one, so that entries can be sealed again.
+    pub(crate) fn heal_heads(&mut self, now: Now, row: i64, tx: &Tx<'_>) -> Result<(), StoreError> {
+        let may = self.workspaces.get(&row).and_then(|workspace| workspace.role(&self.device)) >= Some(Role::Commenter);
+        if !may {
+            return Ok(());
+        }
+        let stated = self
+            .with_rotation(now, row, RecordBody::Rotate)
+            .and_then(|body| self.state_record(now, row, body, Vec::new(), tx));
+        match stated {
+            Err(Error::Store(error)) => Err(error),
+            // A refusal here means that the heads moved in between; the next flush looks again.
+            _ => Ok(()),
+        }
+    }
+
+    /// Gives the present epoch to members who lack it: a writer to all, others to their own devices.
+    pub(crate) fn rewrap(&mut self, now: Now, row: i64, tx: &Tx<'_>) -> Result<(), StoreError> {
+        let Some(workspace) = self.workspaces.get(&row) else {
+            return Ok(());
+        };
+        let role = workspace.role(&self.device);
+        let own = workspace.view.device(&self.device.id()).map(|standing| standing.user);
+        let is_own = |recipient: &[u8; 32]| {
+            let mut devices = workspace.view.devices().filter(|(_, standing)| Some(standing.user) == own);
+            devices.any(|(device, _)| device.as_bytes() == recipient)
+        };
+        let mut lacking = workspace.without_epoch();
+        lacking.retain(|(recipient, _)| role >= Some(Role::Writer) || is_own(recipient));
+        let held = workspace.view.epoch().and_then(|epoch| workspace.epochs.get(&epoch));
+        let (Some(held), Some(blinding), false) = (held, workspace.blinding.as_ref(), lacking.is_empty()) else {
+            return Ok(());
+        };
+        let mut wraps = Vec::new();
+        for (recipient, key) in lacking {
+            let wrap = wrap_epoch(&workspace.id, recipient, &key, &held.secret, blinding, self.entropy.as_mut());
+            wraps.extend(wrap.ok());
+        }
+        let body = RecordBody::Rewrap(Rewrap { epoch: held.keys.epoch(), wraps });
+        match self.state_record(now, row, body, Vec::new(), tx) {
+            Err(Error::Store(error)) => Err(error),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Stories of people: roles that change, members who go, invites that end, keys that follow.
+
+use std::time::Duration;
+
+use tombolo::engine::{Engine, Event, Now};
+use tombolo::protocol::ids::UserId;
+use tombolo::protocol::membership::RecordRefusal;
+use tombolo::protocol::record::Role;
+use tombolo::{ActOutcome, Error, InviteTerms, MembershipAct, Tx};
+use tombolo_tests::{Net, Replica};
+
+fn user(net: &mut Net, replica: Replica) -> UserId {
+    let Ok(Some(user)) = net.act(replica, |engine: &mut Engine, _: Now, _: &Tx<'_>| Ok(engine.user_id())) else {
+        unreachable!("the device is up");
+    };
+    user
+}
+
+fn act(net: &mut Net, who: Replica, act: MembershipAct) -> Result<ActOutcome, Error> {
+    let workspace = net.workspace();
+    net.act(who, move |engine, now, tx| engine.act(now, &workspace, act, tx)).map(|outcome| {
+        let Some(outcome) = outcome else { unreachable!("the device is up") };
+        outcome
+    })
+}
+
+fn role(net: &mut Net, who: Replica, whose: UserId) -> Option<Role> {
+    let workspace = net.workspace();
+    let Ok(Some(members)) = net.act(who, |engine, _, _| engine.members(&workspace)) else {
+        unreachable!("the device is up");
+    };
+    members.into_iter().find(|member| member.user == whose).map(|member| member.role)
+}
+
+#[test]
+fn a_removed_member_reads_nothing_that_is_written_from_then_on() {
+    let mut net = Net::seeded(301);
+    let [alice, bob, carol] = net.replicas(["alice", "bob", "carol"]);
+    let (bobs, [document, _]) = (user(&mut net, bob), net.documents()[..].try_into().unwrap());
+    bob.edit(&mut net, "from-bob");
+    net.run_until_quiet();
+    let outcome = act(&mut net, alice, MembershipAct::Remove { user: bobs }).unwrap();
+    assert!(matches!(outcome, ActOutcome::Stated(_)));
+    net.run_until_quiet();
+    assert_eq!(role(&mut net, carol, bobs), None);
+    alice.edit(&mut net, "after");
+    net.run_until_quiet();
+    assert!(carol.has(&mut net, document, "after"));
+    assert!(!bob.has(&mut net, document, "after"));
+    assert!(alice.has(&mut net, document, "from-bob") && carol.has(&mut net, document, "from-bob"));
+    assert!(
+        matches!(bob.try_edit(&mut net, document, "too-late"), Err(Error::RoleDenied)) || {
+            net.run_until_quiet();
+            !carol.has(&mut net, document, "too-late")
+        }
+    );
+    net.assert_equal([alice, carol].as_slice());
+}
+
+#[test]
+fn what_is_decided_offline_is_stated_after_catching_up() {
+    let mut net = Net::seeded(302);
+    let [alice, bob, carol] = net.replicas(["alice", "bob", "carol"]);
+    let (bobs, carols) = (user(&mut net, bob), user(&mut net, carol));
+    net.cut(alice);
+    net.run_for(Duration::from_secs(120));
+    let intended = act(&mut net, alice, MembershipAct::SetRole { user: bobs, role: Role::Reader, expires_ms: None });
+    assert_eq!(intended.unwrap(), ActOutcome::Intended);
+    alice.crash(&mut net);
+    assert_eq!(role(&mut net, carol, bobs), Some(Role::Writer));
+    net.heal();
+    net.run_until_quiet();
+    for who in [alice, bob, carol] {
+        assert_eq!(role(&mut net, who, bobs), Some(Role::Reader));
+    }
+    assert!(bob.was_told(&net, |event| matches!(event, Event::RoleChanged { role: Some(Role::Reader), .. })));
+    let refused = act(&mut net, bob, MembershipAct::Remove { user: carols });
+    assert!(matches!(refused, Err(Error::Refused(RecordRefusal::RoleDenied))));
+    let back = act(&mut net, alice, MembershipAct::SetRole { user: bobs, role: Role::Writer, expires_ms: None });
+    assert!(matches!(back, Ok(ActOutcome::Stated(_))));
+    net.run_until_quiet();
+    bob.edit(&mut net, "again");
+    net.run_until_quiet();
+    net.assert_converged([alice, bob, carol]);
+}
+
+#[test]
+fn the_last_owner_stays_and_may_hand_over() {
+    let mut net = Net::seeded(303);
+    let [alice, bob] = net.replicas(["alice", "bob"]);
+    let (alices, bobs) = (user(&mut net, alice), user(&mut net, bob));
+    let refused = act(&mut net, alice, MembershipAct::Remove { user: alices });
+    assert!(matches!(refused, Err(Error::Refused(RecordRefusal::LastOwner))));
+    act(&mut net, alice, MembershipAct::TransferOwnership { to: bobs }).unwrap();
+    net.run_until_quiet();
+    assert_eq!((role(&mut net, bob, bobs), role(&mut net, bob, alices)), (Some(Role::Owner), Some(Role::Admin)));
+    act(&mut net, alice, MembershipAct::Remove { user: alices }).unwrap();
+    net.run_until_quiet();
+    assert_eq!(role(&mut net, bob, alices), None);
+}
+
+#[test]
+fn a_revoked_invite_lets_nobody_in() {
+    let mut net = Net::seeded(304);
+    let [alice, bob] = net.replicas(["alice", "bob"]);
+    let link = alice.invite(&mut net, Role::Writer);
+    net.run_until_quiet();
+    act(&mut net, alice, MembershipAct::RevokeInvite { invite: link.invite }).unwrap();
+    net.run_until_quiet();
+    let mallory = net.device("mallory");
+    let mallorys = user(&mut net, mallory);
+    mallory.take_invite(&mut net, link);
+    net.run_for(Duration::from_secs(120));
+    assert_eq!(role(&mut net, alice, mallorys), None);
+    bob.edit(&mut net, "private");
+    // Mallory goes on asking, so it is never quiet.
+    net.run_for(Duration::from_secs(60));
+    net.assert_converged([alice, bob]);
+}
+
+#[test]
+fn a_guest_until_friday_is_gone_on_friday() {
+    let mut net = Net::seeded(305);
+    let [alice, bob, guest] = net.replicas(["alice", "bob", "guest"]);
+    let guests = user(&mut net, guest);
+    let friday = net.now().wall_ms + 3_600_000;
+    let role_until = MembershipAct::SetRole { user: guests, role: Role::Reader, expires_ms: Some(friday) };
+    act(&mut net, alice, role_until).unwrap();
+    net.run_until_quiet();
+    assert_eq!(role(&mut net, bob, guests), Some(Role::Reader));
+    net.run_for(Duration::from_secs(3_700));
+    bob.edit(&mut net, "friday");
+    net.run_for(Duration::from_secs(30));
+    assert_eq!(role(&mut net, alice, guests), None, "a receipt from after friday proves it");
+    assert!(guest.was_told(&net, |event| matches!(event, Event::RoleChanged { role: None, .. })));
+}
+
+#[test]
+fn a_member_who_came_by_an_older_epoch_is_given_the_present_one() {
+    let mut net = Net::seeded(306);
+    let [alice, bob, carol] = net.replicas(["alice", "bob", "carol"]);
+    let carols = user(&mut net, carol);
+    let workspace = net.workspace();
+    let terms = InviteTerms { role: Role::Writer, expires_ms: None, uses: None };
+    let link = net.act(alice, |engine, now, tx| engine.invite(now, &workspace, terms, tx)).unwrap().unwrap();
+    // The invite for many uses is given no new epoch, and a removal would end it: a rotation does not.
+    let other = alice.invite(&mut net, Role::Reader);
+    net.run_until_quiet();
+    act(&mut net, alice, MembershipAct::RevokeInvite { invite: other.invite }).unwrap();
+    net.run_until_quiet();
+    let dave = net.device("dave");
+    dave.take_invite(&mut net, link);
+    net.run_for(Duration::from_secs(30));
+    alice.edit(&mut net, "for-dave-too");
+    net.run_until_quiet();
+    let document = net.documents()[0];
+    assert!(dave.has(&mut net, document, "for-dave-too"));
+    assert_eq!(role(&mut net, bob, carols), Some(Role::Writer));
+    net.assert_converged([alice, bob, carol, dave]);
+}
