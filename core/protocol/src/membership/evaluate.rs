@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::facts::{Facts, Target};
 use super::{Membership, View};
-use crate::ids::RecordId;
+use crate::ids::{RecordId, UserId};
 use crate::record::{Record, RecordBody, Role};
 use crate::void::{Act, void};
 
@@ -90,7 +90,9 @@ impl Membership {
         let places = above.iter().rev().enumerate().map(|(at, id)| (*id, at)).collect();
         let of = |id: &RecordId| Some((self.record(id)?, self.facts.get(id)?.as_ref()));
         let records = above.iter().rev().map(of).collect::<Option<Vec<_>>>()?;
-        Some(Zone { members: self, base: self.view_at(&base)?.clone(), records, places })
+        let mut base = self.view_at(&base)?.clone();
+        base.settle(heads.iter().filter_map(|head| self.view_at(head)).flat_map(View::settled));
+        Some(Zone { members: self, base, records, places })
     }
 }
 
@@ -105,17 +107,21 @@ struct Zone<'a> {
 }
 
 impl Zone<'_> {
+    /// If concurrent removals leave no owner, those that clash do not apply; what an owner has built on
+    /// since stays decided, whoever became owner later.
     fn view(&self) -> View {
         let acts = self.acts();
-        let counted = void(&acts, &BTreeSet::new());
-        let view = self.fold(&counted);
+        let settled = self.base.settled().filter_map(|id| self.places.get(&id).copied()).collect();
+        let counted = void(&acts, &settled);
+        let view = self.fold(&counted, &settled);
         if view.members().any(|(_, role)| role == Role::Owner) {
             return view;
         }
-        self.fold(&void(&acts, &self.owner_removals(&counted)))
+        let spared = &settled | &self.clashes(&counted);
+        self.fold(&void(&acts, &spared), &spared)
     }
 
-    fn fold(&self, void: &BTreeSet<usize>) -> View {
+    fn fold(&self, void: &BTreeSet<usize>, spared: &BTreeSet<usize>) -> View {
         let mut view = self.base.clone();
         for (at, (record, facts)) in self.records.iter().enumerate() {
             // What is not in the zone is below all of it.
@@ -123,6 +129,8 @@ impl Zone<'_> {
             let below = |older: &RecordId| !self.places.contains_key(older) || self.members.descends(&id, older);
             view.take(record, facts, &below, void.contains(&at));
         }
+        let spared = spared.iter().filter_map(|at| self.records.get(*at));
+        view.spare(spared.map(|(record, _)| record.id()));
         view
     }
 
@@ -146,30 +154,41 @@ impl Zone<'_> {
         self.records.iter().map(act).collect()
     }
 
-    /// Returns the removals that together left no owner: of owners, and of whom a concurrent record that
-    /// counts made one.
-    fn owner_removals(&self, void: &BTreeSet<usize>) -> BTreeSet<usize> {
+    /// Returns the removals of owners beside another loss of an owner, or beside what made their subject one.
+    fn clashes(&self, void: &BTreeSet<usize>) -> BTreeSet<usize> {
         let counting: Vec<usize> = (0..self.records.len()).filter(|at| !void.contains(at)).collect();
-        let of_owner = |at: &usize| {
+        let clashes = |at: &usize| {
             let Some((record, facts)) = self.records.get(*at) else {
                 return false;
             };
-            let RecordBody::Standing(standing) = record.body() else {
+            let Some(subject) = removed_user(record, facts) else {
                 return false;
             };
-            let subject = Target::User(standing.subject);
-            let removes = facts.removes.iter().any(|(target, _)| *target == subject);
-            removes && (facts.removes_owner || self.is_made_owner_beside(record, &subject, &counting))
+            let others = counting.iter().filter_map(|at| self.records.get(*at));
+            let mut beside = others.filter(|(other, _)| self.are_concurrent(record, other));
+            beside.any(|(other, its)| makes_owner(its, subject) || facts.removes_owner && loses_owner(other, its))
         };
-        counting.iter().copied().filter(of_owner).collect()
+        counting.iter().copied().filter(clashes).collect()
     }
 
-    fn is_made_owner_beside(&self, removal: &Record, subject: &Target, counting: &[usize]) -> bool {
-        counting.iter().filter_map(|at| self.records.get(*at)).any(|(record, facts)| {
-            let mut owners = facts.grants.iter().filter(|grant| grant.role == Some(Role::Owner));
-            let (one, other) = (removal.id(), record.id());
-            let concurrent = !self.members.descends(&one, &other) && !self.members.descends(&other, &one);
-            concurrent && owners.any(|grant| Target::User(grant.user) == *subject)
-        })
+    fn are_concurrent(&self, one: &Record, other: &Record) -> bool {
+        !self.members.descends(&one.id(), &other.id()) && !self.members.descends(&other.id(), &one.id())
     }
+}
+
+/// Returns whose standing a Standing record lowers.
+fn removed_user(record: &Record, facts: &Facts) -> Option<UserId> {
+    let RecordBody::Standing(standing) = record.body() else {
+        return None;
+    };
+    let lowers = facts.removes.iter().any(|(target, _)| *target == Target::User(standing.subject));
+    lowers.then_some(standing.subject)
+}
+
+fn makes_owner(facts: &Facts, user: UserId) -> bool {
+    facts.grants.iter().any(|grant| grant.user == user && grant.role == Some(Role::Owner))
+}
+
+fn loses_owner(record: &Record, facts: &Facts) -> bool {
+    facts.removes_owner || matches!(record.body(), RecordBody::OwnerTransfer(_))
 }

@@ -67,6 +67,11 @@ impl Facts {
         }
     }
 
+    /// Tells whether its author was owner at its parents.
+    pub(super) fn is_by_owner(&self) -> bool {
+        self.rank >= Role::Owner as u8 * RANKS_PER_ROLE
+    }
+
     /// Tells whether other records may count or not because of it.
     pub(super) fn is_decisive(&self) -> bool {
         let makes_owner = self.grants.iter().any(|grant| grant.role == Some(Role::Owner));

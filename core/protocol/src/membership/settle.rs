@@ -149,6 +149,9 @@ impl Membership {
         }
         let facts = self.judge(record, &view)?;
         view.take(record, &facts, &|_| true, false);
+        if facts.is_by_owner() {
+            view.settle_spared();
+        }
         Ok((facts, view))
     }
 

@@ -5,6 +5,7 @@
 
 mod effect;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rpds::RedBlackTreeMapSync as Map;
@@ -116,6 +117,10 @@ pub struct View {
     purged: Map<DocumentTag, ()>,
     /// What other records count or not by: removals, ends of invites and the making of owners, void or not.
     decisive: Map<RecordId, ()>,
+    /// Removals of owners that do not apply, since together they would leave none.
+    spared: Map<RecordId, ()>,
+    /// Of those, the ones that an act of an owner stands on: that they do not apply is decided.
+    settled: Map<RecordId, ()>,
     /// Records that are valid and do not count.
     void: Map<RecordId, ()>,
     blinding_commitment: Option<[u8; 32]>,
@@ -214,8 +219,9 @@ impl View {
     /// Returns the newest epochs, the one of [`View::epoch`] first: what a rotation should carry on.
     pub fn newest_epochs(&self) -> impl Iterator<Item = EpochId> {
         let present = self.epoch();
-        let others = self.newest.values().map(|newest| newest.epoch).filter(move |epoch| Some(*epoch) != present);
-        present.into_iter().chain(others)
+        // Concurrent rotations may name one epoch, by mistake or malice.
+        let others: BTreeSet<EpochId> = self.newest.values().map(|newest| newest.epoch).collect();
+        present.into_iter().chain(others.into_iter().filter(move |epoch| Some(*epoch) != present))
     }
 
     /// Returns the epochs that a rotation must carry on.
@@ -285,9 +291,29 @@ impl View {
         self.removals.range(first..=last).map(|((_, record), floor)| (*record, *floor))
     }
 
+    pub(super) fn settled(&self) -> impl Iterator<Item = RecordId> {
+        self.settled.keys().copied()
+    }
+
+    pub(super) fn settle(&mut self, records: impl Iterator<Item = RecordId>) {
+        records.for_each(|record| self.settled.insert_mut(record, ()));
+    }
+
+    pub(super) fn spare(&mut self, records: impl Iterator<Item = RecordId>) {
+        records.for_each(|record| self.spared.insert_mut(record, ()));
+    }
+
+    /// Settles all that is spared: an owner builds on it.
+    pub(super) fn settle_spared(&mut self) {
+        if self.settled.size() < self.spared.size() {
+            self.settled = self.spared.clone();
+        }
+    }
+
     /// Tells whether two views know the same of what other records count or not by.
     pub(super) fn decides_like(&self, other: &Self) -> bool {
-        self.decisive.size() == other.decisive.size() && self.decisive.keys().eq(other.decisive.keys())
+        let same = |one: &Map<RecordId, ()>, other: &Map<RecordId, ()>| one.size() == other.size() && one.keys().eq(other.keys());
+        same(&self.decisive, &other.decisive) && same(&self.settled, &other.settled)
     }
 
     /// Tells whether anything here may keep out an entry whose author had the role.
