@@ -107,18 +107,26 @@ struct Zone<'a> {
 }
 
 impl Zone<'_> {
-    /// If concurrent removals leave no owner, those that clash do not apply; what an owner has built on
-    /// since stays decided, whoever became owner later.
+    /// If concurrent acts leave no owner, those that clash do not apply; what an owner has built on since
+    /// stays decided, whoever became owner later.
     fn view(&self) -> View {
         let acts = self.acts();
-        let settled = self.base.settled().filter_map(|id| self.places.get(&id).copied()).collect();
-        let counted = void(&acts, &settled);
-        let view = self.fold(&counted, &settled);
-        if view.members().any(|(_, role)| role == Role::Owner) {
-            return view;
+        let mut spared: BTreeSet<usize> = self.base.settled().filter_map(|id| self.places.get(&id).copied()).collect();
+        loop {
+            let counted = void(&acts, &spared);
+            let view = self.fold(&counted, &spared);
+            if view.members().any(|(_, role)| role == Role::Owner) {
+                return view;
+            }
+            let mut more = &(&spared | &self.clashes(&counted)) | &self.followers(&spared, &counted);
+            if more == spared {
+                more.extend(self.losses(&counted));
+            }
+            if more == spared {
+                return view;
+            }
+            spared = more;
         }
-        let spared = &settled | &self.clashes(&counted);
-        self.fold(&void(&acts, &spared), &spared)
     }
 
     fn fold(&self, void: &BTreeSet<usize>, spared: &BTreeSet<usize>) -> View {
@@ -154,21 +162,58 @@ impl Zone<'_> {
         self.records.iter().map(act).collect()
     }
 
-    /// Returns the removals of owners beside another loss of an owner, or beside what made their subject one.
+    /// Returns the acts that take ownership from somebody beside another that does, or that give somebody
+    /// less than the ownership which another act gives beside it.
     fn clashes(&self, void: &BTreeSet<usize>) -> BTreeSet<usize> {
         let counting: Vec<usize> = (0..self.records.len()).filter(|at| !void.contains(at)).collect();
+        let touches = |(record, facts): &&(&Record, &Facts)| {
+            takes_ownership(record, facts) || lowers(record, facts).next().is_some()
+        };
         let clashes = |at: &usize| {
-            let Some((record, facts)) = self.records.get(*at) else {
-                return false;
-            };
-            let Some(subject) = removed_user(record, facts) else {
+            let Some((record, facts)) = self.records.get(*at).filter(touches) else {
                 return false;
             };
             let others = counting.iter().filter_map(|at| self.records.get(*at));
             let mut beside = others.filter(|(other, _)| self.are_concurrent(record, other));
-            beside.any(|(other, its)| makes_owner(its, subject) || facts.removes_owner && loses_owner(other, its))
+            let hands_over = matches!(record.body(), RecordBody::OwnerTransfer(_));
+            beside.any(|(other, its)| {
+                let both = takes_ownership(record, facts) && takes_ownership(other, its);
+                both || lowers(record, facts).any(|user| makes_owner(its, user))
+                    || hands_over && lowers(other, its).any(|user| makes_owner(facts, user))
+            })
         };
         counting.iter().copied().filter(clashes).collect()
+    }
+
+    /// Returns the acts that lower somebody further whom a spared act lowered, and were judged when that counted.
+    fn followers(&self, spared: &BTreeSet<usize>, void: &BTreeSet<usize>) -> BTreeSet<usize> {
+        let spared: Vec<&(&Record, &Facts)> = spared.iter().filter_map(|at| self.records.get(*at)).collect();
+        let follows = |at: &usize| {
+            let Some((record, facts)) = self.records.get(*at) else {
+                return false;
+            };
+            let id = record.id();
+            let counted = |older: &RecordId| self.members.view_at(&id).is_some_and(|view| !view.is_void(older));
+            lowers(record, facts).any(|user| {
+                let mut stands_on = spared.iter().filter(|(_, its)| its.grants.iter().any(|grant| grant.user == user));
+                stands_on.any(|(older, _)| counted(&older.id()) && self.members.descends(&id, &older.id()))
+            })
+        };
+        (0..self.records.len()).filter(|at| !void.contains(at)).filter(follows).collect()
+    }
+
+    /// Returns, as a last resort, all acts beside others that take ownership, or lower whom a counting act makes
+    /// owner: a revoked device may have voided what they were judged by.
+    fn losses(&self, void: &BTreeSet<usize>) -> BTreeSet<usize> {
+        let counting = (0..self.records.len()).filter(|at| !void.contains(at));
+        let acts = counting.filter_map(|at| Some((at, *self.records.get(at)?)));
+        let beside = |(_, (record, _)): &(usize, (&Record, &Facts))| {
+            self.records.iter().any(|(other, _)| self.are_concurrent(record, other))
+        };
+        let acts: Vec<(usize, (&Record, &Facts))> = acts.filter(beside).collect();
+        let made = |user: UserId| acts.iter().any(|(_, (_, facts))| makes_owner(facts, user));
+        let loses = |record: &Record, facts: &Facts| takes_ownership(record, facts) || lowers(record, facts).any(made);
+        acts.iter().filter(|(_, (record, facts))| loses(record, facts)).map(|(at, _)| *at).collect()
     }
 
     fn are_concurrent(&self, one: &Record, other: &Record) -> bool {
@@ -176,19 +221,17 @@ impl Zone<'_> {
     }
 }
 
-/// Returns whose standing a Standing record lowers.
-fn removed_user(record: &Record, facts: &Facts) -> Option<UserId> {
-    let RecordBody::Standing(standing) = record.body() else {
-        return None;
-    };
-    let lowers = facts.removes.iter().any(|(target, _)| *target == Target::User(standing.subject));
-    lowers.then_some(standing.subject)
+/// Returns to whom a record gives less than ownership; a Join only ever raises.
+fn lowers<'a>(record: &Record, facts: &'a Facts) -> impl Iterator<Item = UserId> + use<'a> {
+    let joins = matches!(record.body(), RecordBody::Join(_));
+    let lesser = facts.grants.iter().filter(move |grant| !joins && grant.role < Some(Role::Owner));
+    lesser.map(|grant| grant.user)
 }
 
 fn makes_owner(facts: &Facts, user: UserId) -> bool {
     facts.grants.iter().any(|grant| grant.user == user && grant.role == Some(Role::Owner))
 }
 
-fn loses_owner(record: &Record, facts: &Facts) -> bool {
+fn takes_ownership(record: &Record, facts: &Facts) -> bool {
     facts.removes_owner || matches!(record.body(), RecordBody::OwnerTransfer(_))
 }

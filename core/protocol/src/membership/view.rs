@@ -312,7 +312,9 @@ impl View {
 
     /// Tells whether two views know the same of what other records count or not by.
     pub(super) fn decides_like(&self, other: &Self) -> bool {
-        let same = |one: &Map<RecordId, ()>, other: &Map<RecordId, ()>| one.size() == other.size() && one.keys().eq(other.keys());
+        let same = |one: &Map<RecordId, ()>, other: &Map<RecordId, ()>| {
+            one.size() == other.size() && one.keys().eq(other.keys())
+        };
         same(&self.decisive, &other.decisive) && same(&self.settled, &other.settled)
     }
 

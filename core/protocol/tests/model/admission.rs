@@ -66,6 +66,14 @@ impl Model {
         Right::Own
     }
 
+    /// Whether the author's role came from an act that does not count.
+    pub fn rests_on_void(&self, entry: &Entry) -> bool {
+        let Some(head) = self.at.get(&entry.members_head) else { return false };
+        let then = self.view_at(*head);
+        let user = then.devices.get(&entry.chain.device).map(|(user, ..)| *user);
+        user.and_then(|user| then.deciding.get(&user).copied()).is_some_and(|at| has(self.view().void, at))
+    }
+
     /// Whether the pins of a removal, of concurrent ones, and those added later all end before the entry.
     fn is_cut(&self, entry: &Entry, target: Who, removal: usize) -> bool {
         let now = self.view();

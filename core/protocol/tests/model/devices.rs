@@ -51,9 +51,7 @@ pub fn holds(log: &IdentityLog) -> bool {
         placed
             && match record.signer() {
                 Signer::Root => true,
-                Signer::Device(device) => {
-                    meaning(&only(&all, &ancestors(&all, &record.id()))).active.contains(&device)
-                }
+                Signer::Device(device) => meaning(&only(&all, &ancestors(&all, &record.id()))).active.contains(&device),
             }
     })
 }

@@ -165,7 +165,8 @@ impl<'a> Maker<'a> {
         let mut maker = Maker { people, dice: Dice(seed), replicas, history, epochs: 0, logs };
         let id = genesis.id();
         maker.publish(0, genesis);
-        let rotation = Rotation { epoch: maker.fresh_epoch(), previous: vec![], wraps: vec![wrap(keys.id().as_bytes())] };
+        let rotation =
+            Rotation { epoch: maker.fresh_epoch(), previous: vec![], wraps: vec![wrap(keys.id().as_bytes())] };
         let body = devices(&founder.log, None, Some(rotation));
         let second = maker.sign(0, &[id], (0, 0), body);
         maker.publish(0, second);
@@ -250,16 +251,16 @@ impl<'a> Maker<'a> {
 
     /// One replica is given all that another holds.
     fn carry(&mut self, from: usize, to: usize) {
-        let (from, into) = (self.replicas[from].clone(), &mut self.replicas[to]);
-        for record in from.records.difference(&into.records.clone()) {
+        let held = &self.replicas[from];
+        let (records, said, entries) = (held.records.clone(), held.attestations.clone(), held.entries.clone());
+        let into = &mut self.replicas[to];
+        for record in records.iter().filter(|at| into.records.insert(**at)) {
             into.members.insert_proven(self.history.records[*record].clone());
         }
-        for said in from.attestations.difference(&into.attestations.clone()) {
-            into.members.attest(self.history.attestations[*said].clone());
+        for attestation in said.iter().filter(|at| into.attestations.insert(**at)) {
+            into.members.attest(self.history.attestations[*attestation].clone());
         }
-        into.records.extend(&from.records);
-        into.attestations.extend(&from.attestations);
-        into.entries.extend(&from.entries);
+        into.entries.extend(entries);
     }
 
     fn meet(&mut self, at: usize) {
@@ -290,7 +291,12 @@ impl<'a> Maker<'a> {
     /// Writes an entry that depends on some that are here.
     fn write(&mut self, at: usize) {
         let view = self.replicas[at].members.view();
-        let Some((who, device)) = ({ let actors = self.actors(&view, Role::Carrier); self.dice.pick(&actors) }) else { return };
+        let Some((who, device)) = ({
+            let actors = self.actors(&view, Role::Carrier);
+            self.dice.pick(&actors)
+        }) else {
+            return;
+        };
         let chain = ChainKey {
             document: DocumentTag::from_bytes([self.dice.below(2) as u8; 16]),
             stream: Stream(u8::from(self.dice.one_in(5))),
@@ -355,7 +361,7 @@ impl<'a> Maker<'a> {
         self.publish(at, record);
         let strict = view.policy().is_some_and(|policy| policy.levels.membership > 1 || policy.levels.invite > 1);
         if attested || strict {
-            for _ in 0..self.dice.below(4) {
+            for _ in 0..self.dice.below(5) {
                 self.attest(at, id);
             }
         }
@@ -394,9 +400,9 @@ impl<'a> Maker<'a> {
             },
             14..=17 => RecordBody::Rotate(self.rotation(view, |_| true, None)),
             18 => self.rewrap(view)?,
-            19 | 20 => return self.devices(view, who, author),
+            19 => return self.devices(view, who, author),
             21..=23 => return self.devices(view, author.0, author),
-            24 => return self.join(at, view),
+            20 | 24 => return self.join(at, view),
             25 => self.removal(at, view, self.people[author.0].user, None)?,
             26 => RecordBody::RecoverySet(RecoverySet::sign(
                 &self.history.workspace,
@@ -460,7 +466,12 @@ impl<'a> Maker<'a> {
         })
     }
 
-    fn pins(&mut self, at: usize, view: &View, of: impl Fn(&tombolo_protocol::membership::DeviceStanding) -> bool) -> Pins {
+    fn pins(
+        &mut self,
+        at: usize,
+        view: &View,
+        of: impl Fn(&tombolo_protocol::membership::DeviceStanding) -> bool,
+    ) -> Pins {
         let mut chains: BTreeMap<ChainKey, Pin> = BTreeMap::new();
         for entry in self.replicas[at].entries.iter().map(|n| &self.history.entries[*n]) {
             if view.device(&entry.chain.device).is_some_and(&of) && self.dice.below(8) > 0 {
@@ -558,12 +569,7 @@ impl<'a> Maker<'a> {
     }
 
     /// What a user says of their devices now: as it was, with one more, or with one less.
-    fn devices(
-        &mut self,
-        view: &View,
-        who: usize,
-        author: (usize, usize),
-    ) -> Option<((usize, usize), RecordBody)> {
+    fn devices(&mut self, view: &View, who: usize, author: (usize, usize)) -> Option<((usize, usize), RecordBody)> {
         let person = &self.people[who];
         let log = view.identity(&person.user).unwrap_or(&person.log).clone();
         let own = author.0 == who;

@@ -108,7 +108,8 @@ impl Model {
             }
             RecordBody::Rewrap(rewrap) => {
                 let own = |id: &[u8; 32]| {
-                    let device = view.devices.iter().any(|(device, (user, ..))| device.as_bytes() == id && *user == author.user);
+                    let device =
+                        view.devices.iter().any(|(device, (user, ..))| device.as_bytes() == id && *user == author.user);
                     device || author.user.as_bytes() == id
                 };
                 let all_own = rewrap.wraps.iter().all(|wrap| own(&wrap.recipient));
@@ -123,10 +124,9 @@ impl Model {
                 word.gives = vec![(*to, Some(Role::Owner), None), (author.user, Some(Role::Admin), None)];
                 (*to != author.user && view.role(to).is_some()).then_some(word)
             }
-            RecordBody::Admit(_)
-            | RecordBody::Exclude(_)
-            | RecordBody::Purge(_)
-            | RecordBody::RelaySuccession(_) => author.word(Role::Admin),
+            RecordBody::Admit(_) | RecordBody::Exclude(_) | RecordBody::Purge(_) | RecordBody::RelaySuccession(_) => {
+                author.word(Role::Admin)
+            }
             // The root's signature is looked at by the tests of the evaluator.
             RecordBody::RecoverySet(_) => author.word(Role::Reader),
             _ => None,
@@ -155,6 +155,10 @@ impl Model {
             return None;
         }
         let mut word = author.word(needs)?;
+        // Over a former owner others have a right only as long as the loss of ownership counts.
+        if author.role < Role::Owner && author.user != subject {
+            word.rests.extend(view.deciding.get(&subject).filter(|at| self.took_ownership(**at, &subject)));
+        }
         if lowers {
             word.hits.push((Who::User(subject), after));
             word.was_owner = before == Some(Role::Owner);
@@ -172,6 +176,11 @@ impl Model {
         }
         word.gives.push((subject, after, standing.expiry.filter(|_| after.is_some())));
         Some(word)
+    }
+
+    fn took_ownership(&self, at: usize, from: &UserId) -> bool {
+        let word = self.word(at);
+        word.was_owner || matches!(self.records[at].body(), RecordBody::OwnerTransfer(_)) && word.user == *from
     }
 
     fn judge_devices(&self, at: usize, view: &View, said: &Devices) -> Verdict {

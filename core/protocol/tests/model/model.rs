@@ -232,40 +232,61 @@ impl Model {
         // What an owner has built on stays decided: forced out of what counts before, it stays so.
         let owned = members(set).filter(|at| self.word(*at).rank >= 4 * Role::Owner as u8);
         let settled = owned.fold(0, |forced, at| forced | self.eval(self.anc[at]).forced);
-        let view = self.effects(set, self.voids(set, settled), settled);
-        if view.owners() > 0 || set == 0 {
-            return view;
+        let mut forced = settled;
+        loop {
+            let view = self.effects(set, self.voids(set, forced), forced);
+            let counting = set & !view.void;
+            let clashing = members(counting).filter(|at| self.clashes(*at, counting) || self.follows(*at, forced));
+            let mut more = clashing.fold(forced, |set, at| set | 1 << at);
+            if more == forced {
+                let beside = members(counting).filter(|at| members(set).any(|other| self.apart(*at, other)));
+                let beside = beside.fold(0, |set, at| set | 1 << at);
+                let losing = members(beside).filter(|at| self.takes_ownership(*at) || self.undoes_any(*at, beside));
+                more = losing.fold(forced, |set, at| set | 1 << at);
+            }
+            if view.owners() > 0 || more == forced {
+                return view;
+            }
+            forced = more;
         }
-        let counting = set & !view.void;
-        let forced = members(counting).filter(|at| self.clashes_over_an_owner(*at, counting));
-        let forced = forced.fold(settled, |set, at| set | 1 << at);
-        self.effects(set, self.voids(set, forced), forced)
     }
 
-    /// Whether a record takes somebody's ownership.
-    fn takes_an_owner(&self, at: usize) -> bool {
-        let RecordBody::Standing(standing) = self.records[at].body() else { return false };
-        let hits = self.word(at).hits.iter().any(|(who, _)| *who == Who::User(standing.subject));
-        hits && self.word(at).was_owner
+    /// Whether it takes ownership from somebody, beside another that does, or touches somebody whom another
+    /// record makes owner beside it.
+    fn clashes(&self, at: usize, counting: Set) -> bool {
+        members(counting).filter(|other| self.apart(at, *other)).any(|other| {
+            let hands_over = matches!(self.records[at].body(), RecordBody::OwnerTransfer(_));
+            let both_lose = self.takes_ownership(at) && self.takes_ownership(other);
+            both_lose || self.undoes(at, other) || hands_over && self.undoes(other, at)
+        })
     }
 
-    /// A removal of an owner beside another one, or beside what made its subject owner.
-    fn clashes_over_an_owner(&self, at: usize, counting: Set) -> bool {
-        let RecordBody::Standing(standing) = self.records[at].body() else { return false };
-        let hits = self.word(at).hits.iter().any(|(who, _)| *who == Who::User(standing.subject));
-        let made = |other: usize| {
-            let gives = &self.word(other).gives;
-            gives.iter().any(|(user, role, _)| *user == standing.subject && *role == Some(Role::Owner))
+    /// Whether it lowers somebody further whom a record lowered that is forced out now, and counted then.
+    fn follows(&self, at: usize, forced: Set) -> bool {
+        let then = self.eval(self.anc[at]);
+        let lowers = |user: &UserId| {
+            let act = self.word(at).gives.iter().find(|(other, ..)| other == user);
+            act.is_some_and(|(_, role, _)| *role < Some(Role::Owner))
         };
-        let owned = self.takes_an_owner(at);
-        hits && members(counting)
-            .filter(|other| self.apart(at, *other))
-            .any(|other| made(other) || owned && self.loses_an_owner(other))
+        members(forced & then.set & !then.void).any(|up| self.word(up).gives.iter().any(|(user, ..)| lowers(user)))
+            && !matches!(self.records[at].body(), RecordBody::Join(_))
     }
 
-    /// Whether a record leaves somebody without ownership who had it: by removal, or by handing it over.
-    fn loses_an_owner(&self, at: usize) -> bool {
-        self.takes_an_owner(at) || matches!(self.records[at].body(), RecordBody::OwnerTransfer(_))
+    fn takes_ownership(&self, at: usize) -> bool {
+        self.word(at).was_owner || matches!(self.records[at].body(), RecordBody::OwnerTransfer(_))
+    }
+
+    fn undoes_any(&self, at: usize, counting: Set) -> bool {
+        members(counting).any(|other| self.undoes(at, other))
+    }
+
+    /// Whether one gives somebody less than the owner's role that another gives.
+    fn undoes(&self, one: usize, other: usize) -> bool {
+        let less = |(user, role, _): &&(UserId, Option<Role>, _)| {
+            let makes = &self.word(other).gives;
+            *role < Some(Role::Owner) && makes.iter().any(|(made, role, _)| made == user && *role == Some(Role::Owner))
+        };
+        !matches!(self.records[one].body(), RecordBody::Join(_)) && self.word(one).gives.iter().find(less).is_some()
     }
 
     fn voids(&self, set: Set, forced: Set) -> Set {
@@ -429,9 +450,10 @@ impl Model {
         if let Some(kit) = view.policy.as_ref().and_then(|policy| policy.recovery.as_ref()) {
             all.insert(hash("organisation-recovery", &[kit.user.as_bytes(), &kit.box_public]));
         }
-        let invites = view.invites.iter().filter(|(_, invite)| {
-            invite.create.uses == 1 && invite.is_open() && invite.create.role >= Role::Reader
-        });
+        let invites = view
+            .invites
+            .iter()
+            .filter(|(_, invite)| invite.create.uses == 1 && invite.is_open() && invite.create.role >= Role::Reader);
         all.extend(invites.map(|(id, _)| *id.as_bytes()));
         view.recipients = all;
     }

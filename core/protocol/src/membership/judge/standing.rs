@@ -7,7 +7,7 @@ use super::{Author, Judgement, counts_for, refusal, refuse};
 use crate::ids::{RecordId, UserId};
 use crate::membership::facts::{Facts, Grant, Target};
 use crate::membership::{Membership, RecordRefusal, View};
-use crate::record::{Record, Role, Standing};
+use crate::record::{Record, RecordBody, Role, Standing};
 
 impl Membership {
     pub(super) fn judge_standing(&self, record: &Record, view: &View, standing: &Standing) -> Judgement {
@@ -28,6 +28,9 @@ impl Membership {
             return refuse(RecordRefusal::RotationMissing);
         }
         let mut facts = author.facts(needs);
+        if author.role < Role::Owner && author.user != standing.subject {
+            facts.rests_on.extend(self.loss_of_ownership(view, &standing.subject));
+        }
         let target = (Target::User(standing.subject), standing.role);
         if lowers {
             facts.removes.push(target);
@@ -43,6 +46,15 @@ impl Membership {
         let expiry = standing.expiry.filter(|_| standing.role.is_some());
         facts.grants.push(Grant { user: standing.subject, role: standing.role, expiry });
         Ok(facts)
+    }
+
+    /// Returns the act that took ownership from a user, if it decides their standing: only as long as it
+    /// counts have others than owners a right over them.
+    fn loss_of_ownership(&self, view: &View, user: &UserId) -> Option<RecordId> {
+        let decides = view.decided_by(user)?;
+        let (record, facts) = (self.records.get(&decides)?, self.facts.get(&decides)?);
+        let handed_over = matches!(record.body(), RecordBody::OwnerTransfer(_)) && facts.user == *user;
+        (facts.removes_owner || handed_over).then_some(decides)
     }
 
     /// Returns the least role that an author needs for this change.
