@@ -404,11 +404,7 @@ impl<'a> Maker<'a> {
             21..=23 => return self.devices(view, author.0, author),
             20 | 24 => return self.join(at, view),
             25 => self.removal(at, view, self.people[author.0].user, None)?,
-            26 => RecordBody::RecoverySet(RecoverySet::sign(
-                &self.history.workspace,
-                [100 + author.0 as u8; 32],
-                &self.people[author.0].root,
-            )),
+            26 => RecordBody::RecoverySet(RecoverySet::sign([100 + author.0 as u8; 32], &self.people[author.0].root)),
             27 => self.revoke_invite(view)?,
             28 | 29 => {
                 let role = self.dice.pick(&[Role::Admin, Role::Owner, Role::Writer])?;
