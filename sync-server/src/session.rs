@@ -146,10 +146,10 @@ impl Session {
         if self.seed.is_some() && !matches!(frame, Frame::Seed(_)) {
             self.seed = None;
         }
+        self.review_due()?;
         let Some(frame) = self.judge_guest(frame)? else {
             return Ok(());
         };
-        self.review_due()?;
         match frame {
             Frame::Hello(hello) => self.hello(hello),
             Frame::Auth(auth) => self.auth(&auth),
@@ -167,10 +167,7 @@ impl Session {
             Frame::Meet(meet) => self.meet(&meet),
             Frame::Pass(pass) => self.pass(pass),
             Frame::Part(part) => self.part(&part),
-            Frame::StepUp(step_up) => self.step_up(&step_up),
-            Frame::StepUpProof(proof) => self.step_up_proof(&proof),
-            // The others are the relay's own.
-            _ => Err(CloseCode::Malformed.into()),
+            frame => self.take_step_up(&frame),
         }
     }
 

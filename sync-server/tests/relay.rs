@@ -11,6 +11,7 @@ mod relay {
     mod handshake;
     mod history;
     mod joining;
+    mod levels;
     mod limits;
     mod operation;
     mod refusals;

@@ -2,7 +2,8 @@
 //!
 //! Invariant: what a session has shown ends with it, counts for one user, and is fresh for five minutes.
 
-use tombolo_protocol::frame::{StepUp, StepUpChallenge, StepUpMethod, StepUpProof, StepUpRefusal, SteppedUp};
+use tombolo_protocol::close::CloseCode;
+use tombolo_protocol::frame::{Frame, StepUp, StepUpChallenge, StepUpMethod, StepUpProof, StepUpRefusal, SteppedUp};
 use tombolo_protocol::ids::UserId;
 
 use super::Session;
@@ -52,7 +53,16 @@ pub(super) struct StepUpPending {
 }
 
 impl Session {
-    pub(super) fn step_up(&mut self, asked: &StepUp) -> Result<(), Closing> {
+    /// Takes the frames of a second factor; all others that come here are the relay's own.
+    pub(super) fn take_step_up(&mut self, frame: &Frame) -> Result<(), Closing> {
+        match frame {
+            Frame::StepUp(asked) => self.step_up(asked),
+            Frame::StepUpProof(proof) => self.step_up_proof(proof),
+            _ => Err(CloseCode::Malformed.into()),
+        }
+    }
+
+    fn step_up(&mut self, asked: &StepUp) -> Result<(), Closing> {
         let device = self.device()?;
         let known = self.relay.log().may_be_member(&asked.workspace, &device)?;
         let workspace = if known { self.relay.open(&asked.workspace)? } else { None };
@@ -73,7 +83,7 @@ impl Session {
         Ok(())
     }
 
-    pub(super) fn step_up_proof(&mut self, proof: &StepUpProof) -> Result<(), Closing> {
+    fn step_up_proof(&mut self, proof: &StepUpProof) -> Result<(), Closing> {
         let now_ms = self.relay.steady_ms();
         let pending = self.proven_mut()?.pending.take();
         let pending = pending.filter(|pending| pending.method == proof.method && now_ms <= pending.deadline_ms);
