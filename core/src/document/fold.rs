@@ -52,15 +52,10 @@ pub(crate) fn fold(crdt: Crdt, changes: &[Unsent<'_>]) -> Result<Folded, ApplyRe
     }
 }
 
-/// Tells whether a change may join a run that began with another and has so many bytes.
-pub(super) fn joins(first: &Unsent<'_>, bytes: usize, next: &Unsent<'_>) -> bool {
-    first.instance == next.instance
-        && bytes + next.bytes.len() <= RUN_BYTES_MAX
-        && next.wall_ms.abs_diff(first.wall_ms) < RUN_MS_MAX
+/// Tells whether a change was made so soon after another that one may stand for both.
+pub(super) fn joins(first: &Unsent<'_>, next: &Unsent<'_>) -> bool {
+    first.instance == next.instance && next.wall_ms.abs_diff(first.wall_ms) < RUN_MS_MAX
 }
-
-/// Bytes of changes that become one: no more than what one entry carries.
-pub(super) const RUN_BYTES_MAX: usize = 512 << 10;
 
 /// The time that one change may stand for, so that history can still be told to the minute.
 const RUN_MS_MAX: u64 = 60_000;

@@ -308,8 +308,13 @@ impl Tx<'_> {
     }
 
     pub(crate) fn pending_of_document(&self, document: i64, stream: Stream) -> Result<Pending, StoreError> {
+        self.pending_after(document, stream, 0)
+    }
+
+    /// Returns the pending changes of a document behind a row, oldest first.
+    pub(crate) fn pending_after(&self, document: i64, stream: Stream, after: i64) -> Result<Pending, StoreError> {
         let mut statement = self.transaction.prepare_cached(sql!("pending_of_document"))?;
-        let mut rows = statement.query((document, stream.0))?;
+        let mut rows = statement.query((document, stream.0, after))?;
         let mut pending = Pending::default();
         while let Some(row) = rows.next()? {
             let (number, sealed): (i64, Vec<u8>) = (row.get(0)?, row.get(3)?);
@@ -348,15 +353,17 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Stores fewer rows in the place of a document's pending changes.
+    /// Stores fewer rows in the place of a document's pending changes behind a row.
     pub(crate) fn replace_pending(
         &self,
         document: i64,
         stream: Stream,
+        after: i64,
         pending: &[PendingRow],
         entropy: &mut dyn Entropy,
     ) -> Result<(), StoreError> {
-        self.delete_pending(document, stream, i64::MAX)?;
+        let mut delete = self.transaction.prepare_cached(sql!("delete_pending_after"))?;
+        delete.execute((document, stream.0, after))?;
         let mut statement = self.transaction.prepare_cached(sql!("insert_pending_at"))?;
         for row in pending {
             let key = pending_key(document, stream, row.instance.0, row.wall_ms);

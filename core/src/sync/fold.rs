@@ -21,10 +21,10 @@ const STORED_SINGLY_MAX: usize = 1024;
 /// Pending changes of an open document, as the store has them.
 #[derive(Default)]
 pub(crate) struct Stored {
-    /// Those that came since they were last folded.
+    /// Those that came since they were last looked at.
     singly: usize,
-    /// Into how many they were folded then.
-    folded: usize,
+    /// The row up to which they were folded: what was folded once waits until it is sealed.
+    folded: i64,
 }
 
 impl Engine {
@@ -86,18 +86,25 @@ impl Engine {
             return Ok(());
         };
         opened.stored.singly += 1;
-        if opened.stored.singly < STORED_SINGLY_MAX.max(opened.stored.folded) {
+        if opened.stored.singly < STORED_SINGLY_MAX {
             return Ok(());
         }
-        let pending = tx.pending_of_document(row.row, Stream::CONTENT)?;
-        self.note_damaged_changes(row, pending.damaged.len());
+        opened.stored.singly = 0;
+        let after = opened.stored.folded;
+        let pending = tx.pending_after(row.row, Stream::CONTENT, after)?;
+        if !pending.damaged.is_empty() {
+            // What the disk has changed stays where it is until it is dealt with.
+            self.note_damaged_changes(row, pending.damaged.len());
+            return Ok(());
+        }
         let before = pending.rows.len();
         let folded = self.fold_pending(row, pending.rows, tx)?;
+        let Some(last) = folded.last().filter(|_| folded.len() < before).map(|last| last.row) else {
+            return Ok(());
+        };
+        tx.replace_pending(row.row, Stream::CONTENT, after, &folded, self.entropy.as_mut())?;
         if let Some(opened) = self.documents.get(row.row) {
-            opened.stored = Stored { singly: 0, folded: folded.len() };
-        }
-        if folded.len() < before {
-            tx.replace_pending(row.row, Stream::CONTENT, &folded, self.entropy.as_mut())?;
+            opened.stored.folded = last;
         }
         Ok(())
     }

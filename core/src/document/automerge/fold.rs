@@ -59,7 +59,8 @@ fn run_length(changes: &[(&Unsent<'_>, Change)], named: &BTreeMap<ChangeHash, us
     let (mut bytes, mut operations, mut count) = (first.bytes.len(), begun.len(), 1);
     for ((_, before), (unsent, next)) in changes.iter().zip(changes.iter().skip(1)) {
         operations += next.len();
-        let fits = joins(first, bytes, unsent) && operations <= RUN_OPERATIONS_MAX;
+        let fits =
+            joins(first, unsent) && bytes + unsent.bytes.len() <= RUN_BYTES_MAX && operations <= RUN_OPERATIONS_MAX;
         if !fits || !follows(before, next) || named.get(&before.hash()) != Some(&1) {
             break;
         }
@@ -183,6 +184,9 @@ impl Renamed {
         })?
     }
 }
+
+/// Bytes of changes that become one: no more than what one entry carries.
+const RUN_BYTES_MAX: usize = 512 << 10;
 
 /// Operations of one folded change: half of what a change may announce whatever its size.
 const RUN_OPERATIONS_MAX: usize = 1 << 20;

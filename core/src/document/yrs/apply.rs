@@ -50,15 +50,18 @@ impl YrsDocument {
         Ok(patches::take(&collected))
     }
 
-    /// Integrates changes in as few transactions as the nesting of their containers allows.
+    /// Integrates changes in few transactions: as the nesting of their containers and the library's patience allow.
     fn integrate_ready(&mut self, ready: Vec<Sound>) -> Result<(), ApplyReason> {
-        let (mut updates, mut strings, mut nesting) = (Vec::new(), Vec::new(), 0);
+        let (mut updates, mut strings, mut nesting, mut bytes) = (Vec::new(), Vec::new(), 0, 0);
         for sound in ready {
-            if self.depth_bound + nesting + sound.shape.nesting > DEPTH_BOUND_MAX {
+            let deep = self.depth_bound + nesting + sound.shape.nesting > DEPTH_BOUND_MAX;
+            if deep || bytes > TRANSACTION_BYTES {
+                bytes = 0;
                 self.integrate(std::mem::take(&mut updates), &std::mem::take(&mut strings))?;
                 self.bound_depth(std::mem::take(&mut nesting))?;
             }
             nesting += sound.shape.nesting;
+            bytes += sound.bytes;
             strings.extend(sound.shape.strings);
             updates.push(sound.update);
             self.pairs |= sound.pairs;
@@ -157,6 +160,9 @@ fn decode(change: &ForeignChange<'_>) -> Result<Sound, ApplyReason> {
 /// How deep containers may nest before the depth is measured; the library recurses this deep when
 /// it deletes, at well under 1 KiB of stack a level.
 const DEPTH_BOUND_MAX: usize = 1000;
+
+/// Bytes of updates from which a transaction is closed: yrs gets slow in those of very many blocks.
+const TRANSACTION_BYTES: usize = 32 << 10;
 
 const UNSUPPORTED: EditError =
     EditError::Unsupported { crdt: Crdt::Yrs, operation: "content that other devices refuse" };

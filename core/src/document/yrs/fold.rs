@@ -1,15 +1,17 @@
 //! Folding yrs updates: those of one client that follow each other become one update.
 //!
-//! Ids and clocks stay, so nobody can tell the difference but by size, and an open document need not
-//! know. The library loses content when it merges updates that are out of order; what was made
-//! here is in order, and each result is compared with what went in.
+//! Ids, clocks and what each letter stands beside stay, so nobody can tell the difference but by size, and an
+//! open document need not know. The library's own merging leaves each letter a block of its own, and
+//! loses content that is out of order; so what it makes of strings when it encodes a document is done
+//! here, and each result is compared with what went in.
 
-use ::yrs::merge_updates_v1;
+use std::collections::BTreeMap;
 
+use super::reader::{Block, Reader};
 use super::scan;
+use super::scan::write_number;
 use crate::document::ApplyReason;
 use crate::document::fold::{Run, Unsent, joins};
-use crate::document::poison::guarded;
 
 /// Folds updates.
 pub(in crate::document) fn fold(changes: &[Unsent<'_>]) -> Result<Vec<Run>, ApplyReason> {
@@ -20,7 +22,8 @@ pub(in crate::document) fn fold(changes: &[Unsent<'_>]) -> Result<Vec<Run>, Appl
     let (mut runs, mut rest) = (Vec::new(), rest.as_slice());
     while let Some((count, section)) = run_length(rest) {
         let (run, after) = rest.split_at(count);
-        let bytes = merge(run.iter().map(|(unsent, _)| unsent.bytes.to_vec()).collect())?;
+        let updates: Vec<&[u8]> = run.iter().map(|(unsent, _)| unsent.bytes).collect();
+        let bytes = merge(&updates, &section)?;
         // Nothing that was made here may be missing, and others must accept what it became.
         if Section::of(&bytes)? != section {
             return Err(ApplyReason::Refused);
@@ -67,7 +70,10 @@ fn run_length(changes: &[(&Unsent<'_>, Section)]) -> Option<(usize, Section)> {
     let (first, mut section) = changes.first().copied()?;
     let (mut bytes, mut count) = (first.bytes.len(), 1);
     for (unsent, next) in changes.iter().skip(1) {
-        let Some(both) = section.then(*next).filter(|_| joins(first, bytes, unsent)) else {
+        if bytes + unsent.bytes.len() > RUN_BYTES_MAX {
+            break;
+        }
+        let Some(both) = section.then(*next).filter(|_| joins(first, unsent)) else {
             break;
         };
         section = both;
@@ -77,21 +83,121 @@ fn run_length(changes: &[(&Unsent<'_>, Section)]) -> Option<(usize, Section)> {
     Some((count, section))
 }
 
-/// Merges updates, few at a time: the library's time grows with the square of their number.
-fn merge(mut updates: Vec<Vec<u8>>) -> Result<Vec<u8>, ApplyReason> {
-    while updates.len() > 1 {
-        let mut merged = Vec::with_capacity(updates.len().div_ceil(MERGED_AT_ONCE));
-        for some in updates.chunks(MERGED_AT_ONCE) {
-            let one = match some {
-                [one] => one.clone(),
-                some => guarded(|| merge_updates_v1(some))?.map_err(|_| ApplyReason::Refused)?,
-            };
-            merged.push(one);
+/// Writes updates of one client as one: letters that were typed one after another become one string, as
+/// the library makes of them when it encodes a document.
+fn merge(updates: &[&[u8]], section: &Section) -> Result<Vec<u8>, ApplyReason> {
+    let mut blocks = Blocks::default();
+    let mut deleted = BTreeMap::<u64, Vec<(u32, u32)>>::new();
+    for update in updates {
+        let mut reader = Reader::new(update);
+        for _ in 0..reader.count()? {
+            let count = reader.count()?;
+            let (client, mut clock) = (reader.client()?, reader.number()?);
+            for _ in 0..count {
+                let before = reader.rest();
+                let block = reader.block(client, clock)?;
+                let raw = before.get(..before.len() - reader.rest().len()).unwrap_or_default();
+                blocks.push((client, clock), &block, raw);
+                clock += block.len;
+            }
         }
-        updates = merged;
+        for _ in 0..reader.count()? {
+            let ranges = deleted.entry(reader.client()?).or_default();
+            for _ in 0..reader.count()? {
+                ranges.push((reader.number()?, reader.number()?));
+            }
+        }
     }
-    updates.pop().ok_or(ApplyReason::Malformed)
+    let mut merged = Vec::new();
+    write_number(&mut merged, u64::from(section.client.is_some()));
+    if let Some(client) = section.client {
+        let blocks = blocks.finish();
+        write_number(&mut merged, blocks.count);
+        write_number(&mut merged, client);
+        write_number(&mut merged, u64::from(section.first));
+        merged.extend_from_slice(&blocks.bytes);
+    }
+    write_deleted(&mut merged, deleted);
+    Ok(merged)
 }
 
-/// Updates that are merged in one call.
-const MERGED_AT_ONCE: usize = 16;
+fn write_deleted(merged: &mut Vec<u8>, deleted: BTreeMap<u64, Vec<(u32, u32)>>) {
+    write_number(merged, deleted.len() as u64);
+    for (client, mut ranges) in deleted {
+        ranges.sort_unstable();
+        let mut joined: Vec<(u32, u32)> = Vec::new();
+        for (clock, len) in ranges {
+            match joined.last_mut().filter(|(from, so_far)| clock <= from.saturating_add(*so_far)) {
+                Some((from, so_far)) => *so_far = (*so_far).max(clock.saturating_add(len) - *from),
+                None => joined.push((clock, len)),
+            }
+        }
+        write_number(merged, client);
+        write_number(merged, joined.len() as u64);
+        for (clock, len) in joined {
+            write_number(merged, u64::from(clock));
+            write_number(merged, u64::from(len));
+        }
+    }
+}
+
+/// Blocks on their way into one section.
+#[derive(Default)]
+struct Blocks {
+    count: u64,
+    bytes: Vec<u8>,
+    string: Option<Growing>,
+}
+
+/// A string that the next block may go on.
+struct Growing {
+    /// What stands before the string.
+    head: Vec<u8>,
+    string: String,
+    last: (u64, u32),
+    right_origin: Option<(u64, u32)>,
+}
+
+impl Blocks {
+    fn push(&mut self, id: (u64, u32), block: &Block<'_>, raw: &[u8]) {
+        let last = (id.0, id.1 + (block.len - 1));
+        if let (Some(string), Some(growing)) = (block.string, &mut self.string)
+            && block.origin == Some(growing.last)
+            && growing.last.1 + 1 == id.1
+            && block.right_origin == growing.right_origin
+        {
+            growing.string.push_str(string);
+            growing.last = last;
+            return;
+        }
+        self.close();
+        self.count += 1;
+        match block.string {
+            Some(string) => {
+                let mut counted = Vec::new();
+                write_number(&mut counted, string.len() as u64);
+                let head = raw.len().saturating_sub(string.len() + counted.len());
+                let head = raw.get(..head).unwrap_or_default().to_vec();
+                let right_origin = block.right_origin;
+                self.string = Some(Growing { head, string: string.to_owned(), last, right_origin });
+            }
+            None => self.bytes.extend_from_slice(raw),
+        }
+    }
+
+    fn close(&mut self) {
+        if let Some(Growing { head, string, .. }) = self.string.take() {
+            self.bytes.extend_from_slice(&head);
+            write_number(&mut self.bytes, string.len() as u64);
+            self.bytes.extend_from_slice(string.as_bytes());
+        }
+    }
+
+    fn finish(mut self) -> Self {
+        self.close();
+        self
+    }
+}
+
+/// Bytes of updates that become one: yrs gets slow in transactions of very many blocks.
+const RUN_BYTES_MAX: usize = 32 << 10;

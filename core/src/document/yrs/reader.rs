@@ -8,13 +8,16 @@ use crate::document::ApplyReason;
 use crate::document::text::may_hold_pairs;
 
 /// What a block is, as far as safety goes.
-pub(super) struct Block {
+pub(super) struct Block<'b> {
     pub(super) len: u32,
     pub(super) is_container: bool,
     /// The block that says where this one lies: its parent, or a neighbour.
     pub(super) near: Option<(u64, u32)>,
     pub(super) near_is_parent: bool,
+    pub(super) origin: Option<(u64, u32)>,
     pub(super) right_origin: Option<(u64, u32)>,
+    /// The string it holds, if it lies in a text.
+    pub(super) string: Option<&'b str>,
     /// Whether it is a string that holds a surrogate pair.
     pub(super) holds_pairs: bool,
 }
@@ -51,7 +54,7 @@ impl<'b> Reader<'b> {
         u32::try_from(self.unsigned()?).map_err(|_| ApplyReason::Malformed)
     }
 
-    pub(super) fn block(&mut self, client: u64, clock: u32) -> Result<Block, ApplyReason> {
+    pub(super) fn block(&mut self, client: u64, clock: u32) -> Result<Block<'b>, ApplyReason> {
         let info = self.byte()?;
         if info == GC {
             let len = self.nonzero()?;
@@ -60,7 +63,9 @@ impl<'b> Reader<'b> {
                 is_container: false,
                 near: None,
                 near_is_parent: false,
+                origin: None,
                 right_origin: None,
+                string: None,
                 holds_pairs: false,
             });
         }
@@ -80,7 +85,9 @@ impl<'b> Reader<'b> {
             is_container: content == TYPE,
             near,
             near_is_parent: neighbour.is_none(),
+            origin,
             right_origin,
+            string: if content == STRING && info & HAS_PARENT_SUB == 0 { Reader::new(read).str().ok() } else { None },
             holds_pairs: content == STRING && may_hold_pairs(read),
         })
     }

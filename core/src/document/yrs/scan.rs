@@ -42,7 +42,7 @@ pub(super) fn check(bytes: &[u8]) -> Result<Shape, ApplyReason> {
     Ok(shape)
 }
 
-fn section(reader: &mut Reader<'_>, shape: &mut Shape, nesting: &mut Nesting) -> Result<(), ApplyReason> {
+fn section<'b>(reader: &mut Reader<'b>, shape: &mut Shape, nesting: &mut Nesting<'b>) -> Result<(), ApplyReason> {
     let blocks = reader.count()?;
     let client = reader.client()?;
     if blocks == 0 {
@@ -132,7 +132,7 @@ pub(super) fn truncated(bytes: &[u8], limit: impl Fn(u64) -> u32, deletions: &[u
     Ok(rewritten)
 }
 
-fn write_number(bytes: &mut Vec<u8>, mut number: u64) {
+pub(super) fn write_number(bytes: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         bytes.push(number as u8 | 0x80);
         number >>= 7;
@@ -142,17 +142,17 @@ fn write_number(bytes: &mut Vec<u8>, mut number: u64) {
 
 /// The blocks of an update and what each lies in.
 #[derive(Default)]
-struct Nesting(BTreeMap<(u64, u32), Placed>);
+struct Nesting<'b>(BTreeMap<(u64, u32), Placed<'b>>);
 
-struct Placed {
-    block: Block,
+struct Placed<'b> {
+    block: Block<'b>,
     /// How many containers of this update the block lies in, once known.
     around: Option<usize>,
     visited: bool,
 }
 
-impl Nesting {
-    fn add(&mut self, client: u64, clock: u32, block: Block) -> Result<(), ApplyReason> {
+impl<'b> Nesting<'b> {
+    fn add(&mut self, client: u64, clock: u32, block: Block<'b>) -> Result<(), ApplyReason> {
         if self.0.len() >= BLOCKS_MAX {
             return Err(ApplyReason::TooLarge);
         }
