@@ -243,28 +243,6 @@ impl Tx<'_> {
         Ok(chains)
     }
 
-    /// Returns, for each chain of a device in a workspace, its last entry that is not set aside.
-    pub(crate) fn admitted_heads(
-        &self,
-        workspace: i64,
-        device: &DeviceId,
-    ) -> Result<Vec<(ChainKey, u64, EntryHash)>, StoreError> {
-        let mut statement = self.transaction.prepare_cached(sql!("admitted_heads"))?;
-        let mut rows = statement.query((workspace, device.as_bytes()))?;
-        let mut heads = Vec::new();
-        while let Some(row) = rows.next()? {
-            let chain = ChainKey {
-                document: DocumentTag::from_bytes(exact("document", row.get(0)?)?),
-                stream: Stream(row.get(1)?),
-                device: *device,
-                incarnation: Incarnation(row.get::<_, i64>(2)?.cast_unsigned()),
-            };
-            let hash = EntryHash::from_bytes(exact("entry", row.get(4)?)?);
-            heads.push((chain, row.get::<_, i64>(3)?.cast_unsigned(), hash));
-        }
-        Ok(heads)
-    }
-
     pub(crate) fn insert_chain(
         &self,
         workspace: i64,

@@ -2,7 +2,7 @@
 
 use rusqlite::OptionalExtension as _;
 use tombolo_protocol::entry::Entry;
-use tombolo_protocol::ids::{ChainId, DeviceId, DocumentTag, EntryHash};
+use tombolo_protocol::ids::{ChainId, ChainKey, DeviceId, DocumentTag, EntryHash, Incarnation, Stream};
 
 use super::sql::sql;
 use super::{StoreError, Tx, exact};
@@ -72,6 +72,28 @@ impl Tx<'_> {
         let mut statement = self.transaction.prepare_cached(sql!("entry"))?;
         let found = statement.query_row((chain, seq.cast_signed()), |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
         Ok(found.and_then(|(hash, bytes): (Vec<u8>, Vec<u8>)| intact(seq, &hash, &bytes)))
+    }
+
+    /// Returns, for each chain of a device in a workspace, its last entry that is not set aside.
+    pub(crate) fn admitted_heads(
+        &self,
+        workspace: i64,
+        device: &DeviceId,
+    ) -> Result<Vec<(ChainKey, u64, EntryHash)>, StoreError> {
+        let mut statement = self.transaction.prepare_cached(sql!("admitted_heads"))?;
+        let mut rows = statement.query((workspace, device.as_bytes()))?;
+        let mut heads = Vec::new();
+        while let Some(row) = rows.next()? {
+            let chain = ChainKey {
+                document: DocumentTag::from_bytes(exact("document", row.get(0)?)?),
+                stream: Stream(row.get(1)?),
+                device: *device,
+                incarnation: Incarnation(row.get::<_, i64>(2)?.cast_unsigned()),
+            };
+            let hash = EntryHash::from_bytes(exact("entry", row.get(4)?)?);
+            heads.push((chain, row.get::<_, i64>(3)?.cast_unsigned(), hash));
+        }
+        Ok(heads)
     }
 
     pub(crate) fn entry_arrival(&self, chain: i64, seq: u64) -> Result<Option<i64>, StoreError> {

@@ -9,7 +9,7 @@ use super::{DeviceStanding, InviteStanding, MemberAct, Newest, View};
 use crate::identity::{Identity, IdentityLog};
 use crate::ids::{DeviceId, RecordId, UserId};
 use crate::membership::facts::{Facts, Target};
-use crate::record::{EpochWrap, Genesis, InviteCreate, Record, RecordBody};
+use crate::record::{EpochWrap, Genesis, InviteCreate, Policy, Record, RecordBody};
 
 /// Tells what a record whose effect is taken descends from.
 pub(in crate::membership) type Below<'a> = &'a dyn Fn(&RecordId) -> bool;
@@ -59,18 +59,8 @@ impl View {
             RecordBody::RelaySuccession(succession) => {
                 self.successions.insert_mut((succession.old, succession.new), ());
             }
-            RecordBody::Policy(policy) => {
-                self.policies.retain(|(_, older, _)| !below(older));
-                self.policies.push((facts.rank, id, Arc::new(policy.clone())));
-                self.policies.sort_unstable_by_key(|(rank, record, _)| (*rank, *record));
-            }
-            RecordBody::RecoverySet(recovery) => {
-                let mut keys = self.recovery.get(&facts.user).cloned().unwrap_or_default();
-                keys.retain(|(older, _)| !below(older));
-                keys.push((id, recovery.box_public));
-                keys.sort_unstable();
-                self.recovery.insert_mut(facts.user, keys);
-            }
+            RecordBody::Policy(policy) => self.settle_policy(id, facts.rank, policy, below),
+            RecordBody::RecoverySet(recovery) => self.keep_kit(id, facts.user, recovery.box_public, below),
             RecordBody::Purge(document) => {
                 self.purged.insert_mut(*document, ());
             }
@@ -82,6 +72,20 @@ impl View {
             | RecordBody::InviteRevoke(_)
             | RecordBody::Unsupported { .. } => {}
         }
+    }
+
+    fn settle_policy(&mut self, id: RecordId, rank: u8, policy: &Policy, below: Below<'_>) {
+        self.policies.retain(|(_, older, _)| !below(older));
+        self.policies.push((rank, id, Arc::new(policy.clone())));
+        self.policies.sort_unstable_by_key(|(rank, record, _)| (*rank, *record));
+    }
+
+    fn keep_kit(&mut self, id: RecordId, user: UserId, box_public: [u8; 32], below: Below<'_>) {
+        let mut keys = self.recovery.get(&user).cloned().unwrap_or_default();
+        keys.retain(|(older, _)| !below(older));
+        keys.push((id, box_public));
+        keys.sort_unstable();
+        self.recovery.insert_mut(user, keys);
     }
 
     fn stand(&mut self, user: UserId, act: MemberAct, below: Below<'_>) {
