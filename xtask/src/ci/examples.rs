@@ -26,7 +26,11 @@ pub(super) fn run(bench: &Bench<'_>) -> Result<(), String> {
         let program = target(bench.root).join("release").join(name);
         command::run_within(Command::new(program).current_dir(bench.root), EXAMPLE_LIMIT)?;
     }
-    println!("ran to the end: {}; driven by their own stories among the tests: {}", alone.join(", "), with_story.join(", "));
+    println!(
+        "ran to the end: {}; driven by their own stories among the tests: {}",
+        alone.join(", "),
+        with_story.join(", ")
+    );
     Ok(())
 }
 
