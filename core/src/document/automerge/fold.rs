@@ -95,6 +95,8 @@ impl Renames {
         self.from.entry(actor.clone()).or_insert(first.seq());
         let fewer = self.fewer.entry(actor).or_default();
         let folded = renamed(whole, &self.hashes, *fewer)?;
+        // What others would refuse is not said.
+        decode(&ForeignChange { bytes: folded.raw_bytes(), actor: None })?;
         *fewer += run.len() as u64 - 1;
         self.replaced.extend(run.iter().map(|(_, change)| change.hash()));
         if folded.hash() != last.hash() {
@@ -115,9 +117,7 @@ fn renamed(
     for dependency in &mut change.deps {
         *dependency = hashes.get(dependency).copied().unwrap_or(*dependency);
     }
-    let encoded = guarded(|| Change::from(change))?;
-    // What others would refuse is not said.
-    decode(&ForeignChange { bytes: encoded.raw_bytes(), actor: None })
+    guarded(|| Change::from(change))
 }
 
 /// What an open document holds under names that were given up.
