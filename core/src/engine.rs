@@ -30,14 +30,13 @@ pub(crate) use findings::Findings;
 pub use input::{Connection, Effect, Event, Input, Now, Origin, RelayRef, RelayState};
 pub use open::DocumentStatistics;
 pub(crate) use open::OpenDocuments;
-use tombolo_crypto::{DeviceSecrets, Entropy, UserRoot, array};
-use tombolo_protocol::bytes::Reader;
+use tombolo_crypto::{DeviceSecrets, Entropy, array};
 use tombolo_protocol::close::CloseCode;
-use tombolo_protocol::identity::{IdentityLog, IdentityRecord};
+use tombolo_protocol::identity::IdentityLog;
 use tombolo_protocol::ids::{DeviceId, Incarnation, UserId, WorkspaceId};
-use tombolo_protocol::keys::VerifyKey;
 pub use unreached::{OfflineReason, Unreached};
 
+use crate::identity::{Own, load_own};
 use crate::store::{INCARNATION, Store, StoreError, Tx};
 use crate::sync::milestone::Waiters;
 use crate::sync::reason::{Counters, SetAsideReason};
@@ -65,6 +64,7 @@ impl Default for EngineConfig {
 pub struct Engine {
     pub(crate) device: DeviceSecrets,
     pub(crate) identity: IdentityLog,
+    pub(crate) own: Own,
     pub(crate) incarnation: Incarnation,
     pub(crate) entropy: Box<dyn Entropy>,
     pub(crate) config: EngineConfig,
@@ -84,8 +84,6 @@ pub struct Engine {
     effects: VecDeque<Effect>,
 }
 
-const PLATFORM_UNKNOWN: u8 = 0;
-
 impl Engine {
     /// Loads the engine's state; on the first open it makes the device's identity.
     ///
@@ -95,8 +93,7 @@ impl Engine {
         let copied = store.fresh_incarnation();
         let tx = store.begin(true)?;
         let device = load_device(&tx, entropy.as_mut())?;
-        let root = load_root(&tx, entropy.as_mut())?;
-        let identity = load_identity(&tx, &root, &device, entropy.as_mut())?;
+        let (identity, own) = load_own(&tx, &device, entropy.as_mut())?;
         let incarnation_unsaved = copied && tx.room().is_err();
         let incarnation = if incarnation_unsaved {
             fresh_incarnation(entropy.as_mut())
@@ -106,6 +103,7 @@ impl Engine {
         let mut engine = Self {
             device,
             identity,
+            own,
             incarnation,
             entropy,
             documents: OpenDocuments::new(config.memory_bytes),
@@ -122,7 +120,7 @@ impl Engine {
             effects: VecDeque::new(),
         };
         for (row, workspace) in tx.workspaces()? {
-            let workspace = Workspace::load(&tx, row, workspace, &engine.device)?;
+            let workspace = Workspace::load(&tx, row, workspace, &engine.device, engine.recovery_box())?;
             engine.workspaces.insert(row, workspace);
         }
         for relay in tx.relays()? {
@@ -191,6 +189,7 @@ impl Engine {
     /// # Errors
     /// [`StoreError`]: the transaction must be dropped and the engine loaded again.
     pub fn settle(&mut self, now: Now, tx: &Tx<'_>, on_platter: bool) -> Result<(), StoreError> {
+        self.settle_own(now, tx)?;
         self.apply_due(now, tx)?;
         self.rebuild_mended(now, tx)?;
         self.open_wanted(tx)?;
@@ -223,7 +222,7 @@ impl Engine {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Duration> {
         let relays = self.relays.values().filter_map(|relay| relay.wake_at(self.paused));
-        relays.chain(self.documents.next_apply()).min()
+        relays.chain(self.documents.next_apply()).chain(self.own.wake_at()).min()
     }
 
     /// Returns the device.
@@ -282,33 +281,6 @@ fn load_device(tx: &Tx<'_>, entropy: &mut dyn Entropy) -> Result<DeviceSecrets, 
     let device = DeviceSecrets::generate(entropy);
     tx.set_meta("device", &device.encode(), entropy)?;
     Ok(device)
-}
-
-fn load_root(tx: &Tx<'_>, entropy: &mut dyn Entropy) -> Result<UserRoot, StoreError> {
-    if let Some(bytes) = tx.meta("root")? {
-        return bytes.try_into().map(|seed| UserRoot::from_seed(&seed)).map_err(|_| CORRUPT);
-    }
-    let root = UserRoot::generate(entropy);
-    tx.set_meta("root", root.seed().as_slice(), entropy)?;
-    Ok(root)
-}
-
-fn load_identity(
-    tx: &Tx<'_>,
-    root: &UserRoot,
-    device: &DeviceSecrets,
-    entropy: &mut dyn Entropy,
-) -> Result<IdentityLog, StoreError> {
-    if let Some(bytes) = tx.meta("identity")? {
-        return IdentityLog::read(&mut Reader::new(&bytes)).map_err(|_| CORRUPT);
-    }
-    let record = IdentityRecord::first(root.sign_key(), device.public(), PLATFORM_UNKNOWN, device.sign_key());
-    let root = VerifyKey::parse(&root.sign_key().public()).map_err(|_| CORRUPT)?;
-    let identity = IdentityLog { root, records: vec![record] };
-    let mut bytes = Vec::new();
-    identity.write(&mut bytes);
-    tx.set_meta("identity", &bytes, entropy)?;
-    Ok(identity)
 }
 
 fn load_incarnation(tx: &Tx<'_>, entropy: &mut dyn Entropy) -> Result<Incarnation, StoreError> {

@@ -3,11 +3,12 @@
 //! Invariant: no variant carries a secret or content; after [`Error::Store`] the engine has reloaded
 //! itself from disk and shows the last durable state, after any other error nothing has changed.
 
-use tombolo_crypto::InviteLinkError;
-use tombolo_protocol::ids::{DocumentId, WorkspaceId};
+use tombolo_crypto::{InviteLinkError, RecoveryError};
+use tombolo_protocol::ids::{DeviceId, DocumentId, WorkspaceId};
 use tombolo_protocol::membership::RecordRefusal;
 
 use crate::document::{ApplyReason, EditError, ReadError};
+use crate::identity::LinkFailure;
 use crate::store::{JoinRefusal, StoreError};
 use crate::workspace::UnsentWork;
 
@@ -51,6 +52,16 @@ pub enum Error {
     Invite(InviteLinkError),
     /// A relay's address is not `ws://` or `wss://`, or is plain and not on loopback.
     Address(AddressError),
+    /// The user has no such device.
+    NoDevice(DeviceId),
+    /// The user's root is not on this device: it was linked, or a recovery kit was confirmed.
+    NoRoot,
+    /// A replica with workspaces in it can not be brought back from a kit; take a new path.
+    NotEmpty,
+    /// Two devices were not linked.
+    Link(LinkFailure),
+    /// A recovery kit can not be made, or is not this user's.
+    Recovery(RecoveryError),
     /// The time that the call was given is over.
     Deadline,
     /// The replica is closed.
@@ -79,9 +90,7 @@ impl std::fmt::Display for Error {
             Self::Read(error) => write!(f, "{error}"),
             Self::Document(reason) => write!(f, "the document can not be built: {reason}"),
             Self::NoWorkspace(id) => write!(f, "this replica has no workspace {}; join it first", id.short()),
-            Self::NoDocument(id) => {
-                write!(f, "this replica has no document {}; wait until it has come from a relay", id.short())
-            }
+            Self::NoDocument(id) => write!(f, "no document {} is here; wait until a relay brings it", id.short()),
             Self::Damaged => f.write_str(
                 "the disk changed what is stored of this document; it was kept, dial a relay to have it fetched again",
             ),
@@ -91,7 +100,7 @@ impl std::fmt::Display for Error {
             Self::Refused(reason) => write!(f, "this can not be stated: {reason}"),
             Self::NotReady => f.write_str("the workspace is still being joined; wait until a relay was reached"),
             Self::ChangeTooLarge { bytes } => {
-                write!(f, "one change of {bytes} bytes is over the limit of 64 MiB; split it into several edits")
+                write!(f, "a change of {bytes} bytes is over the limit of 64 MiB; split it")
             }
             Self::JoinRefused(reason) => write!(f, "{reason}; ask for another one"),
             Self::UnsentWork(UnsentWork { changes, entries, records }) => write!(
@@ -104,6 +113,11 @@ impl std::fmt::Display for Error {
             }
             Self::Invite(error) => write!(f, "{error}"),
             Self::Address(error) => write!(f, "{error}"),
+            Self::NoDevice(id) => write!(f, "this user has no device {}", id.short()),
+            Self::NoRoot => f.write_str("the user's root is not here; make a kit on the first device"),
+            Self::NotEmpty => f.write_str("there are workspaces in this replica; recover into a new one"),
+            Self::Link(failure) => write!(f, "{failure}"),
+            Self::Recovery(error) => write!(f, "{error}"),
             Self::Deadline => f.write_str("the time for this call is over; the work goes on in the background"),
             Self::Closed => f.write_str("the replica is closed; open it again"),
         }
@@ -133,6 +147,8 @@ impl std::error::Error for Error {
             Self::Read(error) => Some(error),
             Self::Document(reason) => Some(reason),
             Self::Invite(error) => Some(error),
+            Self::Link(failure) => Some(failure),
+            Self::Recovery(error) => Some(error),
             Self::Address(error) => Some(error),
             _ => None,
         }
@@ -142,6 +158,12 @@ impl std::error::Error for Error {
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
+    }
+}
+
+impl From<RecoveryError> for Error {
+    fn from(error: RecoveryError) -> Self {
+        Self::Recovery(error)
     }
 }
 

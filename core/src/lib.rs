@@ -30,6 +30,8 @@
 //! | reach a relay (feature `network`, on by default) | [`Replica::dial`], [`Replica::sync_once`] |
 //! | show "is it synced?" | [`Workspace::sync_debt`], [`Document::wait_for`], [`Milestone`] |
 //! | hear of everything else | [`Replica::events`], [`engine::Event`] |
+//! | link, name and give up devices | [`Replica::request_link`], [`Replica::approve_link`], [`Replica::devices`] |
+//! | survive the loss of every device | [`Replica::recovery_kit`], [`Replica::recover`] |
 //! | understand what went wrong | [`Error`], [`StoreError`], [`SetAsideReason`] |
 //!
 //! Handles are cheap: clone them, send them, drop them. Behind them one thread owns the store and the
@@ -39,15 +41,17 @@
 pub mod document;
 pub mod engine;
 mod error;
+mod identity;
 mod runtime;
 mod store;
 mod sync;
 mod workspace;
 
 pub use error::{AddressError, Error};
+pub use identity::{Alarm, AlarmKind, DeviceDescription, LinkFailure, LinkWay, Platform};
 pub use runtime::{
-    Document, DocumentEvent, DocumentEvents, InviteBuilder, Replica, ReplicaBuilder, ReplicaEvents, SystemEntropy,
-    Workspace,
+    ApprovalHandle, Document, DocumentEvent, DocumentEvents, InviteBuilder, KitBuilder, LinkRequestHandle, Replica,
+    ReplicaBuilder, ReplicaEvents, SystemEntropy, Workspace,
 };
 pub use store::{
     Durability, EvidenceKind, IntegrityReport, JoinRefusal, RelayEvidence, Store, StoreError, Tx, WorkspaceState,

@@ -10,6 +10,7 @@ mod clock;
 mod command;
 #[cfg(feature = "network")]
 mod connection;
+mod devices;
 mod driver;
 mod events;
 mod handles;
@@ -18,6 +19,7 @@ mod replica;
 mod websocket;
 
 pub use clock::SystemEntropy;
+pub use devices::{ApprovalHandle, KitBuilder, LinkRequestHandle};
 pub use events::{DocumentEvent, DocumentEvents, ReplicaEvents};
 pub use handles::{Document, InviteBuilder, Workspace};
 pub use replica::{Replica, ReplicaBuilder};

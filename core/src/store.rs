@@ -189,6 +189,12 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// Forgets a value of the store itself.
+    pub(crate) fn forget_meta(&self, key: &'static str) -> Result<(), StoreError> {
+        self.transaction.prepare_cached(sql!("forget_meta"))?.execute([key])?;
+        Ok(())
+    }
+
     fn open_value(
         &self,
         table: &'static str,

@@ -371,7 +371,7 @@ impl Engine {
 }
 
 /// Draws a wait between two bounds.
-fn draw(entropy: &mut dyn Entropy, from: Duration, to: Duration) -> Duration {
+pub(crate) fn draw(entropy: &mut dyn Entropy, from: Duration, to: Duration) -> Duration {
     let span = u64::try_from(to.saturating_sub(from).as_millis()).unwrap_or(u64::MAX).max(1);
     from + Duration::from_millis(u64::from_be_bytes(array(entropy)) % span)
 }

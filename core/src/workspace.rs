@@ -16,8 +16,8 @@ pub use invite::{InviteTerms, OpenInvite};
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use tombolo_crypto::{BlindingKey, DeviceSecrets, Entropy, EpochKeys, EpochSecret, InviteLink};
-use tombolo_protocol::ids::{EpochId, RecordId, Stream, WorkspaceId, WorkspaceTag};
+use tombolo_crypto::{BlindingKey, DeviceSecrets, Entropy, EpochKeys, EpochSecret, InviteLink, Secret32};
+use tombolo_protocol::ids::{EpochId, RecordId, Stream, UserId, WorkspaceId, WorkspaceTag};
 use tombolo_protocol::item::ItemHash;
 use tombolo_protocol::membership::{Membership, RecordOutcome, View};
 use tombolo_protocol::receipt::{Attestation, Signed};
@@ -52,6 +52,8 @@ pub(crate) struct Workspace {
     pub(crate) has_expiries: bool,
     pub(crate) blinding: Option<BlindingKey>,
     pub(crate) epochs: BTreeMap<EpochId, HeldEpoch>,
+    /// What opens epochs wrapped to this user's recovery key, while a kit brings the user back.
+    pub(crate) recovery: Option<(UserId, Secret32)>,
     /// Documents with changes that no entry carries yet.
     pub(crate) unsealed: BTreeSet<(i64, Stream)>,
     /// Records that wait for their parents, and what each costs; oldest first.
@@ -89,6 +91,7 @@ impl Workspace {
             has_expiries: false,
             blinding: None,
             epochs: BTreeMap::new(),
+            recovery: None,
             unsealed: BTreeSet::new(),
             waiting: VecDeque::new(),
             forgotten: 0,
@@ -104,12 +107,14 @@ impl Workspace {
         row: i64,
         stored: WorkspaceRow,
         device: &DeviceSecrets,
+        recovery: Option<(UserId, Secret32)>,
     ) -> Result<Self, StoreError> {
         let (epochs, records, attestations) = (tx.epochs(row)?, tx.records(row)?, tx.attestations(row)?);
         // The genesis names its workspace, should the disk have changed the id.
         let genesis = records.rows.iter().find(|record| matches!(record.body(), RecordBody::Genesis(_)));
         let id = genesis.map_or(stored.id, Record::workspace);
         let mut workspace = Self::new(id, stored.state);
+        workspace.recovery = recovery;
         workspace.row = row;
         workspace.name = stored.name;
         workspace.join = stored.join.and_then(|link| link.parse::<InviteLink>().ok());

@@ -6,6 +6,7 @@
 //! Invariant: the next thing to happen is the earliest, ties go by the order in which they were planned;
 //! a history that does not come to rest within [`REST_MAX`] fails.
 
+mod devices;
 mod plan;
 mod story;
 

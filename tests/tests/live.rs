@@ -120,3 +120,51 @@ async fn a_closed_replica_ends_its_streams_and_answers_those_who_wait_though_han
     let answer = soon("the one who waits is answered", waits).await.unwrap();
     assert!(matches!(answer, Err(tombolo::Error::Closed)));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_phone_is_linked_over_real_sockets_within_three_seconds() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = tombolo_relay::Config::on_loopback(&folder.path().join("relay")).unwrap();
+    let relay = tombolo_relay::serve(config, std::future::pending()).await.unwrap();
+    let address = format!("ws://{}", relay.address);
+    let laptop = Replica::open(folder.path().join("laptop")).await.unwrap();
+    let workspace = laptop.create_workspace("Field notes").await.unwrap();
+    let document = workspace.create_document(Crdt::Automerge).await.unwrap();
+    document.edit(|e| e.put("tide", "low")).await.unwrap();
+    laptop.dial(&address).await.unwrap();
+    soon("the laptop is in step", workspace.settled()).await.unwrap();
+    let phone = Replica::open(folder.path().join("phone")).await.unwrap();
+
+    let began = std::time::Instant::now();
+    let mut request = phone.request_link(&address, tombolo::LinkWay::Scan).await.unwrap();
+    // waits: a person holds the camera to the screen once the phone is at its relay
+    soon("the phone is at the relay", online(&phone)).await;
+    let mut approval = laptop.approve_link(request.text()).await.unwrap();
+    let digits = soon("digits are shown", request.digits()).await.unwrap();
+    soon("digits are asked for", approval.asked()).await.unwrap();
+    approval.confirm(&digits.to_string()).await.unwrap();
+    let user = soon("the phone is linked", request.linked()).await.unwrap();
+    let there = phone.workspace(workspace.id());
+    soon("the phone is a member", there.ready()).await.unwrap();
+    soon("the phone has everything", there.settled()).await.unwrap();
+    let took = began.elapsed();
+    println!("linked by a scanned code, everything there: {} ms", took.as_millis());
+    assert!(took < Duration::from_secs(3), "{took:?}");
+
+    assert_eq!(laptop.identity().await.unwrap().1, user);
+    let value = phone.document(document.id()).read(|view| view.get("tide")).await.unwrap();
+    assert_eq!(value, Some("low".into()));
+    assert_eq!(phone.devices().await.unwrap().len(), 2);
+    laptop.close().await.unwrap();
+    phone.close().await.unwrap();
+}
+
+async fn online(replica: &Replica) {
+    loop {
+        let relays = replica.relays().await.unwrap_or_default();
+        if relays.iter().any(|(_, state)| matches!(state, tombolo::engine::RelayState::Online { .. })) {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+}

@@ -5,13 +5,15 @@
 
 use std::time::Duration;
 
+use tombolo_crypto::LinkDigits;
 use tombolo_protocol::auth::Binding;
 use tombolo_protocol::close::CloseCode;
-use tombolo_protocol::ids::{DeviceId, DocumentId, RelayId, WorkspaceId};
+use tombolo_protocol::ids::{DeviceId, DocumentId, RelayId, UserId, WorkspaceId};
 use tombolo_protocol::record::Role;
 
 use super::unreached::{OfflineReason, Unreached};
 use crate::document::Patch;
+use crate::identity::LinkFailure;
 use crate::store::JoinRefusal;
 use crate::sync::reason::SetAside;
 use crate::workspace::MembershipAct;
@@ -249,7 +251,48 @@ pub enum Event {
         /// Which workspace.
         workspace: WorkspaceId,
     },
-    /// An entry of this very device came in that it never wrote: its store was copied or restored.
+    /// The user has one device more.
+    DeviceLinked {
+        /// Which.
+        device: DeviceId,
+        /// Its name, if it is known already.
+        name: Option<String>,
+    },
+    /// The user has given up a device; if it is this one, it is out of all workspaces.
+    DeviceRevoked {
+        /// Which.
+        device: DeviceId,
+    },
+    /// Somebody answered the request of this device: the digits to show, to be typed on the other one.
+    LinkDigits {
+        /// The digits.
+        digits: LinkDigits,
+    },
+    /// A new device shows its digits: ask the person for them.
+    LinkAsks {
+        /// Which device it says it is.
+        device: DeviceId,
+    },
+    /// This device has become the device of another user; show whose, by a name the person knows.
+    Linked {
+        /// Whose.
+        user: UserId,
+    },
+    /// A link was given up, on either side.
+    LinkFailed {
+        /// Why.
+        reason: LinkFailure,
+    },
+    /// Nobody has confirmed a recovery kit for this user: with its last device everything would be lost.
+    /// Told soon after an open, and daily.
+    RecoveryKitMissing,
+    /// What a kit brought back is complete: lost devices are out, and new epochs have begun.
+    Recovered {
+        /// How many workspaces there are.
+        workspaces: usize,
+    },
+    /// An entry of this very device came in that it never wrote: its store was copied or restored. It is
+    /// listed among the alarms as well.
     CloneSuspected {
         /// In which workspace.
         workspace: WorkspaceId,

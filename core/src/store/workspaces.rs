@@ -18,6 +18,8 @@ pub enum WorkspaceState {
     Joining,
     /// It is a member.
     Member,
+    /// Its user is a member; the workspace may not know this device yet.
+    Returning,
     /// Its invite was refused for good.
     Refused(JoinRefusal),
 }
@@ -52,6 +54,7 @@ impl WorkspaceState {
             Self::Refused(JoinRefusal::UsedUp) => 2,
             Self::Refused(JoinRefusal::Expired) => 3,
             Self::Refused(JoinRefusal::Ended) => 4,
+            Self::Returning => 5,
         }
     }
 
@@ -62,6 +65,7 @@ impl WorkspaceState {
             2 => Self::Refused(JoinRefusal::UsedUp),
             3 => Self::Refused(JoinRefusal::Expired),
             4 => Self::Refused(JoinRefusal::Ended),
+            5 => Self::Returning,
             _ => Self::Joining,
         }
     }

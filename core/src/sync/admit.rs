@@ -16,6 +16,7 @@ use tombolo_protocol::membership::RecordOutcome;
 use super::Fault;
 use super::reason::SetAsideReason;
 use crate::engine::{Engine, Event, Now};
+use crate::identity::AlarmKind;
 use crate::store::{ChainRow, DocumentRow, EntryState, QuarantinedRow, StoreError, Tx};
 
 /// Where an entry went.
@@ -103,7 +104,7 @@ impl Engine {
             None => self.note_document(workspace, &header.chain, tx)?,
         };
         let row = self.describe(now, row, &entry, tx)?;
-        self.note_own(workspace, &header.chain, tx)?;
+        self.note_own(now, workspace, &header.chain, tx)?;
         let chain = move_head(chain.map(|(chain, _)| chain.row), &row, &entry, tx)?;
         let state = if verdict.is_ok() { EntryState::Stored } else { EntryState::Quarantined };
         let arrival = tx.insert_entry(chain, &entry, state)?;
@@ -179,16 +180,17 @@ impl Engine {
     ) -> Result<Admission, Fault> {
         tx.quarantine(workspace, &QuarantinedRow::of(entry, reason.code(), now.wall_ms), &entry.encode())?;
         self.counters.count(reason);
-        self.note_own(workspace, &entry.header().chain, tx)?;
+        self.note_own(now, workspace, &entry.header().chain, tx)?;
         Ok(Admission::Aside)
     }
 
     /// An entry of this device's present life that it does not hold: its store was copied.
-    fn note_own(&mut self, workspace: i64, chain: &ChainKey, tx: &Tx<'_>) -> Result<(), Fault> {
+    fn note_own(&mut self, now: Now, workspace: i64, chain: &ChainKey, tx: &Tx<'_>) -> Result<(), Fault> {
         if chain.device == self.device.id() && chain.incarnation == self.incarnation_in(workspace) {
             self.next_incarnation(tx)?;
             if let Some(id) = self.workspaces.get(&workspace).map(|workspace| workspace.id) {
                 self.tell(Event::CloneSuspected { workspace: id });
+                self.alarm(now.wall_ms, AlarmKind::CloneSuspected { workspace: id }, tx)?;
             }
         }
         Ok(())

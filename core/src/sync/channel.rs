@@ -108,6 +108,9 @@ pub(crate) struct Channel {
     pub(crate) needs_token: bool,
     /// How often the relay turned a join away in this session.
     pub(crate) turned_away: u32,
+    /// When to look again at what this user's other devices should have stated.
+    pub(crate) owes_at: Option<Duration>,
+    pub(crate) owes_due: bool,
 }
 
 impl Channel {
@@ -144,6 +147,8 @@ impl Channel {
             retry_at: None,
             needs_token: false,
             turned_away: 0,
+            owes_at: None,
+            owes_due: false,
         }
     }
 
@@ -163,7 +168,7 @@ impl Channel {
 
     pub(crate) fn wake_at(&self) -> Option<Duration> {
         // What only a level channel does wakes nobody before: a wake that changes nothing would repeat at once.
-        let planned = [self.foreign_at, self.chores_at, self.status_at, self.heads.wake_at()]
+        let planned = [self.foreign_at, self.chores_at, self.status_at, self.heads.wake_at(), self.owes_at]
             .into_iter()
             .filter(|_| self.phase == Phase::Level);
         planned.chain([self.retry_at]).flatten().min()
@@ -208,9 +213,7 @@ impl Engine {
             wanted.extend(channels.filter(|(_, c)| c.phase == Phase::Wanted).map(|(workspace, _)| (*row, *workspace)));
         }
         for (relay, workspace) in wanted {
-            if self.is_joining(workspace) {
-                self.enter(relay, workspace)?;
-            } else {
+            if !self.open_as_stranger(relay, workspace)? {
                 self.request_open(relay, workspace, tx)?;
             }
         }
@@ -279,7 +282,7 @@ impl Engine {
                 let workspace = self.channel_of(relay, status.channel)?;
                 self.take_status(now, workspace, &status.row, tx)
             }
-            frame => self.take_denial(now, relay, &frame, tx),
+            frame => self.take_of_devices(now, relay, &frame, tx),
         }
     }
 

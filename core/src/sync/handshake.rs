@@ -9,9 +9,11 @@ use tombolo_crypto::array;
 use tombolo_protocol::auth::{Binding, PROTOCOL_VERSION, Transcript};
 use tombolo_protocol::close::CloseCode;
 use tombolo_protocol::frame::{Auth, Challenge, Frame, Hello, TlsMode, Welcome};
+use tombolo_protocol::limits::FEATURE_LINKING;
 
+use super::backoff::Backoff;
 use super::{Fault, Live, Session};
-use crate::engine::{Connection, Engine, Event, Now, RelayState, Unreached};
+use crate::engine::{Connection, Effect, Engine, Event, Now, RelayState, Unreached};
 use crate::store::Tx;
 use crate::sync::reason::SetAsideReason;
 
@@ -39,6 +41,7 @@ impl Engine {
         let (binding, loopback) = ends;
         let nonce = array(self.entropy.as_mut());
         let keys = self.device.public();
+        let features = if self.is_stranger() { vec![FEATURE_LINKING] } else { Vec::new() };
         let Some(relay) = self.current(connection).filter(|relay| matches!(relay.session, Session::Dialling)) else {
             return;
         };
@@ -47,13 +50,28 @@ impl Engine {
             sign_public: keys.sign.to_bytes(),
             box_public: keys.box_public,
             nonce,
-            features: Vec::new(),
+            features,
             token: relay.row.token.clone(),
         };
         let handshake =
             Handshake { nonce, host, binding, loopback, transcript: None, deadline: now.mono + HANDSHAKE_MAX };
         relay.session = Session::Proving(Box::new(handshake));
         self.send(connection.relay.0, hello);
+    }
+
+    /// Ends all sessions and dials again: this is another device from now on.
+    pub(crate) fn meet_relays_anew(&mut self, now: Now) {
+        let mut effects = Vec::new();
+        for relay in self.relays.values_mut() {
+            if !matches!(relay.session, Session::Offline) {
+                effects.push(Effect::HangUp { connection: relay.connection(), code: CloseCode::Going });
+                relay.attempt += 1;
+                relay.session = Session::Offline;
+            }
+            relay.backoff = Backoff::default();
+            relay.dial_at = Some(now.mono);
+        }
+        effects.into_iter().for_each(|effect| self.push(effect));
     }
 
     /// Takes in a frame.
@@ -147,6 +165,7 @@ impl Engine {
             self.open_channel(row, workspace);
         }
         self.retry_joins(now);
+        self.ask_for_workspaces(row);
         Ok(())
     }
 

@@ -213,6 +213,7 @@ impl Engine {
         if let RecordOutcome::Refused(_) = outcome {
             self.counters.count(SetAsideReason::RecordRefused);
         }
+        self.look_at_owed(at.1);
         self.after_records(now, at, learnt, tx)
     }
 
@@ -243,6 +244,7 @@ impl Engine {
         self.notice_joined(at.1, tx)?;
         self.membership_changed(at.1);
         self.plan_chores(now, at);
+        self.learn_identity(at.1, tx)?;
         for entry in tx.take_held_for(at.1, SetAsideReason::UnknownRecord.code())? {
             let Some(entry) = entry else {
                 // Nobody knows any more what it was: a comparison finds what is missing.

@@ -46,12 +46,22 @@ impl Engine {
         Ok(())
     }
 
-    /// The records are here: accept the invite, and ask to be let in by it.
+    /// The records are here: accept the invite, or state this device, and ask to be let in by it.
     pub(super) fn ask_to_join(&mut self, now: Now, at: (i64, i64), tx: &Tx<'_>) -> Result<(), Fault> {
-        match self.accept_invite(now, at.1, tx)? {
-            Some(join) => {
+        let state = self.workspaces.get(&at.1).map(|workspace| workspace.state);
+        let record = match state {
+            // The workspace knows this device already: it opens as any other.
+            Some(WorkspaceState::Member) => {
+                self.set_phase(at.0, at.1, Phase::Wanted);
+                return Ok(());
+            }
+            Some(WorkspaceState::Returning) => self.state_return(now, at.1, tx)?,
+            _ => self.accept_invite(now, at.1, tx)?,
+        };
+        match record {
+            Some(record) => {
                 self.set_phase(at.0, at.1, Phase::Seeding);
-                self.seed(at, vec![join], Vec::new());
+                self.seed(at, vec![record], Vec::new());
             }
             None => self.turned_away(now, at, None, tx)?,
         }
@@ -83,7 +93,7 @@ impl Engine {
 
     /// The relay has taken a workspace from this session, or wants a second factor before it opens one: it is
     /// asked again later.
-    pub(super) fn take_denial(&mut self, now: Now, relay: i64, frame: &Frame, tx: &Tx<'_>) -> Result<(), Fault> {
+    pub(crate) fn take_denial(&mut self, now: Now, relay: i64, frame: &Frame, tx: &Tx<'_>) -> Result<(), Fault> {
         let workspace = match frame {
             Frame::Shut(shut) => self.channel_of(relay, shut.channel)?,
             Frame::MfaRequired(asked) => {

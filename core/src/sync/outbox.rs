@@ -41,6 +41,7 @@ impl Engine {
         for at in level {
             self.fetch_damaged(at, tx)?;
             self.state_intents(now, at.1, tx)?;
+            self.state_owed(now, at, tx)?;
             self.seal_workspace(now, at, tx)?;
             self.send_records(at, tx)?;
             self.send_entries(now, at, tx)?;

@@ -10,6 +10,7 @@ use super::reason::SetAsideReason;
 use super::receipt::{RETRY_MAX, RETRY_MIN};
 use super::{Fault, draw};
 use crate::engine::{Engine, Event, Now};
+use crate::identity::AlarmKind;
 use crate::store::Tx;
 
 impl Engine {
@@ -55,13 +56,13 @@ impl Engine {
             }
         }
         if refused.reason == RefusalReason::Fork {
-            self.note_fork(at.1, chain, tx)?;
+            self.note_fork(now, at.1, chain, tx)?;
         }
         Ok(())
     }
 
     /// A log holds another entry in a place of this device's own chain: go on in another life.
-    fn note_fork(&mut self, workspace: i64, chain: i64, tx: &Tx<'_>) -> Result<(), Fault> {
+    fn note_fork(&mut self, now: Now, workspace: i64, chain: i64, tx: &Tx<'_>) -> Result<(), Fault> {
         let Some((key, _)) = tx.chain_key(chain)? else {
             return Ok(());
         };
@@ -69,6 +70,7 @@ impl Engine {
             self.next_incarnation(tx)?;
             if let Some(workspace) = self.workspaces.get(&workspace).map(|workspace| workspace.id) {
                 self.tell(Event::CloneSuspected { workspace });
+                self.alarm(now.wall_ms, AlarmKind::CloneSuspected { workspace }, tx)?;
             }
         }
         Ok(())

@@ -19,6 +19,9 @@ use crate::store::{ChainRow, DocumentRow, EntryState, Pending, PendingRow, Store
 /// Bytes of changes in one entry, before compression: whatever they compress to, it fits.
 const CHUNK_BYTES_MAX: usize = 512 << 10;
 
+/// No row of a relay: what is sealed for none waits for nothing that is on its way.
+const NO_RELAY: i64 = 0;
+
 /// What one entry of a document will carry.
 struct Chunk {
     instance: Instance,
@@ -54,6 +57,21 @@ impl Engine {
     fn own_chain(&self, row: &DocumentRow, stream: Stream) -> ChainKey {
         let incarnation = self.incarnation_in(row.workspace);
         ChainKey { document: row.tag, stream, device: self.device.id(), incarnation }
+    }
+
+    /// Seals all pending changes of a workspace, whether a session is level or not: this device's keys go.
+    pub(crate) fn seal_all(&mut self, now: Now, row: i64, tx: &Tx<'_>) -> Result<(), StoreError> {
+        let Some(workspace) = self.workspaces.get(&row) else {
+            return Ok(());
+        };
+        let unsealed: Vec<(i64, Stream)> = workspace.unsealed.iter().copied().collect();
+        if !unsealed.is_empty() && workspace.membership.heads().len() > 1 {
+            self.heal_heads(now, row, tx)?;
+        }
+        for (document, stream) in unsealed {
+            self.seal_document(now, (NO_RELAY, row), document, stream, tx)?;
+        }
+        Ok(())
     }
 
     fn seal_document(

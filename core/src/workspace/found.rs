@@ -3,6 +3,7 @@
 //! Invariant: a record is stored before it is sent; it stands on the heads that this device knows.
 
 use tombolo_crypto::{BlindingKey, array, rotate};
+use tombolo_protocol::identity::Identity;
 use tombolo_protocol::ids::{DeviceId, UserId, WorkspaceId};
 use tombolo_protocol::membership::{RecordOutcome, View};
 use tombolo_protocol::record::{Devices, Draft, Genesis, Record, RecordBody, Role};
@@ -85,8 +86,9 @@ impl Engine {
         let Some(blinding) = workspace.blinding.as_ref() else {
             return Err(Error::NotReady);
         };
-        let device = (*self.device.id().as_bytes(), self.device.public().box_public);
-        let rotated = rotate(&workspace.id, &[device], &[], blinding, self.entropy.as_mut());
+        let identity = Identity::evaluate(&self.identity).map_err(|_| Error::NotReady)?;
+        let devices: Vec<_> = identity.devices.iter().map(|(id, keys)| (*id.as_bytes(), keys.box_public)).collect();
+        let rotated = rotate(&workspace.id, &devices, &[], blinding, self.entropy.as_mut());
         let (secret, rotation) = rotated.map_err(|_| Error::NotReady)?;
         workspace.keep_epoch(secret, tx, self.entropy.as_mut())?;
         let name = workspace.name.clone().unwrap_or_default();

@@ -181,6 +181,9 @@ impl Engine {
         if workspace.state == WorkspaceState::Member || workspace.role(&self.device).is_none() {
             return Ok(());
         }
+        // What another device gave is believed only as far as the genesis commits to it.
+        let committed = workspace.view.blinding_commitment();
+        workspace.blinding = workspace.blinding.take().filter(|key| committed == Some(key.commitment()));
         workspace.state = WorkspaceState::Member;
         workspace.name = workspace.read_name();
         workspace.save(tx, self.entropy.as_mut())?;

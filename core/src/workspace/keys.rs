@@ -104,6 +104,11 @@ impl Workspace {
         if let Some(wrap) = wrap_to(device.id().as_bytes()) {
             return unwrap_epoch(&self.id, &epoch, wrap, device.box_secret()).ok();
         }
+        if let Some((user, secret)) = &self.recovery
+            && let Some(wrap) = wrap_to(user.as_bytes())
+        {
+            return unwrap_epoch(&self.id, &epoch, wrap, secret).ok();
+        }
         let link = self.join.as_ref()?;
         let wrap = wrap_to(link.invite.as_bytes())?;
         unwrap_epoch(&self.id, &epoch, wrap, &link.secret.box_secret()).ok()

@@ -9,7 +9,7 @@ CREATE TABLE meta (
 CREATE TABLE workspace (
     workspace       INTEGER PRIMARY KEY,
     id              BLOB NOT NULL UNIQUE,
-    -- 0 joining, 1 member
+    -- 0 joining, 1 member, 2 returning
     state           INTEGER NOT NULL,
     name_sealed     BLOB,
     -- The invite link of a join that is under way.
