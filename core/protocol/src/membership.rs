@@ -126,24 +126,32 @@ pub enum RecordOutcome {
     NotKept,
 }
 
+/// A record and all that is known of it.
+#[derive(Clone, Debug)]
+struct Kept {
+    record: Record,
+    /// Whether its signatures were verified when it was first stored.
+    proven: bool,
+    /// What became of it; nothing before its parents are settled.
+    outcome: Option<RecordOutcome>,
+    /// What its judgement found out, and the view at it, while it is admitted.
+    admitted: Option<(Facts, View)>,
+}
+
 /// The membership log of one workspace, evaluated.
 #[derive(Clone, Debug)]
 pub struct Membership {
     workspace: WorkspaceId,
     // A map's smallest node has room for eleven values: what is large is boxed, for most workspaces have few.
-    records: BTreeMap<RecordId, Box<Record>>,
+    records: BTreeMap<RecordId, Box<Kept>>,
     /// Other signatures under which a record came whose own can not be judged yet.
     rivals: BTreeMap<RecordId, BTreeSet<Signature>>,
     attestations: Attestations,
     joins: BTreeMap<RecordId, BTreeSet<RecordId>>,
-    outcomes: BTreeMap<RecordId, RecordOutcome>,
-    views: BTreeMap<RecordId, Box<View>>,
-    facts: BTreeMap<RecordId, Box<Facts>>,
-    /// Records whose signatures were verified when they were first stored.
-    proven: BTreeSet<RecordId>,
     /// The view at all heads, once it was asked for.
     current: OnceLock<View>,
-    children: BTreeMap<RecordId, BTreeSet<RecordId>>,
+    /// Which record stands on which: `(parent, child)`.
+    children: BTreeSet<(RecordId, RecordId)>,
     heads: BTreeSet<RecordId>,
     unadmitted_bytes: usize,
 }
@@ -158,12 +166,8 @@ impl Membership {
             rivals: BTreeMap::new(),
             attestations: Attestations::default(),
             joins: BTreeMap::new(),
-            outcomes: BTreeMap::new(),
-            views: BTreeMap::new(),
-            facts: BTreeMap::new(),
-            proven: BTreeSet::new(),
             current: OnceLock::new(),
-            children: BTreeMap::new(),
+            children: BTreeSet::new(),
             heads: BTreeSet::new(),
             unadmitted_bytes: 0,
         }
@@ -180,27 +184,36 @@ impl Membership {
     /// A record whose signature does not fit is refused and forgotten: its id does not cover the
     /// signature, so a forged copy must not stand in the way of the genuine one.
     pub fn insert(&mut self, record: Record) -> RecordOutcome {
-        if record.workspace() != self.workspace {
-            return RecordOutcome::Refused(RecordRefusal::OtherWorkspace);
-        }
-        let id = record.id();
-        if let Some(known) = self.outcomes.get(&id) {
-            return *known;
-        }
-        if self.records.contains_key(&id) {
-            self.add_rival(record);
-            return RecordOutcome::AwaitsParents;
-        }
-        self.file(record);
-        self.settle_from(id);
-        self.outcome_after(id)
+        self.keep(record, false)
     }
 
     /// Adds a record that this device or relay verified before it stored it, and has kept from alteration:
     /// judges it as any other, but for its signatures.
     pub fn insert_proven(&mut self, record: Record) -> RecordOutcome {
-        self.proven.insert(record.id());
-        self.insert(record)
+        self.keep(record, true)
+    }
+
+    fn keep(&mut self, record: Record, proven: bool) -> RecordOutcome {
+        if record.workspace() != self.workspace {
+            return RecordOutcome::Refused(RecordRefusal::OtherWorkspace);
+        }
+        let id = record.id();
+        match self.records.get_mut(&id) {
+            Some(known) => {
+                if let Some(outcome) = known.outcome {
+                    return outcome;
+                }
+                if proven {
+                    (known.record, known.proven) = (record, true);
+                } else {
+                    self.add_rival(record);
+                }
+                return RecordOutcome::AwaitsParents;
+            }
+            None => self.file(record, proven),
+        }
+        self.settle_from(id);
+        self.outcome_after(id)
     }
 
     /// Adds a relay's attestation and judges again what it changes.
@@ -212,7 +225,7 @@ impl Membership {
             Ok(statement) if statement.workspace == self.workspace => (statement.subject, statement.relay),
             _ => return false,
         };
-        let counts = match self.records.get(&subject) {
+        let counts = match self.record(&subject) {
             Some(record) => self.counts_join(record, relay).unwrap_or(true),
             None => self.attestations.subjects() < self.records.len() + ATTESTATIONS_EARLY_MAX,
         };
@@ -226,17 +239,13 @@ impl Membership {
     /// Returns what became of a record; `None` if it is not here.
     #[must_use]
     pub fn outcome(&self, id: &RecordId) -> Option<RecordOutcome> {
-        let waits = || {
-            let waits = self.records.contains_key(id);
-            waits.then_some(RecordOutcome::AwaitsParents)
-        };
-        self.outcomes.get(id).copied().or_else(waits)
+        self.records.get(id).map(|kept| kept.outcome.unwrap_or(RecordOutcome::AwaitsParents))
     }
 
     /// Returns a record, whatever became of it.
     #[must_use]
     pub fn record(&self, id: &RecordId) -> Option<&Record> {
-        self.records.get(id).map(Box::as_ref)
+        self.records.get(id).map(|kept| &kept.record)
     }
 
     /// Returns the admitted records that no admitted record stands on.
@@ -254,7 +263,15 @@ impl Membership {
     /// Returns the view at one admitted record.
     #[must_use]
     pub fn view_at(&self, record: &RecordId) -> Option<&View> {
-        self.views.get(record).map(Box::as_ref)
+        self.admitted(record).map(|(_, view)| view)
+    }
+
+    fn facts_of(&self, record: &RecordId) -> Option<&Facts> {
+        self.admitted(record).map(|(facts, _)| facts)
+    }
+
+    fn admitted(&self, record: &RecordId) -> Option<&(Facts, View)> {
+        self.records.get(record)?.admitted.as_ref()
     }
 
     /// Returns the view at several admitted records together, as that of a record standing on them.
@@ -276,7 +293,10 @@ impl Membership {
     /// Returns the view at the parents of a record; `None` if one is not admitted.
     fn view_below(&self, record: &Record) -> Option<View> {
         let parents = record.parents();
-        parents.iter().all(|parent| self.views.contains_key(parent)).then(|| self.evaluate(parents))
+        match parents {
+            [parent] => self.view_at(parent).cloned(),
+            _ => parents.iter().all(|parent| self.admitted(parent).is_some()).then(|| self.evaluate(parents)),
+        }
     }
 
     /// Returns the generation that the next record has.
@@ -288,11 +308,10 @@ impl Membership {
     /// Returns every record that counts or awaits its attestation, each behind its parents.
     #[must_use]
     pub fn in_order(&self) -> Vec<&Record> {
-        let counts = |record: &&Record| {
-            let outcome = self.outcomes.get(&record.id());
-            matches!(outcome, Some(RecordOutcome::Admitted | RecordOutcome::AwaitsAttestation))
-        };
-        let mut records: Vec<&Record> = self.records.values().map(Box::as_ref).filter(counts).collect();
+        let counts =
+            |kept: &Kept| matches!(kept.outcome, Some(RecordOutcome::Admitted | RecordOutcome::AwaitsAttestation));
+        let mut records: Vec<&Record> =
+            self.records.values().map(Box::as_ref).filter(|kept| counts(kept)).map(|kept| &kept.record).collect();
         records.sort_by_key(|record| (record.generation(), record.id()));
         records
     }
@@ -321,7 +340,7 @@ impl Membership {
             if id == *ancestor {
                 return true;
             }
-            let Some(record) = self.records.get(&id) else {
+            let Some(record) = self.record(&id) else {
                 continue;
             };
             if record.generation() > floor && seen.insert(id) {
@@ -335,7 +354,7 @@ impl Membership {
     #[must_use]
     pub fn uses_of(&self, invite: &RecordId) -> u32 {
         let joins = self.joins.get(invite).into_iter().flatten();
-        let settled = joins.filter(|join| self.outcomes.contains_key(join));
+        let settled = joins.filter(|join| self.records.get(join).is_some_and(|kept| kept.outcome.is_some()));
         settled.flat_map(|join| self.attestations.on(join)).map(|statement| statement.nth).max().unwrap_or(0)
     }
 

@@ -50,7 +50,7 @@ impl Membership {
             Some(false) => return Admission::Excluded,
             None => {}
         }
-        let Some(then) = self.views.get(claim.members_head) else {
+        let Some(then) = self.view_at(claim.members_head) else {
             return Admission::UnknownRecord;
         };
         let Some(device) = then.device(&claim.chain.device).filter(|standing| standing.is_active()) else {
@@ -89,7 +89,7 @@ impl Membership {
 
     /// Tells whether a removal's pins reach an entry; `None` if they do not speak for its chain.
     fn is_within(&self, claim: &Claim<'_>, removal: &RecordId) -> Option<bool> {
-        let Some(pins) = self.records.get(removal).and_then(|record| record.body().pins()) else {
+        let Some(pins) = self.record(removal).and_then(|record| record.body().pins()) else {
             return Some(false);
         };
         let limit = pins.limit(claim.chain)?;
@@ -98,7 +98,7 @@ impl Membership {
     }
 
     fn adds_pins(&self, record: &RecordId) -> bool {
-        self.facts.get(record).is_some_and(|facts| !facts.adds_pins_to.is_empty())
+        self.facts_of(record).is_some_and(|facts| !facts.adds_pins_to.is_empty())
     }
 
     /// Returns whether removals could keep any entry of a view's members out: if none ever counted,

@@ -16,6 +16,9 @@ use crate::void::{Act, void};
 impl Membership {
     /// Returns the view at several admitted records together.
     pub(super) fn evaluate(&self, heads: &[RecordId]) -> View {
+        if let [head] = heads {
+            return self.view_at(head).cloned().unwrap_or_default();
+        }
         let views = || heads.iter().filter_map(|head| Some((*head, self.view_at(head)?)));
         let Some((highest, view)) = views().max_by_key(|(head, _)| (self.generation_of(head), *head)) else {
             return View::default();
@@ -32,7 +35,7 @@ impl Membership {
         let mut view = view.clone();
         let others: Vec<RecordId> = heads.iter().map(|(head, _)| *head).filter(|head| *head != from).collect();
         for id in self.beside(from, &others) {
-            let (Some(record), Some(facts)) = (self.records.get(&id), self.facts.get(&id)) else {
+            let (Some(record), Some(facts)) = (self.record(&id), self.facts_of(&id)) else {
                 continue;
             };
             let void = heads.iter().any(|(_, seen)| seen.is_void(&id));
@@ -88,7 +91,7 @@ impl Membership {
         }
         let (_, base) = open.pop_last()?;
         let places = above.iter().rev().enumerate().map(|(at, id)| (*id, at)).collect();
-        let of = |id: &RecordId| Some((self.record(id)?, self.facts.get(id)?.as_ref()));
+        let of = |id: &RecordId| Some((self.record(id)?, self.facts_of(id)?));
         let records = above.iter().rev().map(of).collect::<Option<Vec<_>>>()?;
         let mut base = self.view_at(&base)?.clone();
         base.settle(heads.iter().filter_map(|head| self.view_at(head)).flat_map(View::settled));

@@ -95,10 +95,14 @@ impl Membership {
     }
 
     pub(super) fn verify(&self, record: &Record, key: &VerifyKey) -> Judgement<()> {
-        if self.proven.contains(&record.id()) {
+        if self.is_proven(record) {
             return Ok(());
         }
         record.verify(key).map_err(|_| Stop::Forged)
+    }
+
+    pub(super) fn is_proven(&self, record: &Record) -> bool {
+        self.records.get(&record.id()).is_some_and(|kept| kept.proven)
     }
 
     /// Checks that a relay which the policy names saw the author at the level that the act needs.

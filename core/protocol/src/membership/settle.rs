@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 
 use super::facts::Facts;
 use super::judge::{Judgement, Stop, refuse};
-use super::{Membership, RecordOutcome, RecordRefusal, View};
+use super::{Kept, Membership, RecordOutcome, RecordRefusal, View};
 use crate::ids::{RecordId, RelayId};
 use crate::keys::KeyError;
 use crate::record::{Record, RecordBody};
@@ -27,35 +27,31 @@ impl Membership {
     /// Keeps another signature of a record that waits for its parents.
     pub(super) fn add_rival(&mut self, copy: Record) {
         let id = copy.id();
-        let known = self.records.get(&id).map(|record| record.signature());
+        let known = self.record(&id).map(|record| *record.signature());
         let rivals = self.rivals.entry(id).or_default();
-        if known != Some(copy.signature()) && rivals.len() < RIVAL_SIGNATURES_MAX {
+        if known != Some(*copy.signature()) && rivals.len() < RIVAL_SIGNATURES_MAX {
             rivals.insert(*copy.signature());
         }
     }
 
     /// Enters a record into the indexes, unsettled.
-    pub(super) fn file(&mut self, record: Record) {
+    pub(super) fn file(&mut self, record: Record, proven: bool) {
         let id = record.id();
-        for parent in record.parents() {
-            self.children.entry(*parent).or_default().insert(id);
-        }
+        self.children.extend(record.parents().iter().map(|parent| (*parent, id)));
         if let RecordBody::Join(join) = record.body() {
             self.joins.entry(join.invite).or_default().insert(id);
         }
         self.unadmitted_bytes += cost(&record);
-        self.records.insert(id, Box::new(record));
+        self.records.insert(id, Box::new(Kept { record, proven, outcome: None, admitted: None }));
     }
 
     /// Removes a record that has not been admitted from the indexes.
     fn forget(&mut self, id: &RecordId) {
-        let Some(record) = self.records.remove(id) else {
+        let Some(record) = self.records.remove(id).map(|kept| kept.record) else {
             return;
         };
         for parent in record.parents() {
-            if let Some(children) = self.children.get_mut(parent) {
-                children.remove(id);
-            }
+            self.children.remove(&(*parent, *id));
         }
         if let RecordBody::Join(join) = record.body()
             && let Some(joins) = self.joins.get_mut(&join.invite)
@@ -63,8 +59,6 @@ impl Membership {
             joins.remove(id);
         }
         self.unadmitted_bytes = self.unadmitted_bytes.saturating_sub(cost(&record));
-        self.outcomes.remove(id);
-        self.proven.remove(id);
         self.rivals.remove(id);
     }
 
@@ -95,10 +89,14 @@ impl Membership {
         let mut open = BTreeSet::from([(self.generation_of(&first), first)]);
         while let Some((_, id)) = open.pop_first() {
             if self.settle(&id) {
-                let children = self.children.get(&id).into_iter().flatten();
-                open.extend(children.map(|child| (self.generation_of(child), *child)));
+                open.extend(self.children_of(&id).map(|child| (self.generation_of(child), *child)));
             }
         }
+    }
+
+    fn children_of(&self, id: &RecordId) -> impl Iterator<Item = &RecordId> {
+        let all = (*id, RecordId::from_bytes([0; 32]))..=(*id, RecordId::from_bytes([u8::MAX; 32]));
+        self.children.range(all).map(|(_, child)| child)
     }
 
     pub(super) fn generation_of(&self, id: &RecordId) -> u64 {
@@ -107,32 +105,26 @@ impl Membership {
 
     /// Settles one record; returns whether that changed its outcome or its view.
     fn settle(&mut self, id: &RecordId) -> bool {
-        let Some(record) = self.records.get(id) else {
+        let Some(record) = self.record(id) else {
             return false;
         };
         if !record.parents().iter().all(|parent| self.is_settled(parent)) {
             return false;
         }
-        let (outcome, settled) = match self.judge_on_parents(record) {
-            Ok(settled) => (RecordOutcome::Admitted, Some(settled)),
+        let (outcome, admitted) = match self.judge_on_parents(record) {
+            Ok(admitted) => (RecordOutcome::Admitted, Some(admitted)),
             Err(Stop::Outcome(outcome)) => (outcome, None),
             Err(Stop::Forged) => return self.try_rival(id),
         };
-        let before = self.outcomes.insert(*id, outcome);
-        if before == Some(outcome) && self.view_at(id) == settled.as_ref().map(|(_, view)| view) {
+        let Some(kept) = self.records.get_mut(id) else {
+            return false;
+        };
+        let before = kept.outcome.replace(outcome);
+        if before == Some(outcome) && kept.admitted == admitted {
             return false;
         }
+        kept.admitted = admitted;
         self.rivals.remove(id);
-        match settled {
-            Some((facts, view)) => {
-                self.facts.insert(*id, Box::new(facts));
-                self.views.insert(*id, Box::new(view));
-            }
-            None => {
-                self.facts.remove(id);
-                self.views.remove(id);
-            }
-        }
         self.current = OnceLock::new();
         self.move_heads(id, before, outcome);
         self.drop_strange_attestations(id);
@@ -159,8 +151,8 @@ impl Membership {
     fn try_rival(&mut self, id: &RecordId) -> bool {
         let rival = self.rivals.get_mut(id).and_then(BTreeSet::pop_first);
         match (rival, self.records.get_mut(id)) {
-            (Some(signature), Some(record)) => {
-                record.resign(signature);
+            (Some(signature), Some(kept)) => {
+                kept.record.resign(signature);
                 self.settle(id)
             }
             _ => {
@@ -171,16 +163,17 @@ impl Membership {
     }
 
     fn is_settled(&self, id: &RecordId) -> bool {
-        matches!(self.outcomes.get(id), Some(RecordOutcome::Admitted | RecordOutcome::Refused(_)))
+        matches!(self.outcome(id), Some(RecordOutcome::Admitted | RecordOutcome::Refused(_)))
     }
 
     /// Keeps heads and the account of unadmitted bytes in step with one change of outcome.
     fn move_heads(&mut self, id: &RecordId, before: Option<RecordOutcome>, now: RecordOutcome) {
         let was = before == Some(RecordOutcome::Admitted);
         let is = now == RecordOutcome::Admitted;
-        let Some(record) = self.records.get(id).filter(|_| was != is) else {
+        let Some(kept) = self.records.get(id).filter(|_| was != is) else {
             return;
         };
+        let record = &kept.record;
         if is {
             self.unadmitted_bytes = self.unadmitted_bytes.saturating_sub(cost(record));
             for parent in record.parents() {
@@ -188,20 +181,19 @@ impl Membership {
             }
             self.heads.insert(*id);
         } else {
+            let bare = |parent: &&RecordId| {
+                self.admitted(parent).is_some() && !self.children_of(parent).any(|child| self.admitted(child).is_some())
+            };
+            let bare: Vec<RecordId> = record.parents().iter().filter(bare).copied().collect();
             self.unadmitted_bytes += cost(record);
             self.heads.remove(id);
-            for parent in record.parents() {
-                let mut children = self.children.get(parent).into_iter().flatten();
-                if self.views.contains_key(parent) && !children.any(|child| self.views.contains_key(child)) {
-                    self.heads.insert(*parent);
-                }
-            }
+            self.heads.extend(bare);
         }
     }
 
     /// Once a Join is judged it is known which relays count; the words of others are dropped.
     fn drop_strange_attestations(&mut self, id: &RecordId) {
-        let Some(record) = self.records.get(id) else {
+        let Some(record) = self.record(id) else {
             return;
         };
         let signers: BTreeSet<RelayId> = self.attestations.on(id).map(|said| said.relay).collect();

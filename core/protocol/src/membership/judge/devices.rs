@@ -59,7 +59,7 @@ impl Membership {
 
     /// Judges an identity log by itself, signatures included, unless its record was proven before.
     pub(super) fn judge_log(&self, record: &Record, log: &IdentityLog) -> Judgement<Identity> {
-        let proven = self.proven.contains(&record.id());
+        let proven = self.is_proven(record);
         let judged = if proven { Identity::of_judged(log) } else { Identity::evaluate(log) };
         judged.map_err(refusal)
     }

@@ -44,7 +44,7 @@ impl Membership {
         let Some(invite) = view.invite(&join.invite).filter(|invite| !invite.ended).copied() else {
             return refuse(RecordRefusal::InviteNotValid);
         };
-        if !self.proven.contains(&record.id()) {
+        if !self.is_proven(record) {
             join.verify(&invite.sign).map_err(refusal)?;
         }
         let identity = self.judge_log(record, &join.identity)?;

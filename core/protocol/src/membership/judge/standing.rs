@@ -52,7 +52,7 @@ impl Membership {
     /// counts have others than owners a right over them.
     fn loss_of_ownership(&self, view: &View, user: &UserId) -> Option<RecordId> {
         let decides = view.decided_by(user)?;
-        let (record, facts) = (self.records.get(&decides)?, self.facts.get(&decides)?);
+        let (record, facts) = (self.record(&decides)?, self.facts_of(&decides)?);
         let handed_over = matches!(record.body(), RecordBody::OwnerTransfer(_)) && facts.user == *user;
         (facts.removes_owner || handed_over).then_some(decides)
     }
