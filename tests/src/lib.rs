@@ -7,7 +7,8 @@
 //! | [`replica`] | one device: its store, its engine, its crashes |
 //! | [`station`] | one relay: its folder, its sessions, its losses |
 //! | [`lies`] | what a dishonest relay or a patched client makes of frames |
-//! | [`rogue`] | a member who means harm, and a relay that helps |
+//! | [`rogue`] | a member who means harm |
+//! | [`tamper`] | a relay that helps the rogue, and what it counts |
 //! | [`judge`] | what must hold when all is quiet |
 //!
 //! No socket, no thread and no real clock: one seed is one history, and a failing test prints it.
@@ -25,6 +26,7 @@ pub mod net;
 pub mod replica;
 pub mod rogue;
 pub mod station;
+pub mod tamper;
 pub mod trace;
 
 pub use chance::Chance;

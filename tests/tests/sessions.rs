@@ -8,7 +8,6 @@ use tombolo::engine::{Event, OfflineReason, RelayState};
 use tombolo::protocol::close::CloseCode;
 use tombolo::protocol::frame::{Close, Frame};
 use tombolo::protocol::ids::{RecordId, RelayId, WorkspaceId};
-use tombolo::protocol::receipt::{Receipt, Signed};
 use tombolo::protocol::record::{Draft, Record, RecordBody, RelaySuccession, Role};
 use tombolo::{
     Error, EvidenceKind, InviteTerms, JoinRefusal, RelayEvidence, SetAsideReason, Unsent, UnsentWork, WorkspaceState,
@@ -293,48 +292,6 @@ fn a_relay_that_opens_below_what_it_signed_for_another_is_caught_with_both_its_w
     let found = evidence(&mut net, bob);
     assert!(found.iter().any(|found| found.kind == EvidenceKind::Withheld), "{found:?}");
     bob.edit(&mut net, "local work goes on");
-    net.heal();
-    net.run_until_quiet();
-    net.assert_converged([alice, bob]);
-}
-
-#[test]
-fn two_heads_of_one_length_are_found_out_when_those_who_were_shown_them_meet_elsewhere() {
-    let mut net = Net::seeded(59);
-    let [alice, bob] = net.replicas(["alice", "bob"]);
-    let elsewhere = net.add_relay();
-    net.back_up_relay(RELAY);
-    net.cut(bob);
-    alice.edit(&mut net, "one history");
-    net.run_for(Duration::from_secs(60));
-    net.cut(alice);
-    net.roll_back_relay(RELAY);
-    net.heal_to(bob, RELAY);
-    bob.edit(&mut net, "another one");
-    net.run_for(Duration::from_secs(120));
-    net.cut(bob);
-    net.run_for(Duration::from_secs(60));
-    for replica in [alice, bob] {
-        net.heal_to(replica, elsewhere);
-        net.dial_relay(replica, elsewhere);
-    }
-    net.run_for(Duration::from_secs(120));
-    let caught: Vec<Replica> = [alice, bob]
-        .into_iter()
-        .filter(|replica| replica.was_told(&net, |event| matches!(event, Event::RelayFork { .. })))
-        .collect();
-    assert!(!caught.is_empty(), "{:?}", alice.events(&net));
-    for replica in caught {
-        assert!(replica.counted(&net, SetAsideReason::RelayFork) > 0);
-        let found = evidence(&mut net, replica);
-        let fork = found.iter().find(|found| found.kind == EvidenceKind::Fork).unwrap();
-        let word = |bytes: &[u8]| Signed::<Receipt>::decode(bytes).unwrap().verify().unwrap().clone();
-        let (ours, theirs) = (word(fork.ours.as_deref().unwrap()), word(&fork.theirs));
-        assert_eq!((ours.relay, ours.log, ours.position), (theirs.relay, theirs.log, theirs.position));
-        assert_ne!(ours.head, theirs.head);
-        replica.crash(&mut net);
-        assert_eq!(evidence(&mut net, replica), found, "it is kept");
-    }
     net.heal();
     net.run_until_quiet();
     net.assert_converged([alice, bob]);

@@ -253,7 +253,7 @@ impl Engine {
                 self.tell(Event::DocumentAdded { workspace, document: about.id });
                 row.about = Some(about);
             }
-            Ok(None) => {}
+            Ok(None) => self.counters.count(SetAsideReason::PendingKey),
             Err(reason) => self.set_entry_aside(now, &row, entry, None, reason, tx)?,
         }
         Ok(row)

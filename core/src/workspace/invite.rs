@@ -9,7 +9,7 @@ use tombolo_protocol::item::ItemHash;
 use tombolo_protocol::keys::VerifyKey;
 use tombolo_protocol::limits::INVITE_RELAYS_MAX;
 use tombolo_protocol::membership::RecordOutcome;
-use tombolo_protocol::record::{InviteCreate, Join, Record, RecordBody, RelaySuccession, Role};
+use tombolo_protocol::record::{EpochWrap, InviteCreate, Join, Record, RecordBody, RelaySuccession, Role};
 
 use super::Workspace;
 use crate::engine::{Engine, Event, Now};
@@ -103,7 +103,12 @@ impl Engine {
             return Err(Error::NotReady);
         };
         let box_public = secret.box_public();
-        let wrap = wrap_epoch(&workspace.id, [0; 32], &box_public, &held.secret, blinding, self.entropy.as_mut());
+        // A carrier is given no key, by no way.
+        let wrap = if terms.role.may_read() {
+            wrap_epoch(&workspace.id, [0; 32], &box_public, &held.secret, blinding, self.entropy.as_mut())
+        } else {
+            Ok(EpochWrap::NONE)
+        };
         Ok(InviteCreate {
             role: terms.role,
             expires_ms: terms.expires_ms.unwrap_or(0),

@@ -153,7 +153,9 @@ impl Workspace {
         let mut by_invite: Vec<([u8; 32], [u8; 32])> = Vec::new();
         for record in self.membership.in_order() {
             match record.body() {
-                RecordBody::InviteCreate(invite) if invite.epoch == epoch => given.extend([*record.id().as_bytes()]),
+                RecordBody::InviteCreate(invite) if invite.epoch == epoch && invite.role.may_read() => {
+                    given.extend([*record.id().as_bytes()]);
+                }
                 RecordBody::Join(join) => by_invite.extend([(*join.invite.as_bytes(), *record.author().as_bytes())]),
                 body => {
                     let wraps = body.wraps().filter(|(wrapped, _)| *wrapped == epoch);

@@ -27,7 +27,8 @@ pub struct InviteCreate {
     pub box_public: [u8; 32],
     /// Which epoch is wrapped.
     pub epoch: EpochId,
-    /// The wrap; its recipient is zero, since the invite's id is not known yet.
+    /// The wrap; its recipient is zero, since the invite's id is not known yet. [`EpochWrap::NONE`] for a
+    /// carrier.
     pub wrap: EpochWrap,
 }
 

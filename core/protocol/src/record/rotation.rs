@@ -18,6 +18,9 @@ pub struct EpochWrap {
 }
 
 impl EpochWrap {
+    /// Stands in an invite whose role is given no key.
+    pub const NONE: Self = Self { recipient: [0; 32], encapsulated: [0; 32], sealed: [0; 80] };
+
     const BYTES: usize = 144;
 
     pub(super) fn write(&self, out: &mut Vec<u8>) {

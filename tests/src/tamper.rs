@@ -1,0 +1,170 @@
+//! A relay that helps the rogue: it reads its own log, puts items into it past its judge, and counts.
+//!
+//! Invariant: what is planted is signed for as everything else: the log's head covers it.
+
+use std::collections::BTreeMap;
+
+use tombolo::protocol::entry::Entry;
+use tombolo::protocol::ids::ChainId;
+use tombolo::protocol::item::{ItemHash, LogItem};
+use tombolo::protocol::keys::SignKey;
+use tombolo::protocol::log::LogOrigin;
+use tombolo::protocol::membership::Membership;
+use tombolo::protocol::receipt::{Attestation, Signed};
+use tombolo::protocol::record::Record;
+use tombolo_relay::log::{AppendWrite, ChainRow, NewItem, WorkspaceRow, Write, expand_run};
+
+use crate::net::Net;
+use crate::station::RelayNode;
+
+/// What is put into a log.
+pub enum Planted<'a> {
+    /// An entry.
+    Entry(&'a Entry),
+    /// A record.
+    Record(&'a Record),
+    /// A relay's word on a record.
+    Attestation(&'a Signed<Attestation>),
+}
+
+impl Planted<'_> {
+    fn hash(&self) -> ItemHash {
+        match self {
+            Self::Entry(entry) => ItemHash::Entry(entry.hash()),
+            Self::Record(record) => ItemHash::Record(record.id()),
+            Self::Attestation(attestation) => attestation.item_hash(),
+        }
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        match self {
+            Self::Entry(entry) => LogItem::encode_entry(entry, None),
+            Self::Record(record) => LogItem::encode_record(&record.encode()),
+            Self::Attestation(attestation) => LogItem::encode_attestation(&attestation.encode()),
+        }
+    }
+}
+
+impl Net {
+    fn row(&self, relay: RelayNode) -> WorkspaceRow {
+        let log = self.station(relay).relay().log();
+        log.find(&self.workspace().tag()).expect("the log reads").expect("the workspace is there")
+    }
+
+    /// Returns a relay's own key, for a relay that lies in its own name.
+    #[must_use]
+    pub fn relay_key(&self, relay: RelayNode) -> SignKey {
+        self.station(relay).key()
+    }
+
+    /// Returns the membership as a relay's log holds it.
+    #[must_use]
+    pub fn membership(&self, relay: RelayNode) -> Membership {
+        let log = self.station(relay).relay().log();
+        let mut membership = Membership::new(self.workspace());
+        for item in log.membership(self.row(relay).row).expect("the log reads") {
+            match LogItem::decode(&item.bytes).expect("an item") {
+                LogItem::Record(record) => {
+                    membership.insert(Record::decode(record).expect("a record"));
+                }
+                LogItem::Attestation(attestation) => {
+                    membership.attest(Signed::decode(attestation).expect("an attestation"));
+                }
+                _ => {}
+            }
+        }
+        membership
+    }
+
+    /// Returns how many items a relay's log has.
+    #[must_use]
+    pub fn log_length(&self, relay: RelayNode) -> u64 {
+        self.row(relay).frontier.length()
+    }
+
+    /// Returns every entry of a relay's log in full, chain by chain.
+    #[must_use]
+    pub fn entries(&self, relay: RelayNode) -> Vec<Entry> {
+        let log = self.station(relay).relay().log();
+        let (row, chains) = log.summary(&self.workspace().tag()).expect("the log reads").expect("it is there");
+        let mut entries = Vec::new();
+        for end in chains {
+            let run = log.chain_run(row.row, &end.chain, (1, end.seq), usize::MAX >> 1).expect("the log reads");
+            entries.extend(expand_run(log, row.row, None, &run).expect("the log reads"));
+        }
+        entries
+    }
+
+    /// Returns the value of a line of a relay's metrics, as its operator reads it.
+    #[must_use]
+    pub fn metric(&self, relay: RelayNode, name: &str) -> u64 {
+        let text = self.station(relay).relay().metrics().to_prometheus();
+        let line = text.lines().find_map(|line| line.strip_prefix("tombolo_relay_")?.strip_prefix(name));
+        line.and_then(|value| value.trim().parse().ok()).unwrap_or_else(|| panic!("no metric is called {name}"))
+    }
+
+    /// Returns how often a relay refused an item for this reason.
+    #[must_use]
+    pub fn refused(&self, relay: RelayNode, reason: &str) -> u64 {
+        self.metric(relay, &format!("refused_total{{reason=\"{reason}\"}}"))
+    }
+
+    /// Lets a relay put an entry into its log past its own judge.
+    pub fn plant_entry(&mut self, relay: RelayNode, entry: &Entry) {
+        self.plant(relay, &[Planted::Entry(entry)]);
+    }
+
+    /// Lets a relay put a record into its log past its own judge.
+    pub fn plant_record(&mut self, relay: RelayNode, record: &Record) {
+        self.plant(relay, &[Planted::Record(record)]);
+    }
+
+    /// Lets a relay put items into its log past its own judge, in this order, and start again.
+    pub fn plant(&mut self, relay: RelayNode, planted: &[Planted<'_>]) {
+        let workspace = self.workspace();
+        let row = self.row(relay);
+        let held = self.station(relay).relay();
+        let mut frontier = row.frontier;
+        let mut items = Vec::new();
+        let mut chains: BTreeMap<ChainId, ChainRow> = BTreeMap::new();
+        for one in planted {
+            let hash = one.hash();
+            frontier.append(&hash);
+            let position = frontier.length();
+            let mut place = None;
+            if let Planted::Entry(entry) = one {
+                let header = entry.header();
+                let id = header.chain.id();
+                let known = held.log().chain(row.row, &id).expect("the log reads").map_or(0, |known| known.seq);
+                let known = chains.get(&id).map_or(known, |known| known.seq);
+                if header.seq > known {
+                    place = Some((id, header.seq));
+                    chains.insert(id, end_of(entry, position));
+                }
+            }
+            items.push(NewItem { position, hash, chain: place, bytes: one.bytes() });
+        }
+        let append = AppendWrite {
+            row: row.row,
+            items,
+            chains: chains.into_values().collect(),
+            members: Vec::new(),
+            head: frontier.head(&LogOrigin::new(&held.id(), &row.log, &workspace)),
+            frontier,
+        };
+        held.log().commit(&[Write::Append(append)]).expect("the log is written");
+        self.restart_relay(relay);
+    }
+}
+
+fn end_of(entry: &Entry, position: u64) -> ChainRow {
+    let header = entry.header();
+    ChainRow {
+        key: header.chain,
+        seq: header.seq,
+        hash: entry.hash(),
+        members_head: header.members_head,
+        declared_at: position,
+        declared_seq: header.seq,
+    }
+}
