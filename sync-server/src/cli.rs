@@ -97,6 +97,22 @@ struct Flags {
     /// How long a device may take no byte before it is dropped [30000].
     #[arg(long, value_name = "MS")]
     slow_ms: Option<String>,
+    /// Level that opening a workspace needs: 1 the device's key, 2 its word that it verified its user,
+    /// 3 a second factor, 4 one shown within five minutes [1].
+    #[arg(long, value_name = "LEVEL")]
+    level_open: Option<String>,
+    /// Level that appending needs [1].
+    #[arg(long, value_name = "LEVEL")]
+    level_append: Option<String>,
+    /// Level that making an invite needs [1].
+    #[arg(long, value_name = "LEVEL")]
+    level_invite: Option<String>,
+    /// Level that changing members, devices, owners or the policy needs [1].
+    #[arg(long, value_name = "LEVEL")]
+    level_membership: Option<String>,
+    /// Whether users may enrol an authenticator here, and show its codes: on or off [on].
+    #[arg(long, value_name = "WHETHER")]
+    totp: Option<String>,
     /// How logs are written: human or json.
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
@@ -127,6 +143,11 @@ impl Flags {
             ("bytes_per_second", self.bytes_per_second),
             ("handshake_ms", self.handshake_ms),
             ("slow_ms", self.slow_ms),
+            ("level_open", self.level_open),
+            ("level_append", self.level_append),
+            ("level_invite", self.level_invite),
+            ("level_membership", self.level_membership),
+            ("totp", self.totp),
             ("log_format", self.log_format),
             ("log_level", self.log_level),
         ];

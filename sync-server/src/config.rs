@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 pub use settings::{KEYS, Settings, Source};
 
+use tombolo_protocol::record::Levels;
+
 use crate::admission::Admission;
 use crate::connection::Patience;
 use crate::relay::Terms;
@@ -60,6 +62,10 @@ pub struct Config {
     pub admission: Admission,
     /// What a session is allowed.
     pub terms: Terms,
+    /// The levels that acts need in every workspace, whatever its policy.
+    pub minimum: Levels,
+    /// Whether users may enrol and show codes by time.
+    pub totp: bool,
     /// How long the parts of a session may take.
     pub patience: Patience,
     /// How logs are written.

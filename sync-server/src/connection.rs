@@ -23,6 +23,9 @@ use crate::session::{Peer, Session};
 const FAREWELL: Duration = Duration::from_secs(1);
 /// Messages above this are judged where blocking is allowed: their signatures take milliseconds.
 const LARGE_MESSAGE_BYTES: usize = 16 << 10;
+/// Types of the frames that ask for a second factor, and show it.
+const STEP_UP_TYPE: u8 = 6;
+const STEP_UP_PROOF_TYPE: u8 = 8;
 
 /// How long the parts of a session may take.
 #[derive(Clone, Copy, Debug)]
@@ -119,7 +122,7 @@ async fn until_a_right_ends(in_ms: Option<u64>) {
 
 fn take_message(session: &mut Session, message: Option<Result<Message, axum::Error>>) -> Result<(), End> {
     match message {
-        Some(Ok(Message::Binary(bytes))) if bytes.len() > LARGE_MESSAGE_BYTES => {
+        Some(Ok(Message::Binary(bytes))) if bytes.len() > LARGE_MESSAGE_BYTES || is_of_step_up(&bytes) => {
             may_block(|| session.handle(&bytes)).map_err(End::from)
         }
         Some(Ok(Message::Binary(bytes))) => session.handle(&bytes).map_err(End::from),
@@ -131,6 +134,11 @@ fn take_message(session: &mut Session, message: Option<Result<Message, axum::Err
             Err(Closing::from(CloseCode::Malformed).into())
         }
     }
+}
+
+/// Tells whether a message is of a second factor: what it changes is written before it is answered.
+fn is_of_step_up(message: &[u8]) -> bool {
+    matches!(message.first(), Some(&STEP_UP_TYPE | &STEP_UP_PROOF_TYPE))
 }
 
 /// Runs what may take milliseconds without holding up other sessions, where the runtime can.

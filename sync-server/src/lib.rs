@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`cli`], [`config`], [`admission`] | how a relay is started, with what, and for whom |
 //! | [`mod@serve`], [`http`], [`tls`], [`connection`] | the sockets; the only modules that know tokio |
+//! | [`factors`] | second factors that the relay checks by itself |
 //! | [`session`] | one device's session: frames in, frames out |
 //! | [`workspace`] | what the next items of a workspace are judged against |
 //! | [`log`], [`writer`], [`fanout`] | durable storage, group commit, and who hears of it |
@@ -16,6 +17,7 @@ pub mod admission;
 pub mod cli;
 pub mod config;
 pub mod connection;
+pub mod factors;
 pub mod fanout;
 pub mod http;
 pub mod log;

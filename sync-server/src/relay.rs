@@ -14,6 +14,7 @@ use tombolo_protocol::keys::SignKey;
 use tombolo_protocol::record::Levels;
 
 use crate::admission::Admission;
+use crate::factors::Factors;
 use crate::fanout::{Closing, Outbox, SessionId};
 use crate::log::{Log, LogError, Row};
 use crate::metrics::Metrics;
@@ -74,6 +75,7 @@ pub struct Relay {
     terms: Terms,
     admission: Admission,
     minimum: Levels,
+    factors: Option<Factors>,
     metrics: Metrics,
     guests: Guests,
     workspaces: Mutex<Registry>,
@@ -119,6 +121,7 @@ impl Relay {
             terms,
             admission,
             minimum: Levels::default(),
+            factors: None,
             metrics: Metrics::default(),
             guests: Guests::default(),
             workspaces: Mutex::default(),
@@ -135,6 +138,19 @@ impl Relay {
     pub fn asking(mut self, minimum: Levels) -> Self {
         self.minimum = minimum;
         self
+    }
+
+    /// Checks codes by time against these secrets.
+    #[must_use]
+    pub fn checking_codes(mut self, factors: Factors) -> Self {
+        self.factors = Some(factors);
+        self
+    }
+
+    /// Returns the secrets that it checks codes against, if it does.
+    #[must_use]
+    pub fn factors(&self) -> Option<&Factors> {
+        self.factors.as_ref()
     }
 
     /// Returns the levels that it asks in every workspace.

@@ -23,6 +23,7 @@ use tombolo_protocol::frame::TlsMode;
 use tombolo_protocol::ids::RelayId;
 
 use crate::config::{Config, TlsChoice};
+use crate::factors::Factors;
 use crate::fanout::Closing;
 use crate::http::{self, Service};
 use crate::log::LogError;
@@ -32,6 +33,8 @@ use crate::tls::{self, TlsError};
 use crate::writer;
 use system::System;
 
+/// File of the second factors in the data folder.
+const FACTORS_FILE: &str = "factors.sqlite";
 /// Drained sessions come back spread over this time.
 const RETURN_SPREAD_MS: u32 = 5_000;
 /// How long sessions may take to end when the relay drains.
@@ -135,13 +138,17 @@ impl Serving {
 /// [`StartError`] if it can not serve.
 pub async fn serve(config: Config, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<Serving, StartError> {
     let lock = folder::lock(&config.data)?;
-    let key = folder::load_key(&config.data)?;
+    let (key, sealing) = folder::load_key(&config.data)?;
     let log = SqliteLog::open(&config.data.join("log.sqlite"))?;
     let acceptor = acceptor(&config.tls)?;
     let (listener, address) = bind(config.listen).await?;
     let (admin, admin_address) = bind(config.admin_listen).await?;
     let (log, system) = (Box::new(log), Box::new(System::new()));
-    let relay = Arc::new(Relay::new(key, log, system, config.terms, config.admission)?);
+    let mut relay = Relay::new(key, log, system, config.terms, config.admission)?.asking(config.minimum);
+    if config.totp {
+        relay = relay.checking_codes(Factors::open(&config.data.join(FACTORS_FILE), sealing)?);
+    }
+    let relay = Arc::new(relay);
     let (alive, all_gone) = mpsc::channel(1);
     let relay_id = relay.id();
     let life =

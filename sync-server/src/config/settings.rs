@@ -10,13 +10,15 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::{ADMIN_LISTEN_DEFAULT, Config, Fault, LISTEN_DEFAULT, LogFormat, Problem, TlsChoice};
+use tombolo_protocol::record::Levels;
+
 use crate::admission::{Admission, Token};
 use crate::connection::Patience;
 use crate::relay::Terms;
 use crate::serve::tls_mode;
 
 /// All settings, as files and environment name them.
-pub const KEYS: [&str; 18] = [
+pub const KEYS: [&str; 23] = [
     "data",
     "listen",
     "admin_listen",
@@ -35,6 +37,11 @@ pub const KEYS: [&str; 18] = [
     "bytes_per_second",
     "handshake_ms",
     "slow_ms",
+    "level_open",
+    "level_append",
+    "level_invite",
+    "level_membership",
+    "totp",
 ];
 
 /// Where a setting comes from.
@@ -153,10 +160,27 @@ impl Settings {
             slow: Duration::from_millis(self.number("slow_ms", 30_000)),
         };
         let (log_format, log_level) = self.logging();
+        let minimum = Levels {
+            open: self.level("level_open"),
+            append: self.level("level_append"),
+            invite: self.level("level_invite"),
+            membership: self.level("level_membership"),
+        };
+        let totp = self.one_of("totp", &["on", "off"], "on or off") != Some("off");
         match data {
-            Some(data) if self.problems.is_empty() => {
-                Ok(Config { data, listen, admin_listen, tls, admission, terms, patience, log_format, log_level })
-            }
+            Some(data) if self.problems.is_empty() => Ok(Config {
+                data,
+                listen,
+                admin_listen,
+                tls,
+                admission,
+                terms,
+                minimum,
+                totp,
+                patience,
+                log_format,
+                log_level,
+            }),
             _ => Err(self.problems),
         }
     }
@@ -170,6 +194,15 @@ impl Settings {
             quota_bytes: limited.then(|| self.number("quota_bytes", 0)),
             items_per_second: self.number("items_per_second", 10_000),
             bytes_per_second: self.number("bytes_per_second", 8 << 20),
+        }
+    }
+
+    fn level(&mut self, key: &'static str) -> u8 {
+        match self.one_of(key, &["1", "2", "3", "4"], "a level from 1 to 4") {
+            Some("4") => 4,
+            Some("3") => 3,
+            Some("2") => 2,
+            _ => 1,
         }
     }
 

@@ -117,6 +117,8 @@ impl Session {
             return Ok(());
         };
         let workspace = Arc::clone(&channel.workspace);
+        // What a guest brought is durable: it is a member, and may have a second factor to show.
+        self.end_stay();
         if self.admit(&workspace)? {
             return self.opened(workspace, Mode::Reading, 0, None);
         }

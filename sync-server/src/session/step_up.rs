@@ -5,8 +5,10 @@
 use tombolo_protocol::close::CloseCode;
 use tombolo_protocol::frame::{Frame, StepUp, StepUpChallenge, StepUpMethod, StepUpProof, StepUpRefusal, SteppedUp};
 use tombolo_protocol::ids::UserId;
+use zeroize::Zeroizing;
 
 use super::Session;
+use crate::factors::TotpSecret;
 use crate::fanout::Closing;
 use crate::workspace::LEVEL_DEVICE_KEY;
 
@@ -42,14 +44,22 @@ impl SecondFactor {
         };
         self.user.map(|user| (user, level))
     }
+
+    /// Returns this factor, with the time of an earlier one of the same user if it was worth more.
+    fn beside(self, held: Self) -> Self {
+        let same = held.user == self.user;
+        Self { shown_ms: self.shown_ms.or(held.shown_ms.filter(|_| same)), ..self }
+    }
 }
 
 /// A challenge that was not answered yet.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct StepUpPending {
     method: StepUpMethod,
     user: UserId,
     deadline_ms: u64,
+    /// What a user without a secret was shown; the right code enrols it.
+    shown: Option<TotpSecret>,
 }
 
 impl Session {
@@ -76,11 +86,29 @@ impl Session {
             return Ok(());
         };
         let nonce = self.relay.draw()?;
+        let mut challenge =
+            StepUpChallenge { method: asked.method, nonce, enrolment: None, issuer: None, audience: None };
+        let shown = match asked.method {
+            StepUpMethod::Totp => self.draw_secret(&user)?,
+            _ => None,
+        };
+        challenge.enrolment = shown.as_ref().and_then(|secret| secret.to_uri(&self.peer.host, &user));
         let deadline_ms = self.relay.steady_ms().saturating_add(STEP_UP_MS_MAX);
-        let pending = StepUpPending { method: asked.method, user, deadline_ms };
-        self.proven_mut()?.pending = Some(pending);
-        self.send(StepUpChallenge { method: asked.method, nonce, enrolment: None, issuer: None, audience: None });
+        self.proven_mut()?.pending = Some(StepUpPending { method: asked.method, user, deadline_ms, shown });
+        self.send(challenge);
         Ok(())
+    }
+
+    /// Draws the secret that a user is shown who has none yet.
+    fn draw_secret(&self, user: &UserId) -> Result<Option<TotpSecret>, Closing> {
+        let Some(factors) = self.relay.factors() else {
+            return Ok(None);
+        };
+        if !factors.may_enrol(user)? {
+            return Ok(None);
+        }
+        let drawn = Zeroizing::new(self.relay.draw::<20>()?);
+        Ok(Some(TotpSecret::from_bytes(&drawn)))
     }
 
     fn step_up_proof(&mut self, proof: &StepUpProof) -> Result<(), Closing> {
@@ -89,15 +117,29 @@ impl Session {
         let pending = pending.filter(|pending| pending.method == proof.method && now_ms <= pending.deadline_ms);
         let outcome = match pending {
             None => Err(StepUpRefusal::NoChallenge),
-            Some(pending) => judge_proof(&pending),
+            Some(pending) => self.judge_proof(pending, &proof.proof)?,
         };
         self.relay.metrics().stepped_up(outcome.is_ok());
         if let Ok(factor) = outcome {
-            self.proven_mut()?.factor = factor;
+            let held = &mut self.proven_mut()?.factor;
+            *held = factor.beside(*held);
         }
         let (level, until_ms) = self.level_and_end()?;
         self.send(SteppedUp { level, until_ms, refused: outcome.err() });
         Ok(())
+    }
+
+    fn judge_proof(&self, pending: StepUpPending, proof: &str) -> Result<Result<SecondFactor, StepUpRefusal>, Closing> {
+        let user = Some(pending.user);
+        let checked = SecondFactor { user, shown_ms: Some(self.relay.steady_ms()) };
+        Ok(match (pending.method, self.relay.factors()) {
+            (StepUpMethod::UserVerified, _) => Ok(SecondFactor { user, shown_ms: None }),
+            (StepUpMethod::Totp, Some(factors)) => {
+                let judged = factors.judge(&pending.user, proof, pending.shown, &self.relay)?;
+                judged.map(|()| checked)
+            }
+            (StepUpMethod::Totp, None) | (StepUpMethod::Oidc, _) => Err(StepUpRefusal::NotOffered),
+        })
     }
 
     /// Returns the level of the session, and when it falls, by the relay's clock; zero for with the session.
@@ -111,12 +153,5 @@ impl Session {
         };
         let left = factor.shown_ms.map_or(0, |shown| (shown + lasts).saturating_sub(now_ms));
         Ok((level, self.relay.now_ms().saturating_add_unsigned(left)))
-    }
-}
-
-fn judge_proof(pending: &StepUpPending) -> Result<SecondFactor, StepUpRefusal> {
-    match pending.method {
-        StepUpMethod::UserVerified => Ok(SecondFactor { user: Some(pending.user), shown_ms: None }),
-        StepUpMethod::Totp | StepUpMethod::Oidc => Err(StepUpRefusal::NotOffered),
     }
 }

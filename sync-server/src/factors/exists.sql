@@ -1,0 +1,1 @@
+SELECT 1 FROM totp WHERE user = ?1
