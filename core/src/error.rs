@@ -4,6 +4,7 @@
 //! itself from disk and shows the last durable state, after any other error nothing has changed.
 
 use tombolo_crypto::{InviteLinkError, RecoveryError};
+use tombolo_protocol::frame::StepUpRefusal;
 use tombolo_protocol::ids::{DeviceId, DocumentId, WorkspaceId};
 use tombolo_protocol::membership::RecordRefusal;
 
@@ -62,6 +63,8 @@ pub enum Error {
     Link(LinkFailure),
     /// A recovery kit can not be made, or is not this user's.
     Recovery(RecoveryError),
+    /// A relay did not take a second factor.
+    StepUp(StepUpRefusal),
     /// The time that the call was given is over.
     Deadline,
     /// The replica is closed.
@@ -118,9 +121,24 @@ impl std::fmt::Display for Error {
             Self::NotEmpty => f.write_str("there are workspaces in this replica; recover into a new one"),
             Self::Link(failure) => write!(f, "{failure}"),
             Self::Recovery(error) => write!(f, "{error}"),
+            Self::StepUp(refusal) => f.write_str(step_up_text(*refusal)),
             Self::Deadline => f.write_str("the time for this call is over; the work goes on in the background"),
             Self::Closed => f.write_str("the replica is closed; open it again"),
         }
+    }
+}
+
+/// Says whose fault it is that a second factor was not taken, and what to do.
+fn step_up_text(refusal: StepUpRefusal) -> &'static str {
+    match refusal {
+        StepUpRefusal::NotOffered => "the relay does not offer this second factor for this workspace; use another",
+        StepUpRefusal::NoChallenge => "the relay's question is answered or too old; ask it anew",
+        StepUpRefusal::Wrong => "the second factor is wrong; check the device's clock, and try again",
+        StepUpRefusal::Replayed => "the code was used before; wait for the next one",
+        StepUpRefusal::TooMany => "too many wrong codes; wait a while before the next one",
+        StepUpRefusal::OtherDevice => "the login was for another device or session; log in anew, from this one",
+        StepUpRefusal::Stale => "the login is too old; log in anew",
+        StepUpRefusal::Unavailable => "the relay can not check it at the moment; show it again in a few seconds",
     }
 }
 

@@ -31,6 +31,7 @@
 //! | show "is it synced?" | [`Workspace::sync_debt`], [`Document::wait_for`], [`Milestone`] |
 //! | hear of everything else | [`Replica::events`], [`engine::Event`] |
 //! | link, name and give up devices | [`Replica::request_link`], [`Replica::approve_link`], [`Replica::devices`] |
+//! | show a second factor where a relay or a policy wants one | [`Workspace::step_up`] |
 //! | survive the loss of every device | [`Replica::recovery_kit`], [`Replica::recover`] |
 //! | understand what went wrong | [`Error`], [`StoreError`], [`SetAsideReason`] |
 //!
@@ -51,7 +52,7 @@ pub use error::{AddressError, Error};
 pub use identity::{Alarm, AlarmKind, DeviceDescription, LinkFailure, LinkWay, Platform};
 pub use runtime::{
     ApprovalHandle, Document, DocumentEvent, DocumentEvents, InviteBuilder, KitBuilder, LinkRequestHandle, Replica,
-    ReplicaBuilder, ReplicaEvents, SystemEntropy, Workspace,
+    ReplicaBuilder, ReplicaEvents, StepUpHandle, SystemEntropy, Workspace,
 };
 pub use store::{
     Durability, EvidenceKind, IntegrityReport, JoinRefusal, RelayEvidence, Store, StoreError, Tx, WorkspaceState,
@@ -59,8 +60,10 @@ pub use store::{
 pub use sync::debt::{DebtReason, DocumentDebt, SyncDebt};
 pub use sync::milestone::Milestone;
 pub use sync::reason::{Counters, SetAside, SetAsideReason};
+pub use sync::step_up::StepUpQuestion;
 pub use tombolo_crypto as crypto;
 pub use tombolo_protocol as protocol;
+pub use tombolo_protocol::frame::{LevelGap, StepUpMethod, StepUpRefusal};
 pub use workspace::{ActOutcome, InviteTerms, Member, MembershipAct, OpenInvite, Unsent, UnsentWork, WorkspaceSummary};
 
 #[cfg(doctest)]

@@ -15,6 +15,7 @@ mod driver;
 mod events;
 mod handles;
 mod replica;
+mod step_up;
 #[cfg(feature = "network")]
 mod websocket;
 
@@ -23,3 +24,4 @@ pub use devices::{ApprovalHandle, KitBuilder, LinkRequestHandle};
 pub use events::{DocumentEvent, DocumentEvents, ReplicaEvents};
 pub use handles::{Document, InviteBuilder, Workspace};
 pub use replica::{Replica, ReplicaBuilder};
+pub use step_up::StepUpHandle;

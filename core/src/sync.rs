@@ -25,6 +25,7 @@ mod reconcile;
 mod refusal;
 mod seal;
 mod status;
+pub(crate) mod step_up;
 mod steward;
 
 use std::collections::BTreeMap;
@@ -46,8 +47,6 @@ use crate::store::{RelayRow, StoreError, Tx, WorkspaceState};
 
 /// Wait before relays are dialled again by a device whose disk is full.
 const FULL_REST: Duration = Duration::from_secs(10);
-/// Bytes of an address as it is dialled.
-const ADDRESS_BYTES_MAX: usize = tombolo_protocol::limits::ADDRESS_BYTES_MAX;
 
 /// Why a frame could not be taken.
 pub(crate) enum Fault {
@@ -84,6 +83,7 @@ pub(crate) struct Live {
     pub(crate) credit_bytes: usize,
     pub(crate) in_flight_bytes: usize,
     pub(crate) channels: BTreeMap<i64, Channel>,
+    pub(crate) step_ups: step_up::StepUps,
     since: Duration,
 }
 
@@ -378,7 +378,7 @@ pub(crate) fn draw(entropy: &mut dyn Entropy, from: Duration, to: Duration) -> D
 
 /// Refuses what is no WebSocket address, and plain ones that would cross a network.
 pub(crate) fn judge_address(address: &str) -> Result<(), AddressError> {
-    if address.len() > ADDRESS_BYTES_MAX {
+    if address.len() > tombolo_protocol::limits::ADDRESS_BYTES_MAX {
         return Err(AddressError::TooLong);
     }
     let (plain, rest) = match (address.strip_prefix("ws://"), address.strip_prefix("wss://")) {

@@ -5,14 +5,16 @@
 
 use std::ffi::OsString;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
+use tombolo_protocol::ids::UserId;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::config::{Config, LogFormat, Problem, Settings, Source};
+use crate::factors::{FACTORS_FILE, Factors};
 use crate::serve::{Serving, serve};
 
 const EXAMPLE: &str = "\
@@ -37,10 +39,28 @@ enum Action {
     /// Serves devices until it is told to stop.
     #[command(after_help = EXAMPLE)]
     Serve(Box<Flags>),
+    /// Looks after second factors.
+    Factors {
+        #[command(subcommand)]
+        action: FactorsAction,
+    },
     /// Looks at the settings.
     Config {
         #[command(subcommand)]
         action: ConfigAction,
+    },
+}
+
+#[derive(Subcommand)]
+enum FactorsAction {
+    /// Forgets a user's authenticator: whoever of their devices asks next enrols another.
+    Forget {
+        /// The relay's folder; the relay may be running.
+        #[arg(long, value_name = "FOLDER")]
+        data: PathBuf,
+        /// The user's id, 64 hex digits.
+        #[arg(long, value_name = "ID")]
+        user: String,
     },
 }
 
@@ -184,6 +204,7 @@ pub fn main_with(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             Ok(config) => run(config),
             Err(problems) => report(&problems),
         },
+        Action::Factors { action: FactorsAction::Forget { data, user } } => forget_factor(&data, &user),
         Action::Config { action: ConfigAction::Check(flags) } => match flags.read() {
             Ok(_) => {
                 say("the settings are good\n");
@@ -191,6 +212,21 @@ pub fn main_with(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             }
             Err(problems) => report(&problems),
         },
+    }
+}
+
+fn forget_factor(data: &Path, user: &str) -> ExitCode {
+    let Ok(user) = user.parse::<UserId>() else {
+        complain(&"--user: expected 64 hex digits");
+        return ExitCode::from(2);
+    };
+    match Factors::forget_in(&data.join(FACTORS_FILE), &user) {
+        Ok(true) => {
+            say("forgotten; the user's next device that asks enrols anew\n");
+            ExitCode::SUCCESS
+        }
+        Ok(false) => fail(&"this user has no authenticator here"),
+        Err(error) => fail(&error),
     }
 }
 

@@ -15,7 +15,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior, params};
 use tombolo_protocol::frame::StepUpRefusal;
 use tombolo_protocol::ids::UserId;
 
@@ -24,6 +24,8 @@ use crate::relay::{NoEntropy, Relay};
 pub use seal::FactorKey;
 pub use totp::TotpSecret;
 
+/// The file's name in the data folder.
+pub const FACTORS_FILE: &str = "factors.sqlite";
 /// Wrong codes of one user before the next is not looked at for a while: a person mistypes twice.
 pub const WRONG_FREE_MAX: u32 = 5;
 /// The first such while; each further wrong code doubles it.
@@ -62,7 +64,18 @@ impl Factors {
         Ok(Self { connection: Mutex::new(connection), key })
     }
 
-    /// Returns the secret that a user is to be shown, if there is none yet.
+    /// Forgets a user's secret in the file of a relay, which may be running: the next step-up enrols another.
+    /// Returns whether there was one.
+    ///
+    /// # Errors
+    /// [`LogError`] if there is no such file, or it can not be written.
+    pub fn forget_in(path: &Path, user: &UserId) -> Result<bool, LogError> {
+        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        connection.busy_timeout(Duration::from_secs(5))?;
+        Ok(connection.execute(include_str!("factors/delete.sql"), [user.as_bytes()])? > 0)
+    }
+
+    /// Tells whether a user has no secret yet.
     ///
     /// # Errors
     /// [`LogError`] if the file can not be read.
@@ -95,14 +108,6 @@ impl Factors {
         };
         transaction.commit()?;
         Ok(outcome)
-    }
-
-    /// Forgets a user's secret: the next step-up enrols another. Returns whether there was one.
-    ///
-    /// # Errors
-    /// [`LogError`] if the file can not be written.
-    pub fn forget(&self, user: &UserId) -> Result<bool, LogError> {
-        Ok(self.lock().execute(include_str!("factors/delete.sql"), [user.as_bytes()])? > 0)
     }
 
     fn enrol(

@@ -23,7 +23,7 @@ use tombolo_protocol::frame::TlsMode;
 use tombolo_protocol::ids::RelayId;
 
 use crate::config::{Config, TlsChoice};
-use crate::factors::Factors;
+use crate::factors::{FACTORS_FILE, FactorKey, Factors};
 use crate::fanout::Closing;
 use crate::http::{self, Service};
 use crate::log::LogError;
@@ -33,8 +33,6 @@ use crate::tls::{self, TlsError};
 use crate::writer;
 use system::System;
 
-/// File of the second factors in the data folder.
-const FACTORS_FILE: &str = "factors.sqlite";
 /// Drained sessions come back spread over this time.
 const RETURN_SPREAD_MS: u32 = 5_000;
 /// How long sessions may take to end when the relay drains.
@@ -138,7 +136,8 @@ impl Serving {
 /// [`StartError`] if it can not serve.
 pub async fn serve(config: Config, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<Serving, StartError> {
     let lock = folder::lock(&config.data)?;
-    let (key, sealing) = folder::load_key(&config.data)?;
+    let key = folder::load_key(&config.data)?;
+    let sealing = FactorKey::derive(&key.to_seed()).ok_or(StartError::NoEntropy)?;
     let log = SqliteLog::open(&config.data.join("log.sqlite"))?;
     let acceptor = acceptor(&config.tls)?;
     let (listener, address) = bind(config.listen).await?;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tombolo_crypto::LinkDigits;
 use tombolo_protocol::auth::Binding;
 use tombolo_protocol::close::CloseCode;
+use tombolo_protocol::frame::{LevelGap, StepUpRefusal};
 use tombolo_protocol::ids::{DeviceId, DocumentId, RelayId, UserId, WorkspaceId};
 use tombolo_protocol::record::Role;
 
@@ -250,6 +251,36 @@ pub enum Event {
         address: String,
         /// Which workspace.
         workspace: WorkspaceId,
+    },
+    /// A relay wants a second factor: to open a workspace, or to take what this device sent. What was refused
+    /// stays owed, and goes out by itself once one was shown.
+    StepUpWanted {
+        /// The relay's address.
+        address: String,
+        /// For which workspace.
+        workspace: WorkspaceId,
+        /// The level that is needed, and the one that the session has.
+        levels: LevelGap,
+    },
+    /// A relay has said what it asks of who wants to show a second factor.
+    StepUpAsked {
+        /// The relay's address.
+        address: String,
+        /// For which workspace.
+        workspace: WorkspaceId,
+    },
+    /// A relay has judged a second factor.
+    SteppedUp {
+        /// The relay's address.
+        address: String,
+        /// For which workspace.
+        workspace: WorkspaceId,
+        /// The level that the session has now.
+        level: u8,
+        /// Until when, by the relay's clock; zero for as long as the session lives.
+        until_ms: i64,
+        /// Why it was not taken, if it was not.
+        refused: Option<StepUpRefusal>,
     },
     /// The user has one device more.
     DeviceLinked {

@@ -49,7 +49,8 @@ impl Engine {
         self.learn_names(row, tx)?;
         self.revoke_lost(tx)?;
         let devices = self.owes_devices(row);
-        if devices == Owed::ByThis || (is_due && devices == Owed::ByOthers) {
+        let states = devices == Owed::ByThis || (is_due && devices == Owed::ByOthers);
+        if states && !self.has_act_waiting(row) {
             unless_denied(self.state_devices(now, row, tx))?;
         }
         let set = self.owes_recovery(row);

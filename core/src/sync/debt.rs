@@ -27,6 +27,8 @@ pub enum DebtReason {
     UnderWay,
     /// The relay takes a new workspace only from who shows it a token: dial with one.
     NeedsToken,
+    /// The relay opens the workspace only to who has shown a second factor, of this level.
+    NeedsSecondFactor(u8),
     /// The relay refused it.
     Refused(SetAsideReason),
     /// The workspace's keys are not here.
@@ -45,6 +47,9 @@ impl std::fmt::Display for DebtReason {
             Self::Refused(reason) => write!(f, "the relay refused it: {reason}"),
             Self::NeedsToken => {
                 f.write_str("the relay takes this workspace only from who shows it a token; dial with one")
+            }
+            Self::NeedsSecondFactor(level) => {
+                write!(f, "the relay wants a second factor (level {level}) first; show one, and it goes on by itself")
             }
             Self::AwaitingKey => f.write_str("the workspace's key has not come yet; ask an admin to sync"),
             Self::Damaged => {
@@ -165,8 +170,10 @@ impl Engine {
         let phase = relay.and_then(|relay| self.phase_of(relay, workspace));
         let sealable = self.workspaces.get(&workspace).is_some_and(|held| held.sealing().is_some());
         let needs_token = relay.is_some_and(|relay| self.needs_token(relay, workspace));
+        let wanted = relay.and_then(|relay| self.level_wanted(relay, workspace));
         match phase {
             _ if needs_token => DebtReason::NeedsToken,
+            Some(Phase::Dormant) if wanted.is_some() => DebtReason::NeedsSecondFactor(wanted.unwrap_or_default()),
             _ if self.relays.is_empty() => DebtReason::NoRelay,
             None => DebtReason::Offline,
             Some(Phase::Level) if sealable => DebtReason::UnderWay,

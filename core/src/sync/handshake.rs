@@ -150,6 +150,7 @@ impl Engine {
             credit_bytes: welcome.credit_bytes as usize,
             in_flight_bytes: 0,
             channels: std::collections::BTreeMap::new(),
+            step_ups: super::step_up::StepUps::default(),
             since: now.mono,
         }));
         if relay.row.key.is_none() {

@@ -73,6 +73,7 @@ impl Engine {
         let found = self.workspaces.values().find(|workspace| workspace.tag == absent.workspace);
         let at = (relay, found.map(|workspace| workspace.row).ok_or(MALFORMED)?);
         let phase = self.relays.get_mut(&relay).and_then(|relay| relay.channel_mut(at.1)).map(|c| c.phase);
+        self.give_up_step_up(at);
         let needs_token = absent.reason() == Some(NotFoundReason::NeedsToken);
         if let Some(channel) = self.relays.get_mut(&relay).and_then(|relay| relay.channel_mut(at.1)) {
             channel.needs_token = needs_token;
@@ -94,14 +95,19 @@ impl Engine {
     /// The relay has taken a workspace from this session, or wants a second factor before it opens one: it is
     /// asked again later.
     pub(crate) fn take_denial(&mut self, now: Now, relay: i64, frame: &Frame, tx: &Tx<'_>) -> Result<(), Fault> {
-        let workspace = match frame {
-            Frame::Shut(shut) => self.channel_of(relay, shut.channel)?,
+        let (workspace, levels) = match frame {
+            Frame::Shut(shut) => (self.channel_of(relay, shut.channel)?, None),
             Frame::MfaRequired(asked) => {
                 let found = self.workspaces.values().find(|workspace| workspace.tag == asked.workspace);
-                found.map(|workspace| workspace.row).ok_or(MALFORMED)?
+                (found.map(|workspace| workspace.row).ok_or(MALFORMED)?, Some(asked.levels))
             }
+            Frame::StepUpChallenge(challenge) => return self.take_challenge(relay, challenge),
+            Frame::SteppedUp(outcome) => return self.take_stepped_up(now, relay, outcome),
             _ => return Err(MALFORMED),
         };
+        if let Some(levels) = levels {
+            self.note_factor_wanted((relay, workspace), levels);
+        }
         if let Some(channel) = self.relays.get_mut(&relay).and_then(|relay| relay.channel_mut(workspace)) {
             *channel = Channel::new();
         }

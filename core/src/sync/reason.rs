@@ -97,6 +97,8 @@ reasons! {
     Damaged = 28, "this device's disk changed it; it is fetched again from a relay that has it, check the disk";
     /// The relay keeps back what it gave to another device.
     Withheld = 29, "the relay keeps back what it gave to another device; sync by another relay, or ask its operator";
+    /// The relay takes it only from a session that has shown a second factor.
+    SecondFactorRequired = 30, "the relay takes it only from who has shown a second factor; show one, and it goes out by itself";
 }
 
 impl std::fmt::Display for SetAsideReason {
@@ -139,10 +141,10 @@ impl From<RefusalReason> for SetAsideReason {
             RefusalReason::MembershipRegression => Self::MembershipRegression,
             RefusalReason::EpochMismatch => Self::EpochMismatch,
             // What this device may do at the relay, for now or for good.
-            RefusalReason::DeviceRevoked
-            | RefusalReason::ExpiredGrant
-            | RefusalReason::MfaRequired
-            | RefusalReason::DocumentPurged => Self::RoleDenied,
+            RefusalReason::DeviceRevoked | RefusalReason::ExpiredGrant | RefusalReason::DocumentPurged => {
+                Self::RoleDenied
+            }
+            RefusalReason::MfaRequired => Self::SecondFactorRequired,
             RefusalReason::LastOwner
             | RefusalReason::RotationMissing
             | RefusalReason::RecipientSetMismatch

@@ -22,7 +22,6 @@ impl Engine {
         refused: &Refused,
         tx: &Tx<'_>,
     ) -> Result<(), Fault> {
-        let wait = draw(self.entropy.as_mut(), RETRY_MIN, RETRY_MAX);
         let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) else {
             return Ok(());
         };
@@ -31,8 +30,29 @@ impl Engine {
             return Err(Fault::Session(CloseCode::Misbehaved, SetAsideReason::Malformed));
         };
         item.refused = true;
-        let Some((chain, seq, _)) = item.entry else {
-            self.counters.count(SetAsideReason::from(refused.reason));
+        let entry = item.entry;
+        if let Some(levels) = refused.levels.filter(|_| refused.reason == RefusalReason::MfaRequired) {
+            self.note_factor_wanted(at, levels);
+        }
+        match entry {
+            Some((chain, seq, _)) => self.take_entry_refusal(now, at, (chain, seq), refused, tx),
+            None => {
+                self.counters.count(SetAsideReason::from(refused.reason));
+                Ok(())
+            }
+        }
+    }
+
+    fn take_entry_refusal(
+        &mut self,
+        now: Now,
+        at: (i64, i64),
+        (chain, seq): (i64, u64),
+        refused: &Refused,
+        tx: &Tx<'_>,
+    ) -> Result<(), Fault> {
+        let wait = draw(self.entropy.as_mut(), RETRY_MIN, RETRY_MAX);
+        let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) else {
             return Ok(());
         };
         match refused.reason {

@@ -245,6 +245,9 @@ impl Engine {
         let view = &workspace.view;
         let ending: Vec<(UserId, Role, Expiry)> =
             view.members().filter_map(|(user, role)| view.expiry(&user).map(|expiry| (user, role, expiry))).collect();
+        if !ending.is_empty() && self.has_act_waiting(row) {
+            return Ok(());
+        }
         for (user, role, expiry) in ending {
             let Some(proof) = self.proof_of_time(row, &expiry, tx)? else {
                 continue;

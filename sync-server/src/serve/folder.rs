@@ -9,10 +9,8 @@ use std::path::Path;
 
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tombolo_protocol::keys::SignKey;
-use zeroize::Zeroizing;
 
 use super::StartError;
-use crate::factors::FactorKey;
 
 /// Makes the folder if need be, and locks it while the file is held.
 pub(super) fn lock(folder: &Path) -> Result<File, StartError> {
@@ -28,26 +26,25 @@ pub(super) fn lock(folder: &Path) -> Result<File, StartError> {
     }
 }
 
-/// Loads the relay's key, or makes one; and the key under which its second factors rest.
-pub(super) fn load_key(folder: &Path) -> Result<(SignKey, FactorKey), StartError> {
+/// Loads the relay's key, or makes one.
+pub(super) fn load_key(folder: &Path) -> Result<SignKey, StartError> {
     let path = folder.join("relay.key");
     let failed = |error| StartError::Folder { path: folder.to_owned(), error };
-    let mut seed = Zeroizing::new(Vec::new());
+    let mut seed = Vec::new();
     match File::open(&path) {
         Ok(mut file) => {
             file.read_to_end(&mut seed).map_err(failed)?;
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let mut fresh = Zeroizing::new([0; 32]);
-            SystemRandom::new().fill(fresh.as_mut_slice()).map_err(|_| StartError::NoEntropy)?;
+            let mut fresh = [0; 32];
+            SystemRandom::new().fill(&mut fresh).map_err(|_| StartError::NoEntropy)?;
             write_key(&path, &fresh).map_err(failed)?;
-            seed.extend_from_slice(fresh.as_slice());
+            seed.extend_from_slice(&fresh);
         }
         Err(error) => return Err(failed(error)),
     }
     let seed: &[u8; 32] = seed.as_slice().try_into().map_err(|_| StartError::Key { path })?;
-    let sealing = FactorKey::derive(seed).ok_or(StartError::NoEntropy)?;
-    Ok((SignKey::from_seed(seed), sealing))
+    Ok(SignKey::from_seed(seed))
 }
 
 /// Writes a new key beside its place and moves it there, so that there is never half a key.

@@ -161,8 +161,9 @@ fn a_challenge_takes_one_proof_and_not_for_long_and_a_forgotten_secret_is_enroll
     let code = scene.code(&authenticator, 0);
     assert_eq!(scene.prove(&code).refused, Some(StepUpRefusal::NoChallenge));
     let user = Person::new(1).user();
-    assert!(scene.relay.factors().unwrap().forget(&user).unwrap());
-    assert!(!scene.relay.factors().unwrap().forget(&user).unwrap());
+    let file = scene.folder.path().join("factors.sqlite");
+    assert!(Factors::forget_in(&file, &user).unwrap());
+    assert!(!Factors::forget_in(&file, &user).unwrap());
     assert!(scene.ask().enrolment.is_some());
     assert_eq!(scene.prove(&code).refused, Some(StepUpRefusal::Wrong), "the old secret is worth nothing");
 }
