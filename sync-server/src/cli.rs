@@ -9,10 +9,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use std::str::FromStr as _;
 use tokio::signal::unix::{SignalKind, signal};
-use tombolo_protocol::ids::UserId;
+use tombolo_protocol::ids::{RelayId, UserId};
+use tombolo_protocol::keys::SignKey;
 use tracing_subscriber::filter::LevelFilter;
+use zeroize::Zeroizing;
 
+use crate::access::{ACCESS_FOLDER, Head, verify};
 use crate::config::{Config, LogFormat, Problem, Settings, Source};
 use crate::factors::{FACTORS_FILE, Factors};
 use crate::serve::{Serving, serve};
@@ -44,6 +48,11 @@ enum Action {
         #[command(subcommand)]
         action: FactorsAction,
     },
+    /// Looks at the access log.
+    Access {
+        #[command(subcommand)]
+        action: AccessAction,
+    },
     /// Looks at the settings.
     Config {
         #[command(subcommand)]
@@ -62,6 +71,30 @@ enum FactorsAction {
         #[arg(long, value_name = "ID")]
         user: String,
     },
+}
+
+#[derive(Subcommand)]
+enum AccessAction {
+    /// Checks every hash and signature, and says where the log ends.
+    Verify(AccessFlags),
+    /// The same, and prints each record, one JSON object a line.
+    Print(AccessFlags),
+}
+
+#[derive(Args)]
+struct AccessFlags {
+    /// The relay's folder; the relay may be running.
+    #[arg(long, value_name = "FOLDER", required_unless_present = "logs")]
+    data: Option<PathBuf>,
+    /// A folder with files of the log, if they were put elsewhere; needs --relay.
+    #[arg(long, value_name = "FOLDER", conflicts_with = "data", requires = "relay")]
+    logs: Option<PathBuf>,
+    /// The relay that must have signed them [the one of the folder].
+    #[arg(long, value_name = "ID")]
+    relay: Option<String>,
+    /// A place that was said before, NUMBER:HASH: it must still be there.
+    #[arg(long, value_name = "PLACE")]
+    since: Option<String>,
 }
 
 #[derive(Subcommand)]
@@ -133,6 +166,12 @@ struct Flags {
     /// Whether users may enrol an authenticator here, and show its codes: on or off [on].
     #[arg(long, value_name = "WHETHER")]
     totp: Option<String>,
+    /// Whether a signed access log is kept in the folder: on or off [on].
+    #[arg(long, value_name = "WHETHER")]
+    access_log: Option<String>,
+    /// Files of the access log that are kept, 16 MiB each [64].
+    #[arg(long, value_name = "NUMBER")]
+    access_log_files: Option<String>,
     /// How logs are written: human or json.
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
@@ -145,9 +184,9 @@ struct Flags {
 }
 
 impl Flags {
-    fn read(self) -> Result<Config, Vec<Problem>> {
-        let mut settings = Settings::default();
-        let flags = [
+    /// Returns what was said, by key.
+    fn texts(self) -> [(&'static str, Option<String>); 24] {
+        [
             ("data", self.data),
             ("listen", self.listen),
             ("admin_listen", self.admin_listen),
@@ -168,9 +207,17 @@ impl Flags {
             ("level_invite", self.level_invite),
             ("level_membership", self.level_membership),
             ("totp", self.totp),
+            ("access_log", self.access_log),
+            ("access_log_files", self.access_log_files),
             ("log_format", self.log_format),
             ("log_level", self.log_level),
-        ];
+        ]
+    }
+
+    fn read(self) -> Result<Config, Vec<Problem>> {
+        let mut settings = Settings::default();
+        let file = self.config.clone();
+        let flags = self.texts();
         for (key, text) in flags {
             if let Some(text) = text {
                 settings.set(key, &text, Source::Flag);
@@ -179,7 +226,7 @@ impl Flags {
         let texts =
             std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         settings.read_env(texts);
-        let file = self.config.or_else(|| std::env::var_os("TOMBOLO_RELAY_CONFIG").map(Into::into));
+        let file = file.or_else(|| std::env::var_os("TOMBOLO_RELAY_CONFIG").map(Into::into));
         if let Some(file) = file {
             settings.read_file(&file);
         }
@@ -204,6 +251,10 @@ pub fn main_with(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             Ok(config) => run(config),
             Err(problems) => report(&problems),
         },
+        Action::Access { action } => match action {
+            AccessAction::Verify(flags) => look_at_access(&flags, false),
+            AccessAction::Print(flags) => look_at_access(&flags, true),
+        },
         Action::Factors { action: FactorsAction::Forget { data, user } } => forget_factor(&data, &user),
         Action::Config { action: ConfigAction::Check(flags) } => match flags.read() {
             Ok(_) => {
@@ -213,6 +264,44 @@ pub fn main_with(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             Err(problems) => report(&problems),
         },
     }
+}
+
+fn look_at_access(flags: &AccessFlags, prints: bool) -> ExitCode {
+    let relay = match (&flags.relay, &flags.data) {
+        (Some(text), _) => text.parse::<RelayId>().ok(),
+        (None, Some(data)) => key_of(data),
+        (None, None) => None,
+    };
+    let since = flags.since.as_deref().map(Head::from_str).transpose();
+    let (Some(relay), Ok(since)) = (relay, since) else {
+        complain(&"expected the relay's folder or --relay with 64 hex digits, and --since as NUMBER:HASH");
+        return ExitCode::from(2);
+    };
+    let inside = flags.data.as_ref().map(|data| data.join(ACCESS_FOLDER));
+    let folder = flags.logs.clone().or(inside).unwrap_or_default();
+    let show = |record: &str| {
+        if prints {
+            say(&format!("{record}\n"));
+        }
+    };
+    match verify(&folder, &relay, since, show) {
+        Ok(verified) => {
+            let told = format!("records {} to {verified}\n", verified.first);
+            if prints {
+                complain(&told.trim_end())
+            } else {
+                say(&told)
+            }
+            ExitCode::SUCCESS
+        }
+        Err(fault) => fail(&fault),
+    }
+}
+
+/// Reads who the relay of a folder is.
+fn key_of(data: &Path) -> Option<RelayId> {
+    let seed = Zeroizing::new(std::fs::read(data.join("relay.key")).ok()?);
+    Some(RelayId::from_bytes(SignKey::from_seed(seed.as_slice().try_into().ok()?).public()))
 }
 
 fn forget_factor(data: &Path, user: &str) -> ExitCode {

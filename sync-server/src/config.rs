@@ -66,6 +66,10 @@ pub struct Config {
     pub minimum: Levels,
     /// Whether users may enrol and show codes by time.
     pub totp: bool,
+    /// Whether an access log is kept.
+    pub access_log: bool,
+    /// Files of the access log that are kept.
+    pub access_log_files: usize,
     /// How long the parts of a session may take.
     pub patience: Patience,
     /// How logs are written.

@@ -50,6 +50,7 @@ pub async fn drive(mut socket: WebSocket, relay: Arc<Relay>, peer: Peer, progres
         tracing::debug!(session = outbox.id().0, code = closing.code.number(), "{}", closing.code.text());
         relay.metrics().closed();
         let last = session.last_frame(closing);
+        session.note_closing(closing);
         drop(session);
         farewell(&mut socket, &relay, rest, last, closing).await;
     }

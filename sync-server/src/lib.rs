@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`cli`], [`config`], [`admission`] | how a relay is started, with what, and for whom |
 //! | [`mod@serve`], [`http`], [`tls`], [`connection`] | the sockets; the only modules that know tokio |
+//! | [`access`] | who came and what they were denied, signed and chained |
 //! | [`factors`] | second factors that the relay checks by itself |
 //! | [`session`] | one device's session: frames in, frames out |
 //! | [`workspace`] | what the next items of a workspace are judged against |
@@ -13,6 +14,7 @@
 //! The path of an entry: connection → session → workspace (judge) → writer (commit) → fanout →
 //! the sessions of the others. Its tree names no CRDT and nothing that opens content.
 
+pub mod access;
 pub mod admission;
 pub mod cli;
 pub mod config;

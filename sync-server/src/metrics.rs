@@ -72,6 +72,11 @@ const REFUSALS: [(RefusalReason, &str); 22] = [
     (RefusalReason::RewrapToNonMember, "rewrap_to_non_member"),
     (RefusalReason::ExpiryNotProven, "expiry_not_proven"),
 ];
+/// Returns the word for a reason, as metrics and the access log have it.
+pub(crate) fn refusal_name(reason: RefusalReason) -> &'static str {
+    REFUSALS.iter().find(|(known, _)| *known == reason).map_or("unknown", |(_, name)| name)
+}
+
 const SCALARS: [(&str, &str, &str); 15] = [
     ("sessions", "gauge", "Sessions that are open."),
     ("sessions_total", "counter", "Sessions that began."),

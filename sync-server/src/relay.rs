@@ -13,6 +13,7 @@ use tombolo_protocol::ids::{DeviceId, LogId, RelayId, WorkspaceTag};
 use tombolo_protocol::keys::SignKey;
 use tombolo_protocol::record::Levels;
 
+use crate::access::AccessLog;
 use crate::admission::Admission;
 use crate::factors::Factors;
 use crate::fanout::{Closing, Outbox, SessionId};
@@ -76,6 +77,7 @@ pub struct Relay {
     admission: Admission,
     minimum: Levels,
     factors: Option<Factors>,
+    access: Option<AccessLog>,
     metrics: Metrics,
     guests: Guests,
     workspaces: Mutex<Registry>,
@@ -122,6 +124,7 @@ impl Relay {
             admission,
             minimum: Levels::default(),
             factors: None,
+            access: None,
             metrics: Metrics::default(),
             guests: Guests::default(),
             workspaces: Mutex::default(),
@@ -145,6 +148,19 @@ impl Relay {
     pub fn checking_codes(mut self, factors: Factors) -> Self {
         self.factors = Some(factors);
         self
+    }
+
+    /// Accounts for who comes and what they do.
+    #[must_use]
+    pub fn accounting(mut self, access: AccessLog) -> Self {
+        self.access = Some(access);
+        self
+    }
+
+    /// Returns the access log, if one is kept.
+    #[must_use]
+    pub fn access(&self) -> Option<&AccessLog> {
+        self.access.as_ref()
     }
 
     /// Returns the secrets that it checks codes against, if it does.

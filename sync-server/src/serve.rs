@@ -21,7 +21,9 @@ use tombolo_protocol::auth::Binding;
 use tombolo_protocol::close::CloseCode;
 use tombolo_protocol::frame::TlsMode;
 use tombolo_protocol::ids::RelayId;
+use tombolo_protocol::keys::SignKey;
 
+use crate::access::{ACCESS_FOLDER, AccessEvent, AccessLog};
 use crate::config::{Config, TlsChoice};
 use crate::factors::{FACTORS_FILE, FactorKey, Factors};
 use crate::fanout::Closing;
@@ -147,6 +149,12 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()> + Send + '
     if config.totp {
         relay = relay.checking_codes(Factors::open(&config.data.join(FACTORS_FILE), sealing)?);
     }
+    if config.access_log {
+        let folder = config.data.join(ACCESS_FOLDER);
+        let signer = SignKey::from_seed(&relay.key().to_seed());
+        let access = AccessLog::start(&folder, signer, config.access_log_files, relay.now_ms());
+        relay = relay.accounting(access.map_err(|error| StartError::Folder { path: folder, error })?);
+    }
     let relay = Arc::new(relay);
     let (alive, all_gone) = mpsc::channel(1);
     let relay_id = relay.id();
@@ -199,6 +207,15 @@ impl Life {
         let joined = tokio::task::spawn_blocking(move || writer.join()).await;
         if !matches!(joined, Ok(Ok(()))) {
             tracing::error!("the writer ended badly");
+        }
+        let ended = tokio::task::spawn_blocking(move || {
+            if let Some(access) = relay.access() {
+                access.note(relay.now_ms(), AccessEvent::Stopped);
+                access.end();
+            }
+        });
+        if ended.await.is_err() {
+            tracing::error!("the access log ended badly");
         }
     }
 }

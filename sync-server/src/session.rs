@@ -7,6 +7,7 @@
 //! Invariant: memory is bounded by a constant and the open workspaces; a frame before the proof is at
 //! most 4 KiB and of the handshake; whatever breaks the protocol ends the session with a code.
 
+mod account;
 mod append;
 mod catch_up;
 mod devices;
@@ -27,10 +28,13 @@ use tombolo_protocol::frame::{Close, Frame, NotFound, NotFoundReason};
 use tombolo_protocol::identity::DeviceKeys;
 use tombolo_protocol::ids::{DeviceId, WorkspaceTag};
 
+use crate::access::Denial;
 use crate::fanout::{Closing, Outbox, Taken};
 use crate::log::{LogError, Row};
 use crate::relay::{NoEntropy, Relay};
 use crate::workspace::NoRight;
+use account::Account;
+pub use account::NOTES_MAX;
 use append::Allowance;
 pub use append::RATE_WINDOW_S;
 use catch_up::Channel;
@@ -88,6 +92,7 @@ pub struct Session {
     allowance: Allowance,
     /// Identity logs that were judged for it.
     claims: u32,
+    account: Account,
     output: Vec<Bytes>,
 }
 
@@ -107,6 +112,7 @@ impl Session {
             seed: None,
             allowance,
             claims: 0,
+            account: Account::default(),
             output: Vec::new(),
         }
     }
@@ -225,11 +231,13 @@ impl Session {
 
     fn not_found(&mut self, workspace: WorkspaceTag) {
         self.relay.metrics().not_found();
+        self.note_denied(workspace, Denial::NotFound);
         self.send(NotFound { workspace, reason: None });
     }
 
     fn not_found_because(&mut self, workspace: WorkspaceTag, reason: NotFoundReason) {
         self.relay.metrics().not_found();
+        self.note_denied(workspace, Denial::from(reason));
         self.send(NotFound { workspace, reason: Some(reason.number()) });
     }
 
@@ -250,6 +258,7 @@ impl Drop for Session {
         }
         self.relay.meetings().leave(&self.outbox);
         self.end_stay();
+        self.note_left();
         let device = self.device().ok();
         self.relay.depart(device.as_ref(), self.outbox.id());
         self.relay.metrics().session_ended();

@@ -7,6 +7,7 @@ mod relay {
     pub(crate) mod process;
     pub(crate) mod wire;
 
+    mod accounts;
     mod codes;
     mod embedded;
     mod handshake;

@@ -17,8 +17,11 @@ use crate::connection::Patience;
 use crate::relay::Terms;
 use crate::serve::tls_mode;
 
+/// Files of the access log that are kept: a gigabyte, some millions of sessions.
+const ACCESS_LOG_FILES_DEFAULT: usize = 64;
+
 /// All settings, as files and environment name them.
-pub const KEYS: [&str; 23] = [
+pub const KEYS: [&str; 25] = [
     "data",
     "listen",
     "admin_listen",
@@ -42,6 +45,8 @@ pub const KEYS: [&str; 23] = [
     "level_invite",
     "level_membership",
     "totp",
+    "access_log",
+    "access_log_files",
 ];
 
 /// Where a setting comes from.
@@ -160,13 +165,10 @@ impl Settings {
             slow: Duration::from_millis(self.number("slow_ms", 30_000)),
         };
         let (log_format, log_level) = self.logging();
-        let minimum = Levels {
-            open: self.level("level_open"),
-            append: self.level("level_append"),
-            invite: self.level("level_invite"),
-            membership: self.level("level_membership"),
-        };
+        let minimum = self.levels();
         let totp = self.one_of("totp", &["on", "off"], "on or off") != Some("off");
+        let access_log = self.one_of("access_log", &["on", "off"], "on or off") != Some("off");
+        let access_log_files = self.number("access_log_files", ACCESS_LOG_FILES_DEFAULT);
         match data {
             Some(data) if self.problems.is_empty() => Ok(Config {
                 data,
@@ -177,6 +179,8 @@ impl Settings {
                 terms,
                 minimum,
                 totp,
+                access_log,
+                access_log_files,
                 patience,
                 log_format,
                 log_level,
@@ -194,6 +198,15 @@ impl Settings {
             quota_bytes: limited.then(|| self.number("quota_bytes", 0)),
             items_per_second: self.number("items_per_second", 10_000),
             bytes_per_second: self.number("bytes_per_second", 8 << 20),
+        }
+    }
+
+    fn levels(&mut self) -> Levels {
+        Levels {
+            open: self.level("level_open"),
+            append: self.level("level_append"),
+            invite: self.level("level_invite"),
+            membership: self.level("level_membership"),
         }
     }
 

@@ -97,6 +97,8 @@ impl Session {
             // Positions may have been given out that nothing will stand at.
             self.relay.lose(&workspace);
         })?;
+        self.note_records(&workspace, &judge, &verdicts);
+        self.note_refused(&workspace, &verdicts.refusals);
         self.refuse(append, &mut verdicts);
         self.relay.queue().push(Job::Append(AppendJob {
             workspace: Arc::clone(&workspace),

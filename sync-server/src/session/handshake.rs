@@ -76,12 +76,11 @@ impl Session {
         // A device that is to be linked, or that a kit brings back, is nobody's yet: it may ask, and begin nothing.
         let admitted = token_holds || links || self.relay.log().knows_device(&device)?;
         let guest = if admitted { None } else { Some(self.receive_guest()?) };
-        let terms = self.relay.terms();
         let welcome = Welcome {
             proof: transcript.sign_as_relay(&keys, self.relay.key()),
-            credit_bytes: terms.credit_bytes,
+            credit_bytes: self.relay.terms().credit_bytes,
             time_ms: self.relay.now_ms(),
-            ping_ms: terms.ping_ms,
+            ping_ms: self.relay.terms().ping_ms,
         };
         tracing::debug!(device = %device.short(), session = self.outbox.id().0, "a device proved its key");
         self.stage = Stage::Proven(Box::new(Proven {
@@ -94,6 +93,7 @@ impl Session {
             pending: None,
         }));
         self.relay.arrive(device, self.outbox.id());
+        self.note_came();
         self.send(welcome);
         Ok(())
     }

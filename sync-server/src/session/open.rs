@@ -148,6 +148,7 @@ impl Session {
             reset: reset.map(Into::into),
             resumed: mode == Mode::Reading,
         });
+        self.note_opened(&workspace);
         Ok(())
     }
 

@@ -6,10 +6,12 @@
 use std::sync::Arc;
 
 use tombolo_protocol::close::CloseCode;
-use tombolo_protocol::frame::{MfaRequired, RightEnded, Shut};
+use tombolo_protocol::frame::{LevelGap, MfaRequired, RightEnded, Shut};
+use tombolo_protocol::ids::WorkspaceTag;
 
 use super::Session;
 use super::catch_up::Channel;
+use crate::access::Denial;
 use crate::fanout::Closing;
 use crate::log::Row;
 use crate::workspace::{Caller, NoRight, Workspace};
@@ -47,10 +49,16 @@ impl Session {
         let tag = workspace.id().tag();
         match (right, level) {
             (Err(no), _) => self.deny(tag, no),
-            (Ok(_), Err(levels)) => self.send(MfaRequired { workspace: tag, levels }),
+            (Ok(_), Err(levels)) => self.want_factor(tag, levels),
             (Ok(_), Ok(())) => return Ok(true),
         }
         Ok(false)
+    }
+
+    /// Tells a device that it has to show more first.
+    pub(super) fn want_factor(&mut self, workspace: WorkspaceTag, levels: LevelGap) {
+        self.note_denied(workspace, Denial::Level { needed: levels.needed });
+        self.send(MfaRequired { workspace, levels });
     }
 
     /// Tells whether the session's device still has its right, after what was read of the log; if not,
@@ -79,6 +87,7 @@ impl Session {
         self.leave(&channel);
         self.ended.insert(row);
         self.send(Shut { channel: row, ended: Some(why) });
+        self.note_shut(&channel.workspace, why);
         tracing::debug!(device = %device.short(), ?why, "a right ended");
         if self.channels.is_empty() && !self.relay.log().knows_elsewhere(&device, row)? {
             return Err(CloseCode::DeviceRevoked.into());

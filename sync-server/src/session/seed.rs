@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use tombolo_protocol::close::CloseCode;
-use tombolo_protocol::frame::{Enter, Ground, MfaRequired, NotFoundReason, Seed};
+use tombolo_protocol::frame::{Enter, Ground, NotFoundReason, Seed};
 use tombolo_protocol::ids::WorkspaceId;
 use tombolo_protocol::receipt::{Attestation, Signed};
 use tombolo_protocol::record::Record;
@@ -101,7 +101,7 @@ impl Session {
         let (judge, verdicts) = match judged {
             Ok(judged) => judged,
             Err(SeedError::Level(levels)) => {
-                self.send(MfaRequired { workspace: tag, levels });
+                self.want_factor(tag, levels);
                 return Ok(());
             }
             Err(SeedError::NoRight(no)) => {
@@ -120,6 +120,7 @@ impl Session {
             }
             return self.opened(Arc::clone(workspace), Mode::Reading, 0, None);
         }
+        self.note_records(workspace, &judge, &verdicts);
         self.relay.queue().push(Job::Append(AppendJob {
             workspace: Arc::clone(workspace),
             outbox: Arc::clone(&self.outbox),
@@ -136,7 +137,9 @@ impl Session {
             Some(workspace) => self.show_ground(&workspace, enter)?,
             None => Shown::Nothing,
         };
-        self.relay.metrics().entered(matches!(shown, Shown::Ground(_)));
+        let taken = matches!(shown, Shown::Ground(_));
+        self.relay.metrics().entered(taken);
+        self.note_entry(enter.workspace, taken);
         match shown {
             Shown::Ground(frames) => {
                 self.note_entered(enter.workspace);

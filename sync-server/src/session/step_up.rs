@@ -115,6 +115,7 @@ impl Session {
         let now_ms = self.relay.steady_ms();
         let pending = self.proven_mut()?.pending.take();
         let pending = pending.filter(|pending| pending.method == proof.method && now_ms <= pending.deadline_ms);
+        let (user, enrols) = pending.as_ref().map_or((None, false), |held| (Some(held.user), held.shown.is_some()));
         let outcome = match pending {
             None => Err(StepUpRefusal::NoChallenge),
             Some(pending) => self.judge_proof(pending, &proof.proof)?,
@@ -125,7 +126,9 @@ impl Session {
             *held = factor.beside(*held);
         }
         let (level, until_ms) = self.level_and_end()?;
-        self.send(SteppedUp { level, until_ms, refused: outcome.err() });
+        let answer = SteppedUp { level, until_ms, refused: outcome.err() };
+        self.note_step_up(proof.method, user, enrols && answer.refused.is_none(), &answer);
+        self.send(answer);
         Ok(())
     }
 

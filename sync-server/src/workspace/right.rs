@@ -90,6 +90,12 @@ impl Judge {
         self.reaches(caller, self.levels(caller.minimum).open)
     }
 
+    /// Returns the level that a session has here.
+    #[must_use]
+    pub fn level(&self, caller: &Caller<'_>) -> u8 {
+        level_in(&self.view, caller)
+    }
+
     pub(super) fn reaches(&self, caller: &Caller<'_>, needed: u8) -> Result<(), LevelGap> {
         let have = level_in(&self.view, caller);
         if needed <= have { Ok(()) } else { Err(LevelGap { needed, have }) }
