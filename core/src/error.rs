@@ -11,7 +11,7 @@ use tombolo_protocol::membership::RecordRefusal;
 use crate::document::{ApplyReason, EditError, ReadError};
 use crate::identity::LinkFailure;
 use crate::store::{JoinRefusal, StoreError};
-use crate::workspace::UnsentWork;
+use crate::workspace::{PolicyRefusal, UnsentWork};
 
 /// Why Tombolo did not do what the app asked.
 #[derive(Debug)]
@@ -36,6 +36,8 @@ pub enum Error {
     RoleDenied,
     /// The statement about members, devices or keys would not count, and was not made.
     Refused(RecordRefusal),
+    /// A policy was asked for that nobody could meet; nothing was stated.
+    Policy(PolicyRefusal),
     /// The workspace is still being joined, or its keys have not arrived.
     NotReady,
     /// One change is larger than 64 MiB; split it.
@@ -101,6 +103,7 @@ impl std::fmt::Display for Error {
                 f.write_str("your role in the workspace does not allow it; ask an owner or admin for another one")
             }
             Self::Refused(reason) => write!(f, "this can not be stated: {reason}"),
+            Self::Policy(refusal) => write!(f, "{refusal}"),
             Self::NotReady => f.write_str("the workspace is still being joined; wait until a relay was reached"),
             Self::ChangeTooLarge { bytes } => {
                 write!(f, "a change of {bytes} bytes is over the limit of 64 MiB; split it")
@@ -166,6 +169,7 @@ impl std::error::Error for Error {
             Self::Document(reason) => Some(reason),
             Self::Invite(error) => Some(error),
             Self::Link(failure) => Some(failure),
+            Self::Policy(refusal) => Some(refusal),
             Self::Recovery(error) => Some(error),
             Self::Address(error) => Some(error),
             _ => None,

@@ -64,7 +64,10 @@ pub use sync::step_up::StepUpQuestion;
 pub use tombolo_crypto as crypto;
 pub use tombolo_protocol as protocol;
 pub use tombolo_protocol::frame::{LevelGap, StepUpMethod, StepUpRefusal};
-pub use workspace::{ActOutcome, InviteTerms, Member, MembershipAct, OpenInvite, Unsent, UnsentWork, WorkspaceSummary};
+pub use workspace::{
+    ActOutcome, AuditAct, AuditAttestation, AuditAuthor, AuditEntry, AuditId, AuditOutcome, InviteTerms, Member,
+    MembershipAct, OpenInvite, PolicyRefusal, PolicyTerms, Unsent, UnsentWork, WorkspaceSummary,
+};
 
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

@@ -14,6 +14,7 @@ mod devices;
 mod driver;
 mod events;
 mod handles;
+mod members;
 mod replica;
 mod step_up;
 #[cfg(feature = "network")]

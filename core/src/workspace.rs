@@ -4,24 +4,30 @@
 //! if it hashes to what the genesis committed to.
 
 mod act;
+mod audit;
 mod forget;
 mod found;
+mod intents;
 mod invite;
 mod keys;
+mod policy;
 
 pub use act::{ActOutcome, MembershipAct};
+pub use audit::{AuditAct, AuditAttestation, AuditAuthor, AuditEntry, AuditId, AuditOutcome};
 pub use forget::{Unsent, UnsentWork};
 pub use found::{Member, WorkspaceSummary};
 pub use invite::{InviteTerms, OpenInvite};
+pub(crate) use keys::RecoveryBox;
+pub use policy::{PolicyRefusal, PolicyTerms};
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use tombolo_crypto::{BlindingKey, DeviceSecrets, Entropy, EpochKeys, EpochSecret, InviteLink, Secret32};
-use tombolo_protocol::ids::{EpochId, RecordId, Stream, UserId, WorkspaceId, WorkspaceTag};
+use tombolo_crypto::{BlindingKey, DeviceSecrets, Entropy, EpochKeys, EpochSecret, InviteLink};
+use tombolo_protocol::ids::{EpochId, RecordId, Stream, WorkspaceId, WorkspaceTag};
 use tombolo_protocol::item::ItemHash;
 use tombolo_protocol::membership::{Membership, RecordOutcome, View};
 use tombolo_protocol::receipt::{Attestation, Signed};
-use tombolo_protocol::record::{Record, RecordBody, Role};
+use tombolo_protocol::record::{Policy, Record, RecordBody, Role};
 
 use crate::store::{StoreError, Tx, WorkspaceRow, WorkspaceState};
 use crate::sync::reason::SetAsideReason;
@@ -48,12 +54,14 @@ pub(crate) struct Workspace {
     pub(crate) view: View,
     /// The role that the app was last told.
     pub(crate) known_role: Option<Role>,
+    /// The policy that the app was last told.
+    pub(crate) known_policy: Option<Policy>,
     /// Whether some member's role will end.
     pub(crate) has_expiries: bool,
     pub(crate) blinding: Option<BlindingKey>,
     pub(crate) epochs: BTreeMap<EpochId, HeldEpoch>,
-    /// What opens epochs wrapped to this user's recovery key, while a kit brings the user back.
-    pub(crate) recovery: Option<(UserId, Secret32)>,
+    /// What opens epochs wrapped to a recovery key, while a kit is in use.
+    pub(crate) recovery: Option<RecoveryBox>,
     /// Documents with changes that no entry carries yet.
     pub(crate) unsealed: BTreeSet<(i64, Stream)>,
     /// Records that wait for their parents, and what each costs; oldest first.
@@ -88,6 +96,7 @@ impl Workspace {
             membership: Membership::new(id),
             view: View::default(),
             known_role: None,
+            known_policy: None,
             has_expiries: false,
             blinding: None,
             epochs: BTreeMap::new(),
@@ -107,7 +116,7 @@ impl Workspace {
         row: i64,
         stored: WorkspaceRow,
         device: &DeviceSecrets,
-        recovery: Option<(UserId, Secret32)>,
+        recovery: Option<RecoveryBox>,
     ) -> Result<Self, StoreError> {
         let (epochs, records, attestations) = (tx.epochs(row)?, tx.records(row)?, tx.attestations(row)?);
         // The genesis names its workspace, should the disk have changed the id.
@@ -136,6 +145,7 @@ impl Workspace {
         workspace.view = workspace.membership.view();
         workspace.recollect(stored.damaged || epochs.damaged > 0, device);
         workspace.known_role = workspace.role(device);
+        workspace.known_policy = workspace.view.policy().cloned();
         workspace.note_expiries();
         workspace.unsealed = tx.pending_documents(row)?.into_iter().collect();
         workspace.damaged = tx.quarantined_places(row, SetAsideReason::Damaged.code())?.into_iter().collect();

@@ -18,6 +18,7 @@ use std::fmt;
 
 use tombolo_protocol::bytes::DecodeError;
 use tombolo_protocol::ids::UserId;
+use tombolo_protocol::record::OrganisationRecovery;
 
 pub use shares::{KitShare, SHARES_MAX, ShareError};
 
@@ -56,6 +57,12 @@ impl RecoveryKit {
     #[must_use]
     pub fn user(&self) -> UserId {
         self.root.user()
+    }
+
+    /// Returns what an owner needs to make this kit the organisation's key to a workspace; it is no secret.
+    #[must_use]
+    pub fn organisation(&self) -> OrganisationRecovery {
+        OrganisationRecovery { user: self.root.user(), box_public: self.root.box_public() }
     }
 
     /// Returns where to look for the user's workspaces; words carry none.

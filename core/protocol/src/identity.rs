@@ -160,6 +160,17 @@ impl Identity {
         Ok(graph.identity(log.user(), &(0..log.records.len()).collect()))
     }
 
+    /// Returns the records of a judged log that do not count, because of a revocation beside them.
+    ///
+    /// # Errors
+    /// [`IdentityError`] if a record does not follow those it stands on.
+    pub fn void_in(log: &IdentityLog) -> Result<BTreeSet<Digest>, IdentityError> {
+        let graph = Graph::read(log, false)?;
+        let all = (0..log.records.len()).collect();
+        let void = graph.void(&graph.canonical(&all));
+        Ok(void.into_iter().filter_map(|at| graph.ids.get(at)).copied().collect())
+    }
+
     /// Returns a draft that stands on all of the log.
     #[must_use]
     pub fn draft(&self, act: IdentityAct, signer: Signer) -> IdentityDraft {
@@ -241,6 +252,14 @@ impl<'a> Graph<'a> {
     /// Returns the places, among some that hold whatever stands below them, of the adds that hold.
     fn standing(&self, places: &BTreeSet<usize>) -> Vec<usize> {
         let order: Vec<usize> = self.canonical(places);
+        let void = self.void(&order);
+        let counts = order.into_iter().filter(|at| !void.contains(at));
+        let counting: Vec<usize> = counts.collect();
+        counting.iter().copied().filter(|at| self.is_held(*at, &counting)).collect()
+    }
+
+    /// Returns which of these places, in canonical order, do not count.
+    fn void(&self, order: &[usize]) -> BTreeSet<usize> {
         let place_of: BTreeMap<usize, usize> = order.iter().enumerate().map(|(new, old)| (*old, new)).collect();
         let renamed = |old: &[usize]| old.iter().filter_map(|old| place_of.get(old).copied()).collect();
         let acts: Vec<Act<DeviceId>> = order
@@ -249,9 +268,7 @@ impl<'a> Graph<'a> {
             .map(|act| Act { parents: renamed(&act.parents), rests_on: renamed(&act.rests_on), ..act.clone() })
             .collect();
         let void = void(&acts, &BTreeSet::new());
-        let counts = order.iter().enumerate().filter(|(new, _)| !void.contains(new)).map(|(_, old)| *old);
-        let counting: Vec<usize> = counts.collect();
-        counting.iter().copied().filter(|at| self.is_held(*at, &counting)).collect()
+        void.into_iter().filter_map(|new| order.get(new)).copied().collect()
     }
 
     /// Tells whether a place adds a device that no counting revocation concurrent or later takes away.

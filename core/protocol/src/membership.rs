@@ -17,6 +17,7 @@ mod evaluate;
 mod facts;
 mod judge;
 mod settle;
+mod trail;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +26,7 @@ use std::sync::OnceLock;
 pub use admission::{Admission, Claim};
 pub use attestations::{ATTESTATIONS_EARLY_MAX, ATTESTERS_PER_RECORD_MAX};
 pub use settle::{RIVAL_SIGNATURES_MAX, UNADMITTED_BYTES_MAX};
+pub use trail::{Finding, VoidReason};
 pub use view::{DeviceStanding, InviteStanding, Recipient, View};
 
 use attestations::Attestations;

@@ -10,7 +10,7 @@ use tombolo_protocol::auth::Binding;
 use tombolo_protocol::close::CloseCode;
 use tombolo_protocol::frame::{LevelGap, StepUpRefusal};
 use tombolo_protocol::ids::{DeviceId, DocumentId, RelayId, UserId, WorkspaceId};
-use tombolo_protocol::record::Role;
+use tombolo_protocol::record::{OrganisationRecovery, Role};
 
 use super::unreached::{OfflineReason, Unreached};
 use crate::document::Patch;
@@ -133,6 +133,18 @@ pub enum Event {
         workspace: WorkspaceId,
         /// The role; `None` after a removal.
         role: Option<Role>,
+    },
+    /// Owners ask something else of everybody: [`Engine::policy`](super::Engine::policy) has it.
+    PolicyChanged {
+        /// In which workspace.
+        workspace: WorkspaceId,
+    },
+    /// An organisation has a key to the workspace from now on, or another, or none: tell every member.
+    OrganisationRecoveryChanged {
+        /// In which workspace.
+        workspace: WorkspaceId,
+        /// Whose key it is; `None` if there is none any more.
+        recovery: Option<OrganisationRecovery>,
     },
     /// An act that was intended would not count any more, and was given up.
     ActRefused {

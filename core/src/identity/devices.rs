@@ -56,7 +56,21 @@ impl Platform {
         }
     }
 
-    fn from_number(number: u8) -> Self {
+    /// Returns its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unknown => "device",
+            Self::Linux => "Linux",
+            Self::MacOs => "macOS",
+            Self::Windows => "Windows",
+            Self::Android => "Android",
+            Self::Ios => "iOS",
+            Self::Web => "browser",
+        }
+    }
+
+    pub(crate) fn from_number(number: u8) -> Self {
         match number {
             1 => Self::Linux,
             2 => Self::MacOs,

@@ -101,6 +101,24 @@ impl Workspace {
         names
     }
 
+    /// Reads what all users call their devices here, as far as this device holds the keys: of each device the
+    /// name that its own user gave last.
+    pub(crate) fn device_names(&self) -> BTreeMap<DeviceId, String> {
+        let mut all: BTreeMap<DeviceId, (i64, String)> = BTreeMap::new();
+        let user_of = |device: &DeviceId| self.view.device(device).map(|standing| standing.user);
+        for record in self.membership.in_order() {
+            let RecordBody::Devices(_) = record.body() else {
+                continue;
+            };
+            let (author, told) = (user_of(&record.author()), self.open_names(record).unwrap_or_default());
+            for (device, named) in told.0.into_iter().filter(|(device, _)| user_of(device) == author) {
+                let held = all.entry(device).or_default();
+                *held = named.max(std::mem::take(held));
+            }
+        }
+        all.into_iter().map(|(device, (_, name))| (device, name)).collect()
+    }
+
     fn open_names(&self, record: &Record) -> Option<Names> {
         let (epoch, sealed) = record.secret().split_first_chunk::<32>()?;
         let held = self.epochs.get(&EpochId::from_bytes(*epoch))?;

@@ -8,8 +8,7 @@
 //! Invariant: the root's seed is erased when a kit is confirmed, or when what a kit brings back is
 //! complete; nothing is revoked before what it wrote is here.
 
-use tombolo_crypto::{DeviceSecrets, RecoveryKit, Secret32, UserRoot};
-use tombolo_protocol::ids::UserId;
+use tombolo_crypto::{DeviceSecrets, RecoveryKit, UserRoot};
 use tombolo_protocol::limits::INVITE_RELAYS_MAX;
 use tombolo_protocol::record::{RecordBody, RecoverySet, Role};
 
@@ -17,6 +16,7 @@ use super::{begun, missing};
 use crate::engine::{Engine, Event, Now};
 use crate::error::Error;
 use crate::store::{StoreError, Tx, WorkspaceState};
+use crate::workspace::RecoveryBox;
 
 impl Engine {
     /// Returns the user's recovery kit, with the relays that are dialled.
@@ -88,9 +88,9 @@ impl Engine {
     }
 
     /// Returns what opens epochs that were wrapped to the user, while a kit brings the user back.
-    pub(crate) fn recovery_box(&self) -> Option<(UserId, Secret32)> {
+    pub(crate) fn recovery_box(&self) -> Option<RecoveryBox> {
         let root = self.own.root.as_ref().filter(|_| self.own.is_recovering)?;
-        Some((root.user(), root.box_secret()))
+        Some(RecoveryBox::of(root))
     }
 
     /// Ends a recovery that is complete: each relay was asked, and each workspace knows what is lost.

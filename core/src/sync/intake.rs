@@ -262,7 +262,7 @@ impl Engine {
     }
 
     /// Opens the first entries of documents whose key has just come.
-    fn describe_waiting(&mut self, now: Now, workspace: i64, tx: &Tx<'_>) -> Result<(), StoreError> {
+    pub(crate) fn describe_waiting(&mut self, now: Now, workspace: i64, tx: &Tx<'_>) -> Result<(), StoreError> {
         for row in tx.undescribed_documents(workspace)? {
             let mut first = None;
             tx.entries_of_document(row.row, 0, |stored| {

@@ -65,5 +65,6 @@ impl Engine {
             let id = workspace.id;
             self.tell(Event::RoleChanged { workspace: id, role });
         }
+        self.tell_policy(row);
     }
 }

@@ -4,11 +4,12 @@
 //! then, so that acts of several people are rarely concurrent; an intent is durable before the app is
 //! told. Where no relay has ever held the workspace, nobody else can act, and it is signed at once.
 
-use tombolo_protocol::bytes::{DecodeError, Reader, put_run};
 use tombolo_protocol::ids::{DeviceId, EntryHash, RecordId, UserId, WorkspaceId};
 use tombolo_protocol::receipt::{Receipt, Signed};
-use tombolo_protocol::record::{Expiry, InviteRevoke, Pin, Pins, RecordBody, Role, Standing};
+use tombolo_protocol::record::{Expiry, InviteRevoke, OrganisationRecovery, Pin, Pins, RecordBody, Role, Standing};
 
+use super::intents::{intents_key, read_intents, write_intents};
+use super::policy::PolicyTerms;
 use crate::engine::{Engine, Event, Now};
 use crate::error::Error;
 use crate::store::{StoreError, Tx};
@@ -18,7 +19,7 @@ use crate::sync::channel::Phase;
 const INTENTS_MAX: usize = 1024;
 
 /// Something that changes who may do what.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MembershipAct {
     /// Gives a member another role, for good or until a time (milliseconds since 1970).
@@ -45,6 +46,10 @@ pub enum MembershipAct {
         /// Which.
         invite: RecordId,
     },
+    /// Settles what is asked of everybody; who has a recovery key stays as it is.
+    SetPolicy(PolicyTerms),
+    /// Gives an organisation a key to the workspace, or takes it away; the rest of the policy stays as it is.
+    SetOrganisationRecovery(Option<OrganisationRecovery>),
 }
 
 /// What became of an act.
@@ -62,12 +67,13 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::Refused`] with the reason if it would not count, [`Error::NotReady`] without the present
-    /// keys, [`Error::NoRelay`] for a role that ends while no relay was reached whose clock could tell.
+    /// keys, [`Error::NoRelay`] for a role that ends while no relay was reached whose clock could tell,
+    /// [`Error::Policy`] for a policy that nobody could meet.
     pub fn act(&mut self, now: Now, id: &WorkspaceId, act: MembershipAct, tx: &Tx<'_>) -> Result<ActOutcome, Error> {
         let row = self.workspace_row(id).ok_or(Error::NoWorkspace(*id))?;
         let body = self.body_of(now, row, &act, tx)?;
         if self.may_state(row, tx)? {
-            return Ok(ActOutcome::Stated(self.state_record(now, row, body, Vec::new(), tx)?.id()));
+            return Ok(ActOutcome::Stated(self.state_act(now, row, body, tx)?));
         }
         let draft = self.draft_record(now, row, body, Vec::new())?;
         let membership = self.workspaces.get(&row).map(|workspace| &workspace.membership);
@@ -128,7 +134,7 @@ impl Engine {
         let mut kept = Vec::new();
         for act in intents {
             let body = self.body_of(now, row, &act, tx);
-            match body.and_then(|body| self.state_record(now, row, body, Vec::new(), tx)) {
+            match body.and_then(|body| self.state_act(now, row, body, tx)) {
                 Ok(_) => {}
                 Err(Error::Store(error)) => return Err(error),
                 // The keys to wrap have not arrived: later.
@@ -175,7 +181,7 @@ impl Engine {
 
     fn body_of(&mut self, now: Now, row: i64, act: &MembershipAct, tx: &Tx<'_>) -> Result<RecordBody, Error> {
         let view = &self.workspaces.get(&row).ok_or(Error::NotReady)?.view;
-        match *act {
+        match act.clone() {
             MembershipAct::SetRole { user, role, expires_ms } => {
                 let before = view.role(&user);
                 let loses_keys = before.is_some_and(Role::may_read) && !role.may_read();
@@ -194,6 +200,8 @@ impl Engine {
                 self.standing_body(now, row, standing, reads)
             }
             MembershipAct::TransferOwnership { to } => Ok(RecordBody::OwnerTransfer(to)),
+            MembershipAct::SetPolicy(terms) => self.policy_body(row, terms),
+            MembershipAct::SetOrganisationRecovery(recovery) => self.organisation_body(row, recovery),
             MembershipAct::RevokeInvite { invite } => {
                 let had_epoch = view.invite(&invite).is_some_and(|held| held.uses == 1 && held.role.may_read());
                 let revoke = InviteRevoke { invite, rotation: None };
@@ -264,55 +272,4 @@ impl Engine {
         }
         Ok(())
     }
-}
-
-fn intents_key(workspace: &WorkspaceId) -> String {
-    format!("intents:{workspace}")
-}
-
-const SET_ROLE: u8 = 1;
-const REMOVE: u8 = 2;
-const TRANSFER: u8 = 3;
-const REVOKE_INVITE: u8 = 4;
-
-fn write_intents(intents: &[MembershipAct]) -> Vec<u8> {
-    let mut out = Vec::new();
-    for act in intents {
-        let mut one = Vec::new();
-        match act {
-            MembershipAct::SetRole { user, role, expires_ms } => {
-                one.extend_from_slice(&[SET_ROLE, *role as u8]);
-                one.extend_from_slice(user.as_bytes());
-                one.extend_from_slice(&expires_ms.unwrap_or(i64::MAX).to_be_bytes());
-            }
-            MembershipAct::Remove { user } => one.extend([&[REMOVE], user.as_bytes().as_slice()].concat()),
-            MembershipAct::TransferOwnership { to } => one.extend([&[TRANSFER], to.as_bytes().as_slice()].concat()),
-            MembershipAct::RevokeInvite { invite } => {
-                one.extend([&[REVOKE_INVITE], invite.as_bytes().as_slice()].concat());
-            }
-        }
-        put_run(&mut out, &one);
-    }
-    out
-}
-
-fn read_intents(bytes: &[u8]) -> Result<Vec<MembershipAct>, DecodeError> {
-    let mut reader = Reader::new(bytes);
-    let mut intents = Vec::new();
-    while reader.remaining() > 0 {
-        let mut one = Reader::new(reader.run("intent", 64)?);
-        intents.push(match one.u8()? {
-            SET_ROLE => {
-                let (role, user) = (Role::from_u8(one.u8()?)?, UserId::read(&mut one)?);
-                let expires_ms = Some(one.i64()?).filter(|expires_ms| *expires_ms != i64::MAX);
-                MembershipAct::SetRole { user, role, expires_ms }
-            }
-            REMOVE => MembershipAct::Remove { user: UserId::read(&mut one)? },
-            TRANSFER => MembershipAct::TransferOwnership { to: UserId::read(&mut one)? },
-            REVOKE_INVITE => MembershipAct::RevokeInvite { invite: RecordId::read(&mut one)? },
-            value => return Err(DecodeError::Unknown { field: "intent", value: u64::from(value) }),
-        });
-        one.finish()?;
-    }
-    Ok(intents)
 }

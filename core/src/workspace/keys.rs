@@ -6,15 +6,31 @@
 
 use std::collections::BTreeSet;
 
-use tombolo_crypto::{BlindingKey, DeviceSecrets, Entropy, EpochKeys, EpochSecret, rotate, unwrap_epoch, wrap_epoch};
+use tombolo_crypto::{
+    BlindingKey, DeviceSecrets, Entropy, EpochKeys, EpochSecret, Secret32, UserRoot, rotate, unwrap_epoch, wrap_epoch,
+};
 use tombolo_protocol::ids::{EpochId, RecordId};
 use tombolo_protocol::membership::RecordOutcome;
-use tombolo_protocol::record::{EpochWrap, Record, RecordBody, Rewrap, Role, Rotation};
+use tombolo_protocol::record::{EpochWrap, OrganisationRecovery, Record, RecordBody, Rewrap, Role, Rotation};
 
 use super::{HeldEpoch, Workspace};
 use crate::engine::{Engine, Now};
 use crate::error::Error;
 use crate::store::{StoreError, Tx};
+
+/// What a recovery kit opens.
+pub(crate) struct RecoveryBox {
+    /// The names under which epochs are wrapped to it: the user, and the organisation that the user may be.
+    recipients: [[u8; 32]; 2],
+    secret: Secret32,
+}
+
+impl RecoveryBox {
+    pub(crate) fn of(root: &UserRoot) -> Self {
+        let organisation = OrganisationRecovery { user: root.user(), box_public: root.box_public() };
+        Self { recipients: [*root.user().as_bytes(), organisation.recipient()], secret: root.box_secret() }
+    }
+}
 
 /// Stands in a record whose recipients are being found out.
 const PLACEHOLDER: Rotation = Rotation { epoch: EpochId::from_bytes([0; 32]), previous: Vec::new(), wraps: Vec::new() };
@@ -104,10 +120,10 @@ impl Workspace {
         if let Some(wrap) = wrap_to(device.id().as_bytes()) {
             return unwrap_epoch(&self.id, &epoch, wrap, device.box_secret()).ok();
         }
-        if let Some((user, secret)) = &self.recovery
-            && let Some(wrap) = wrap_to(user.as_bytes())
+        if let Some(kit) = &self.recovery
+            && let Some(wrap) = kit.recipients.iter().find_map(wrap_to)
         {
-            return unwrap_epoch(&self.id, &epoch, wrap, secret).ok();
+            return unwrap_epoch(&self.id, &epoch, wrap, &kit.secret).ok();
         }
         let link = self.join.as_ref()?;
         let wrap = wrap_to(link.invite.as_bytes())?;

@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use rpds::RedBlackTreeMapSync as Map;
 
-use crate::hash::hash;
 use crate::identity::{DeviceKeys, IdentityLog};
 use crate::ids::{DeviceId, DocumentTag, EntryHash, EpochId, RecordId, RelayId, UserId};
 use crate::keys::VerifyKey;
@@ -299,6 +298,11 @@ impl View {
         records.for_each(|record| self.settled.insert_mut(record, ()));
     }
 
+    /// Tells whether a record does not apply because nobody would be owner.
+    pub(super) fn is_spared(&self, record: &RecordId) -> bool {
+        self.spared.contains_key(record)
+    }
+
     pub(super) fn spare(&mut self, records: impl Iterator<Item = RecordId>) {
         records.for_each(|record| self.spared.insert_mut(record, ()));
     }
@@ -333,10 +337,8 @@ impl View {
         let devices = devices.map(|(id, standing)| (*id.as_bytes(), standing.keys.box_public));
         let kits = self.recovery.keys().filter(|user| reads(user));
         let kits = kits.filter_map(|user| self.recovery_key(user).map(|key| (*user.as_bytes(), key)));
-        let organisation = self.policy().and_then(|policy| policy.recovery.as_ref()).map(|recovery| {
-            let id = hash("organisation-recovery", &[recovery.user.as_bytes(), &recovery.box_public]);
-            (id, recovery.box_public)
-        });
+        let organisation = self.policy().and_then(|policy| policy.recovery.as_ref());
+        let organisation = organisation.map(|recovery| (recovery.recipient(), recovery.box_public));
         let single =
             self.invites.iter().filter(|(_, invite)| invite.uses == 1 && invite.is_open() && invite.role.may_read());
         let invites = single.map(|(id, invite)| (*id.as_bytes(), invite.box_public));

@@ -6,6 +6,7 @@ use super::body::{read_option, write_option};
 use super::standing::{read_list, sorted};
 use super::{RecordBody, RecordError};
 use crate::bytes::{DecodeError, Reader};
+use crate::hash::hash;
 use crate::ids::{EntryHash, RelayId, UserId};
 use crate::keys::{KeyError, SignKey, Signature, VerifyKey};
 use crate::limits::{JUDGED_ENTRIES_MAX, POLICY_RELAYS_MAX};
@@ -40,6 +41,12 @@ impl Levels {
         }
     }
 
+    /// Returns the greatest of them.
+    #[must_use]
+    pub fn highest(&self) -> u8 {
+        self.open.max(self.append).max(self.invite).max(self.membership)
+    }
+
     /// Returns what is enough for both.
     #[must_use]
     pub fn max(self, other: Self) -> Self {
@@ -59,6 +66,20 @@ pub struct OrganisationRecovery {
     pub user: UserId,
     /// X25519: epochs are wrapped to it.
     pub box_public: [u8; 32],
+}
+
+impl OrganisationRecovery {
+    /// Returns the name under which epochs are wrapped to it.
+    #[must_use]
+    pub fn recipient(&self) -> [u8; 32] {
+        hash("organisation-recovery", &[self.user.as_bytes(), &self.box_public])
+    }
+
+    /// Tells whether its key is none that anything may be wrapped to.
+    #[must_use]
+    pub fn is_weak(&self) -> bool {
+        crate::identity::is_low_order(&self.box_public)
+    }
 }
 
 /// What owners ask of everybody.
@@ -94,14 +115,14 @@ impl Policy {
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, RecordError> {
         let [open, append, invite, membership, binding] = reader.array()?;
         let levels = Levels { open, append, invite, membership };
-        if [open, append, invite, membership].into_iter().any(|level| level > LEVEL_MAX) || binding > 1 {
+        if levels.highest() > LEVEL_MAX || binding > 1 {
             return Err(DecodeError::Invalid { field: "policy" }.into());
         }
         let relays = read_list(reader, "policy relays", POLICY_RELAYS_MAX, 32, RelayId::read)?;
         let recovery = read_option(reader, "recovery", |reader| {
             Ok(OrganisationRecovery { user: UserId::read(reader)?, box_public: reader.array()? })
         })?;
-        if recovery.is_some_and(|recovery| crate::identity::is_low_order(&recovery.box_public)) {
+        if recovery.is_some_and(|recovery| recovery.is_weak()) {
             return Err(KeyError::WeakKey.into());
         }
         Ok(Self {

@@ -34,6 +34,19 @@ impl Role {
             .ok_or(DecodeError::Unknown { field: "role", value: u64::from(value) })
     }
 
+    /// Returns its name, in lower case.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Carrier => "carrier",
+            Self::Reader => "reader",
+            Self::Commenter => "commenter",
+            Self::Writer => "writer",
+            Self::Admin => "admin",
+            Self::Owner => "owner",
+        }
+    }
+
     /// Tells whether this role may append to a stream.
     #[must_use]
     pub fn may_write(self, stream: Stream) -> bool {
