@@ -42,7 +42,7 @@ impl Membership {
     /// Returns every record that is here, those that wait or were refused too, with what became of it.
     #[must_use]
     pub fn trail(&self) -> Vec<(&Record, Finding)> {
-        let mut records: Vec<&Record> = self.records.values().map(Box::as_ref).collect();
+        let mut records: Vec<&Record> = self.records.values().map(|kept| &kept.record).collect();
         records.sort_by_key(|record| (record.generation(), record.id()));
         records.into_iter().map(|record| (record, self.finding(record))).collect()
     }
@@ -55,7 +55,7 @@ impl Membership {
     fn finding(&self, record: &Record) -> Finding {
         let id = record.id();
         let outcome = self.outcome(&id).unwrap_or(RecordOutcome::AwaitsParents);
-        let Some(facts) = self.facts.get(&id) else {
+        let Some(facts) = self.facts_of(&id) else {
             let user = self.presumed_author(record);
             return Finding { user, role: None, outcome, void: None, rests_on: Vec::new(), nth: None };
         };
@@ -86,13 +86,14 @@ impl Membership {
         if let Some(support) = facts.rests_on.iter().find(|support| view.is_void(support)) {
             return VoidReason::RestsOn(*support);
         }
-        let striking = self.facts.iter().filter(|(other, its)| {
+        let admitted = self.records.keys().filter_map(|other| Some((*other, self.facts_of(other)?)));
+        let striking = admitted.filter(|(other, its)| {
             strikes(its, record, facts) && !self.descends(&id, other) && !self.descends(other, &id)
         });
         // Of several the one that counts, then the greatest rank, then the earliest, says it.
         let by = striking
-            .min_by_key(|(other, its)| (view.is_void(other), u8::MAX - its.rank, self.generation_of(other), **other));
-        by.map_or(VoidReason::LastOwner, |(other, _)| VoidReason::StruckBy(*other))
+            .min_by_key(|(other, its)| (view.is_void(other), u8::MAX - its.rank, self.generation_of(other), *other));
+        by.map_or(VoidReason::LastOwner, |(other, _)| VoidReason::StruckBy(other))
     }
 }
 

@@ -15,6 +15,9 @@ use super::{AuditAct, AuditAttestation, AuditAuthor, AuditEntry, AuditId, AuditO
 impl fmt::Display for AuditAct {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::AddDevice { .. } | Self::RevokeDevice { .. } => self.write_devices(f),
+            Self::Admit { .. } | Self::Exclude { .. } | Self::Purge { .. } => self.write_content(f),
+            Self::Invite { .. } => self.write_invite(f),
             Self::Found => f.write_str("founds the workspace"),
             Self::SetRole { user, role, expires_ms, .. } => {
                 write!(f, "makes {} {}", user.short(), role.name())?;
@@ -29,14 +32,6 @@ impl fmt::Display for AuditAct {
                 write!(f, "gives the keys to {recipients} recipients who lacked them")?;
                 f.write_str(if *to_organisation { ", the organisation's recovery key among them" } else { "" })
             }
-            Self::Invite { role, uses, expires_ms, .. } => {
-                match uses {
-                    Some(1) => write!(f, "invites somebody as {}", role.name())?,
-                    Some(uses) => write!(f, "invites up to {uses} as {}", role.name())?,
-                    None => write!(f, "invites any number as {}", role.name())?,
-                }
-                until(f, *expires_ms)
-            }
             Self::EndInvite { invite, .. } => write!(f, "ends the invite {}", invite.short()),
             Self::Join { invite, nth } => {
                 write!(f, "joins by the invite {}", invite.short())?;
@@ -44,24 +39,49 @@ impl fmt::Display for AuditAct {
             }
             Self::SetPolicy(policy) => policy_words(f, policy),
             Self::TransferOwnership { to } => write!(f, "makes {} owner and becomes admin", to.short()),
-            Self::Admit { entries } => write!(f, "lets {entries} entries count that were set aside"),
-            Self::Exclude { entries } => write!(f, "keeps {entries} entries out"),
-            Self::Purge { document } => write!(f, "gives up the document {}", document.short()),
             Self::SetRecoveryKey => f.write_str("has a recovery kit"),
             Self::SucceedRelay { address, new, .. } => {
                 write!(f, "says that the relay {address:?} has a new key, {}", new.short())
-            }
-            Self::AddDevice { device, name, platform } => {
-                write!(f, "adds the device {}", Device(device, name.as_deref()))?;
-                write!(f, " ({})", platform.name())
-            }
-            Self::RevokeDevice { device, name } => {
-                write!(f, "gives up the device {}", Device(device, name.as_deref()))
             }
             Self::Unknown { kind } => write!(f, "states something of a later version (type {kind})"),
         }?;
         let says = matches!(self, Self::RotateKeys { .. });
         f.write_str(if self.epoch().is_some() && !says { "; new keys begin" } else { "" })
+    }
+}
+
+impl AuditAct {
+    fn write_devices(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AddDevice { device, name, platform } => {
+                write!(f, "adds the device {} ({})", Device(device, name.as_deref()), platform.name())
+            }
+            Self::RevokeDevice { device, name } => {
+                write!(f, "gives up the device {}", Device(device, name.as_deref()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn write_content(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Admit { entries } => write!(f, "lets {entries} entries count that were set aside"),
+            Self::Exclude { entries } => write!(f, "keeps {entries} entries out"),
+            Self::Purge { document } => write!(f, "gives up the document {}", document.short()),
+            _ => Ok(()),
+        }
+    }
+
+    fn write_invite(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::Invite { role, uses, expires_ms, .. } = self else {
+            return Ok(());
+        };
+        match uses {
+            Some(1) => write!(f, "invites somebody as {}", role.name())?,
+            Some(uses) => write!(f, "invites up to {uses} as {}", role.name())?,
+            None => write!(f, "invites any number as {}", role.name())?,
+        }
+        until(f, *expires_ms)
     }
 }
 
@@ -170,7 +190,7 @@ impl AuditEntry {
         put("outcome_says", json!(self.outcome.to_string()));
         put("because_of", json!(self.outcome.because_of().map(|record| record.to_string())));
         put("rests_on", self.rests_on.iter().map(ToString::to_string).collect());
-        put("attestations", self.attestations.iter().map(AuditAttestation::to_json).collect());
+        put("attestations", self.attestations.iter().copied().map(AuditAttestation::to_json).collect());
         put("carried_by", json!(self.carried_by.map(|record| record.to_string())));
         Value::Object(out)
     }
@@ -200,7 +220,7 @@ impl AuditOutcome {
 }
 
 impl AuditAttestation {
-    fn to_json(&self) -> Value {
+    fn to_json(self) -> Value {
         json!({ "relay": self.relay.to_string(), "time_ms": self.time_ms, "level": self.level, "nth": self.nth })
     }
 }
