@@ -23,18 +23,27 @@ fn set_role(user: UserId, role: Role) -> MembershipAct {
 
 fn trail(net: &mut Net, who: Replica) -> Vec<AuditEntry> {
     let workspace = net.workspace();
-    net.act(who, |engine: &mut Engine, _: Now, _: &Tx<'_>| engine.audit(&workspace)).unwrap().unwrap()
+    let Ok(Some(asked)) = net.act(who, |engine: &mut Engine, _: Now, _: &Tx<'_>| engine.audit(&workspace)) else {
+        unreachable!("the device is up");
+    };
+    asked
 }
 
 fn policy(net: &mut Net, who: Replica) -> Policy {
     let workspace = net.workspace();
-    net.act(who, |engine: &mut Engine, _: Now, _: &Tx<'_>| engine.policy(&workspace)).unwrap().unwrap()
+    let Ok(Some(asked)) = net.act(who, |engine: &mut Engine, _: Now, _: &Tx<'_>| engine.policy(&workspace)) else {
+        unreachable!("the device is up");
+    };
+    asked
 }
 
 fn forge(chance_seed: u64) -> RecoveryKit {
     let mut net = Net::seeded(chance_seed);
     let office = net.device("office");
-    net.act(office, |engine, _, _| engine.recovery_kit()).unwrap().unwrap()
+    let Ok(Some(asked)) = net.act(office, |engine, _, _| engine.recovery_kit()) else {
+        unreachable!("the device is up");
+    };
+    asked
 }
 
 #[test]
