@@ -14,6 +14,7 @@ mod limits;
 mod live;
 mod local_edits;
 mod measure;
+mod members;
 mod open;
 mod overhead;
 mod relay;
@@ -74,10 +75,11 @@ enum Workload {
     ColdFetch,
     CatchUp,
     Overhead,
+    Members,
     All,
 }
 
-const WORKLOADS: [Workload; 9] = [
+const WORKLOADS: [Workload; 10] = [
     Workload::Limits,
     Workload::LocalEdits,
     Workload::Trace,
@@ -87,6 +89,7 @@ const WORKLOADS: [Workload; 9] = [
     Workload::ColdFetch,
     Workload::CatchUp,
     Workload::Overhead,
+    Workload::Members,
 ];
 
 fn main() -> ExitCode {
@@ -150,6 +153,7 @@ async fn measure_one(workload: Workload, options: &Options, report: &mut Report)
         Workload::ColdFetch => Box::pin(cold_fetch::run(report)).await,
         Workload::CatchUp => Box::pin(catch_up::run(options.documents, report)).await,
         Workload::Overhead => Box::pin(overhead::run(report)).await,
+        Workload::Members => Box::pin(members::run(report)).await,
         Workload::All => Ok(()),
     }
 }
