@@ -307,13 +307,17 @@ impl Membership {
         self.generation_above(self.heads.iter())
     }
 
+    /// Returns every record that counts or awaits its attestation, in the order of their names.
+    pub fn counting(&self) -> impl Iterator<Item = &Record> {
+        let counts =
+            |kept: &Kept| matches!(kept.outcome, Some(RecordOutcome::Admitted | RecordOutcome::AwaitsAttestation));
+        self.records.values().map(Box::as_ref).filter(move |kept| counts(kept)).map(|kept| &kept.record)
+    }
+
     /// Returns every record that counts or awaits its attestation, each behind its parents.
     #[must_use]
     pub fn in_order(&self) -> Vec<&Record> {
-        let counts =
-            |kept: &Kept| matches!(kept.outcome, Some(RecordOutcome::Admitted | RecordOutcome::AwaitsAttestation));
-        let mut records: Vec<&Record> =
-            self.records.values().map(Box::as_ref).filter(|kept| counts(kept)).map(|kept| &kept.record).collect();
+        let mut records: Vec<&Record> = self.counting().collect();
         records.sort_by_key(|record| (record.generation(), record.id()));
         records
     }

@@ -90,9 +90,10 @@ impl Workspace {
     /// Reads the names that a user's devices were given here, by devices of that user.
     pub(super) fn names_of(&self, user: &UserId) -> Names {
         let mut names = Names::default();
-        for record in self.membership.in_order() {
-            let by_user = self.view.device(&record.author()).is_some_and(|device| device.user == *user);
-            if let (RecordBody::Devices(_), true) = (record.body(), by_user)
+        for record in self.membership.counting() {
+            let by_user = || self.view.device(&record.author()).is_some_and(|device| device.user == *user);
+            if matches!(record.body(), RecordBody::Devices(_))
+                && by_user()
                 && let Some(told) = self.open_names(record)
             {
                 names.merge(&told);

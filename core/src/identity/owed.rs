@@ -240,8 +240,7 @@ impl Channel {
 impl Workspace {
     /// Returns to whom records give an epoch.
     fn given(&self, epoch: &EpochId) -> BTreeSet<[u8; 32]> {
-        let records = self.membership.in_order();
-        let wraps = records.into_iter().filter_map(|record| record.body().wraps());
+        let wraps = self.membership.counting().filter_map(|record| record.body().wraps());
         let wraps = wraps.filter(|(of, _)| of == epoch).flat_map(|(_, wraps)| wraps);
         wraps.map(|wrap| wrap.recipient).collect()
     }

@@ -301,18 +301,15 @@ impl Tx<'_> {
         Ok(statement.query_row((workspace, item.to_leaf()), |row| row.get(0))?)
     }
 
-    /// Returns the records and attestations that a relay's log is known to hold, as leaves.
-    pub(crate) fn placed_records(
-        &self,
-        relay: i64,
-        workspace: i64,
-    ) -> Result<std::collections::BTreeSet<[u8; 33]>, StoreError> {
+    /// Returns the records and attestations that a relay's log is known to hold, as leaves in order.
+    pub(crate) fn placed_records(&self, relay: i64, workspace: i64) -> Result<Vec<[u8; 33]>, StoreError> {
         let mut statement = self.transaction.prepare_cached(sql!("placed_records"))?;
         let mut rows = statement.query([relay, workspace])?;
-        let mut placed = std::collections::BTreeSet::new();
+        let mut placed = Vec::new();
         while let Some(row) = rows.next()? {
-            placed.insert(exact("placed_record", row.get(0)?)?);
+            placed.push(exact("placed_record", row.get(0)?)?);
         }
+        placed.sort_unstable();
         Ok(placed)
     }
 }

@@ -130,7 +130,7 @@ impl Engine {
             }
         }
         let placed = tx.placed_records(relay.unwrap_or(NO_RELAY), row)?;
-        let records = held.owed_records().filter(|hash| !placed.contains(&hash.to_leaf())).count();
+        let records = held.owed_records().filter(|hash| placed.binary_search(&hash.to_leaf()).is_err()).count();
         Ok(SyncDebt {
             documents: debts.into_values().collect(),
             records: records as u64,

@@ -9,6 +9,7 @@ use tombolo_protocol::frame::Append;
 use tombolo_protocol::item::{Declaration, ItemHash, LogItem};
 use tombolo_protocol::limits::{ITEMS_BYTES_TARGET, ITEMS_PER_FRAME_MAX};
 use tombolo_protocol::receipt::Signed;
+use tombolo_protocol::record::Record;
 
 use super::channel::{Batch, Phase, SentItem};
 use super::receipt::{RETRY_MAX, RETRY_MIN};
@@ -61,19 +62,22 @@ impl Engine {
         let in_flight: Vec<ItemHash> =
             channel.in_flight.iter().flat_map(|batch| batch.items.iter().filter_map(under_way)).collect();
         let placed = tx.placed_records(at.0, at.1)?;
-        let lacks = |hash: &ItemHash| !placed.contains(&hash.to_leaf()) && !in_flight.contains(hash);
+        let lacks = |hash: &ItemHash| placed.binary_search(&hash.to_leaf()).is_err() && !in_flight.contains(hash);
         let Some(workspace) = self.workspaces.get(&at.1) else {
             return Ok(());
         };
-        let mut items = Vec::new();
-        for record in workspace.membership.in_order() {
+        let mut records: Vec<&Record> =
+            workspace.membership.counting().filter(|record| lacks(&ItemHash::Record(record.id()))).collect();
+        records.sort_by_key(|record| (record.generation(), record.id()));
+        let mut items: Vec<(ItemHash, Vec<u8>)> = Vec::new();
+        for record in records {
             items.push((ItemHash::Record(record.id()), LogItem::encode_record(&record.encode())));
         }
-        for attestation in workspace.membership.attestations() {
+        for attestation in workspace.membership.attestations().filter(|attestation| lacks(&attestation.item_hash())) {
             items.push((attestation.item_hash(), LogItem::encode_attestation(&Signed::encode(attestation))));
         }
         let mut parcel = Parcel::default();
-        for (hash, bytes) in items.into_iter().filter(|(hash, _)| lacks(hash)) {
+        for (hash, bytes) in items {
             parcel.add(SentItem { hash, entry: None, refused: false }, bytes);
             if parcel.is_full() {
                 self.send_parcel(at, std::mem::take(&mut parcel));

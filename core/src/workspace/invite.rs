@@ -241,7 +241,7 @@ impl Workspace {
             RecordBody::RelaySuccession(said) => said.old == *old && said.new == *new,
             _ => false,
         };
-        self.membership.in_order().into_iter().find(names).map(Record::id)
+        self.membership.counting().find(names).map(Record::id)
     }
 
     /// Returns this device's own Join, if it made one that is not refused.
