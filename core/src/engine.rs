@@ -15,6 +15,7 @@
 //! commit of what caused it; after a [`StoreError`] the engine is dropped and loaded again from disk.
 
 mod build;
+mod counting;
 mod edit;
 mod findings;
 mod gather;
@@ -25,6 +26,7 @@ mod unreached;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+pub(crate) use counting::{Struck, claim};
 pub use edit::DocumentSummary;
 pub(crate) use findings::Findings;
 pub use input::{Connection, Effect, Event, Input, Now, Origin, RelayRef, RelayState};
@@ -60,6 +62,17 @@ impl Default for EngineConfig {
     }
 }
 
+/// What to look at again before a turn ends.
+#[derive(Default)]
+pub(crate) struct Again {
+    /// Documents whose entries are whole again, to be built anew.
+    pub(crate) mended: BTreeSet<i64>,
+    /// Documents of which other entries may count than before.
+    pub(crate) recounts: BTreeSet<i64>,
+    /// Workspaces whose members have changed since their documents were counted.
+    pub(crate) rejudged: BTreeSet<i64>,
+}
+
 /// The state machine of one replica.
 pub struct Engine {
     pub(crate) device: DeviceSecrets,
@@ -74,8 +87,7 @@ pub struct Engine {
     pub(crate) waiters: Waiters,
     pub(crate) counters: Counters,
     pub(crate) findings: Findings,
-    /// Documents whose entries are whole again, to be built anew.
-    pub(crate) mended: BTreeSet<i64>,
+    pub(crate) again: Again,
     /// Whether the store does not know this life of the device's chains yet: its disk was full.
     incarnation_unsaved: bool,
     /// Documents whose milestones may have moved since the last `settle`.
@@ -114,7 +126,7 @@ impl Engine {
             waiters: Waiters::default(),
             counters: Counters::default(),
             findings: Findings::default(),
-            mended: BTreeSet::new(),
+            again: Again::default(),
             incarnation_unsaved,
             touched: BTreeSet::new(),
             effects: VecDeque::new(),
@@ -192,9 +204,15 @@ impl Engine {
         self.settle_own(now, tx)?;
         self.apply_due(now, tx)?;
         self.rebuild_mended(now, tx)?;
+        self.recount_due(now, tx)?;
         self.open_wanted(tx)?;
         if on_platter {
+            // What is sealed names only what counts.
+            if tx.has_written() {
+                self.record_findings(tx)?;
+            }
             self.flush(now, tx)?;
+            self.recount_due(now, tx)?;
         }
         self.wake_waiters(tx)?;
         if tx.has_written() {

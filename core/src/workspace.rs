@@ -29,6 +29,7 @@ use tombolo_protocol::membership::{Membership, RecordOutcome, View};
 use tombolo_protocol::receipt::{Attestation, Signed};
 use tombolo_protocol::record::{Policy, Record, RecordBody, Role};
 
+use crate::engine::Struck;
 use crate::store::{StoreError, Tx, WorkspaceRow, WorkspaceState};
 use crate::sync::reason::SetAsideReason;
 
@@ -58,6 +59,10 @@ pub(crate) struct Workspace {
     pub(crate) known_policy: Option<Policy>,
     /// Whether some member's role will end.
     pub(crate) has_expiries: bool,
+    /// The view by which the documents' entries were counted last.
+    pub(crate) counted: View,
+    /// What does not count of documents' entries.
+    pub(crate) struck: BTreeMap<i64, Struck>,
     pub(crate) blinding: Option<BlindingKey>,
     pub(crate) epochs: BTreeMap<EpochId, HeldEpoch>,
     /// What opens epochs wrapped to a recovery key, while a kit is in use.
@@ -98,6 +103,8 @@ impl Workspace {
             known_role: None,
             known_policy: None,
             has_expiries: false,
+            counted: View::default(),
+            struck: BTreeMap::new(),
             blinding: None,
             epochs: BTreeMap::new(),
             recovery: None,
@@ -142,7 +149,7 @@ impl Workspace {
             workspace.membership.attest(attestation);
         }
         workspace.forget_what_waits(tx)?;
-        workspace.view = workspace.membership.view();
+        workspace.load_view(tx)?;
         workspace.recollect(stored.damaged || epochs.damaged > 0, device);
         workspace.known_role = workspace.role(device);
         workspace.known_policy = workspace.view.policy().cloned();
@@ -150,6 +157,17 @@ impl Workspace {
         workspace.unsealed = tx.pending_documents(row)?.into_iter().collect();
         workspace.damaged = tx.quarantined_places(row, SetAsideReason::Damaged.code())?.into_iter().collect();
         Ok(workspace)
+    }
+
+    /// Takes the view that the records make, and what is known to be kept out by it.
+    fn load_view(&mut self, tx: &Tx<'_>) -> Result<(), StoreError> {
+        self.view = self.membership.view();
+        self.counted = self.view.clone();
+        for (document, hash, chain, reason) in tx.struck(self.row)? {
+            let reason = SetAsideReason::from_code(reason);
+            self.struck.entry(document).or_default().insert(hash, chain, reason);
+        }
+        Ok(())
     }
 
     /// Learns from the records what the disk has changed of the keys, the name and the state.

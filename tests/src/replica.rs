@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use tombolo::crypto::{DeviceSecrets, MemoryVault};
 use tombolo::engine::{Effect, Engine, EngineConfig, Event, Input, Now};
-use tombolo::{Durability, Error, SetAsideReason, Store, StoreError, Tx};
+use tombolo::{Durability, Error, IntegrityReport, SetAsideReason, Store, StoreError, Tx};
 
 use crate::chance::Chance;
 
@@ -155,6 +155,12 @@ impl Device {
     pub(crate) fn counted(&self, reason: SetAsideReason) -> u64 {
         let before = self.counted.get(&reason).copied().unwrap_or(0);
         before + self.engine.as_ref().map_or(0, |engine| engine.counters().of(reason))
+    }
+
+    /// Compares the store's rows with each other.
+    pub(crate) fn integrity(&self) -> IntegrityReport {
+        let report = self.store.as_ref().map(|store| store.integrity().expect("the store reads"));
+        report.unwrap_or_default()
     }
 
     /// Returns all reasons that were counted.

@@ -27,7 +27,7 @@ pub use admission::{Admission, Claim};
 pub use attestations::{ATTESTATIONS_EARLY_MAX, ATTESTERS_PER_RECORD_MAX};
 pub use settle::{RIVAL_SIGNATURES_MAX, UNADMITTED_BYTES_MAX};
 pub use trail::{Finding, VoidReason};
-pub use view::{DeviceStanding, InviteStanding, Recipient, View};
+pub use view::{DeviceStanding, InviteStanding, Recipient, Recount, View};
 
 use attestations::Attestations;
 use facts::Facts;

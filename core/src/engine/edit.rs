@@ -251,6 +251,9 @@ impl Engine {
 
     /// Closes what is open of a workspace whose keys have changed, so that waiting entries are read.
     pub(crate) fn reopen_workspace(&mut self, now: Now, workspace: i64, tx: &Tx<'_>) -> Result<(), StoreError> {
+        if let Some(held) = self.workspaces.get(&workspace) {
+            self.again.recounts.extend(held.struck.keys());
+        }
         for row in self.documents.rows_of(workspace) {
             if let Some(row) = self.documents.get(row).map(|opened| opened.row.clone()) {
                 self.reopen(now, &row, tx)?;

@@ -25,6 +25,13 @@ pub(crate) struct Findings {
 enum Finding {
     Proven,
     Aside(Box<Aside>),
+    /// Kept out for now, by a removal or an admin.
+    Struck(Box<Aside>),
+    /// It counts after all.
+    Counts {
+        workspace: i64,
+        hash: EntryHash,
+    },
 }
 
 struct Aside {
@@ -36,8 +43,17 @@ struct Aside {
 impl Findings {
     pub(super) fn note_proven(&mut self, arrival: i64) {
         if self.by_arrival.len() < FINDINGS_MAX {
-            self.by_arrival.insert(arrival, Finding::Proven);
+            self.by_arrival.entry(arrival).or_insert(Finding::Proven);
         }
+    }
+
+    fn note_aside_for_now(&mut self, arrival: i64, workspace: i64, row: QuarantinedRow) {
+        let aside = Aside { workspace, row, bytes: Vec::new() };
+        self.by_arrival.insert(arrival, Finding::Struck(Box::new(aside)));
+    }
+
+    pub(super) fn note_counts(&mut self, arrival: i64, workspace: i64, hash: EntryHash) {
+        self.by_arrival.insert(arrival, Finding::Counts { workspace, hash });
     }
 
     fn note_aside(&mut self, arrival: i64, workspace: i64, row: QuarantinedRow, bytes: Vec<u8>) {
@@ -49,6 +65,8 @@ impl Findings {
         self.by_arrival.get(&arrival).map(|finding| match finding {
             Finding::Proven => EntryState::Proven,
             Finding::Aside(_) => EntryState::Quarantined,
+            Finding::Struck(_) => EntryState::Beyond,
+            Finding::Counts { .. } => EntryState::Stored,
         })
     }
 
@@ -59,7 +77,7 @@ impl Findings {
     /// Returns what is set aside of a workspace and not written yet.
     pub(crate) fn set_aside(&self, workspace: i64) -> impl Iterator<Item = &QuarantinedRow> {
         self.by_arrival.values().filter_map(move |finding| match finding {
-            Finding::Aside(aside) if aside.workspace == workspace => Some(&aside.row),
+            Finding::Aside(aside) | Finding::Struck(aside) if aside.workspace == workspace => Some(&aside.row),
             _ => None,
         })
     }
@@ -73,7 +91,18 @@ impl Engine {
                 Finding::Proven => tx.mark_entry(arrival, EntryState::Proven)?,
                 Finding::Aside(aside) => {
                     tx.mark_entry(arrival, EntryState::Quarantined)?;
+                    tx.release_struck(aside.workspace, &aside.row.hash)?;
                     tx.quarantine(aside.workspace, &aside.row, &aside.bytes)?;
+                }
+                // Its bytes stay where they are, and are not copied.
+                Finding::Struck(aside) => {
+                    tx.mark_entry(arrival, EntryState::Beyond)?;
+                    tx.release_struck(aside.workspace, &aside.row.hash)?;
+                    tx.quarantine(aside.workspace, &aside.row, &aside.bytes)?;
+                }
+                Finding::Counts { workspace, hash } => {
+                    tx.mark_entry(arrival, EntryState::Stored)?;
+                    tx.release_struck(workspace, &hash)?;
                 }
             }
         }
@@ -102,6 +131,25 @@ impl Engine {
             self.tell(Event::SetAside { workspace, entry });
         }
         Ok(())
+    }
+
+    /// Keeps an entry out of its document for now, and says so.
+    pub(super) fn note_struck(
+        &mut self,
+        now: Now,
+        row: &DocumentRow,
+        arrival: i64,
+        entry: &Entry,
+        reason: SetAsideReason,
+    ) {
+        let aside = QuarantinedRow::of(entry, reason.code(), now.wall_ms);
+        self.findings.note_aside_for_now(arrival, row.workspace, aside);
+        self.counters.count(reason);
+        if let Some(workspace) = self.workspaces.get(&row.workspace).map(|held| held.id) {
+            let document = row.about.as_ref().map(|about| about.id);
+            let entry = SetAside::of(entry, document, reason, now.wall_ms);
+            self.tell(Event::SetAside { workspace, entry });
+        }
     }
 
     /// Notes that the disk has changed the entry at this place of a chain, or lost it; it is asked for again.

@@ -10,6 +10,7 @@ use tombolo_protocol::entry::{Entry, EntryFlags};
 use tombolo_protocol::ids::{ChainKey, DocumentId, Stream};
 
 use super::build::{Piece, derive_actor, join_parts};
+use super::counting::OpenedEntry;
 use super::{Engine, Now};
 use crate::document::{Actor, Crdt};
 use crate::error::Error;
@@ -47,8 +48,7 @@ impl Engine {
     ) -> Result<Vec<Piece>, StoreError> {
         let mut entries = Vec::new();
         tx.entries_of_document(row.row, Stream::CONTENT.0, |stored| entries.push(stored))?;
-        let mut parts: BTreeMap<ChainKey, Vec<u8>> = BTreeMap::new();
-        let mut pieces = Vec::new();
+        let mut opened = Vec::new();
         for stored in entries {
             let (arrival, place) = (stored.arrival, (stored.chain, stored.seq));
             let state = self.findings.state_of(arrival).unwrap_or(stored.state);
@@ -60,16 +60,13 @@ impl Engine {
                 continue;
             };
             match self.open_entry(row.workspace, about, &entry) {
-                Ok(Some((actor, body))) => {
-                    let changes = join_parts(&mut parts, &entry, body.changes);
-                    let author = entry.header().chain.device;
-                    pieces.push(Piece { arrival, state, author, actor, changes, entry });
-                }
+                Ok(Some((actor, body))) => opened.push(OpenedEntry { arrival, state, entry, actor, body }),
                 Ok(None) => self.counters.count(SetAsideReason::PendingKey),
                 Err(reason) => self.set_entry_aside(now, row, &entry, Some(arrival), reason, tx)?,
             }
         }
-        Ok(pieces)
+        let counting = self.counting(now, row, &opened);
+        Ok(pieces(opened, &counting))
     }
 
     /// Opens one entry and judges what it says of itself; `None` while its key is not here.
@@ -111,4 +108,22 @@ impl Engine {
         let (crdt, incarnation) = (body.crdt, creation.incarnation);
         Ok(Some(About { id, crdt, incarnation, random: creation.random, app_type: creation.app_type }))
     }
+}
+
+/// Puts together what counts of the opened entries.
+fn pieces(opened: Vec<OpenedEntry>, counting: &[bool]) -> Vec<Piece> {
+    let mut parts: BTreeMap<ChainKey, Vec<u8>> = BTreeMap::new();
+    let mut pieces = Vec::new();
+    for (OpenedEntry { arrival, state, entry, actor, body }, counts) in opened.into_iter().zip(counting) {
+        if !*counts {
+            // Parts of a change are one: without one of them the others are nothing.
+            parts.remove(&entry.header().chain);
+            continue;
+        }
+        let changes = join_parts(&mut parts, &entry, body.changes);
+        let author = entry.header().chain.device;
+        let state = if state == EntryState::Beyond { EntryState::Stored } else { state };
+        pieces.push(Piece { arrival, state, author, actor, changes, entry });
+    }
+    pieces
 }

@@ -198,6 +198,7 @@ impl Engine {
         }
         match self.open_entry(row.workspace, &about, &entry) {
             Ok(Some((actor, body))) => {
+                self.came_counting(&row, Some(&body));
                 let author = entry.header().chain.device;
                 let piece = Piece { arrival, state: EntryState::Stored, author, actor, changes: body.changes, entry };
                 if let Some(opened) = self.documents.by_row.get_mut(&document) {

@@ -1,5 +1,7 @@
 //! Entries, and those that wait or were set aside, as rows.
 
+use std::collections::BTreeSet;
+
 use rusqlite::OptionalExtension as _;
 use tombolo_protocol::entry::Entry;
 use tombolo_protocol::ids::{ChainId, ChainKey, DeviceId, DocumentTag, EntryHash, Incarnation, Stream};
@@ -16,6 +18,9 @@ pub(crate) enum EntryState {
     Proven = 1,
     /// It is kept and never applied.
     Quarantined = 2,
+    /// A removal or an admin keeps it out so far: it is applied if that changes, or if work that counts
+    /// builds on it.
+    Beyond = 3,
 }
 
 /// A stored entry as its document is built from it.
@@ -146,7 +151,11 @@ impl Tx<'_> {
                 arrival: row.get(0)?,
                 chain: row.get(1)?,
                 seq,
-                state: if row.get::<_, i64>(3)? == 0 { EntryState::Stored } else { EntryState::Proven },
+                state: match row.get::<_, i64>(3)? {
+                    0 => EntryState::Stored,
+                    3 => EntryState::Beyond,
+                    _ => EntryState::Proven,
+                },
                 entry: intact(seq, &hash, &bytes),
             });
         }
@@ -243,6 +252,54 @@ impl Tx<'_> {
         let mut statement = self.transaction.prepare_cached(sql!("release_quarantined"))?;
         statement.execute((workspace, hash.as_bytes(), reason))?;
         Ok(())
+    }
+
+    /// Ends what was said of an entry that counts after all, or is kept out for another reason.
+    pub(crate) fn release_struck(&self, workspace: i64, hash: &EntryHash) -> Result<(), StoreError> {
+        self.transaction.prepare_cached(sql!("release_struck"))?.execute((workspace, hash.as_bytes()))?;
+        Ok(())
+    }
+
+    /// Returns the entries that a removal or an admin keeps out: document, entry, chain, and why.
+    pub(crate) fn struck(&self, workspace: i64) -> Result<Vec<(i64, EntryHash, ChainId, u8)>, StoreError> {
+        let mut statement = self.transaction.prepare_cached(sql!("struck"))?;
+        let mut rows = statement.query([workspace])?;
+        let mut struck = Vec::new();
+        while let Some(row) = rows.next()? {
+            let hash = EntryHash::from_bytes(exact("quarantine", row.get(1)?)?);
+            struck.push((row.get(0)?, hash, ChainId::from_bytes(exact("chain", row.get(2)?)?), row.get(3)?));
+        }
+        Ok(struck)
+    }
+
+    /// Returns the chains of a device in a workspace: chain, document, and seq of the head.
+    pub(crate) fn chains_of_device(
+        &self,
+        workspace: i64,
+        device: &DeviceId,
+    ) -> Result<Vec<(i64, i64, u64)>, StoreError> {
+        let mut statement = self.transaction.prepare_cached(sql!("chains_of_device"))?;
+        let rows = statement.query_map((workspace, device.as_bytes()), |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?.cast_unsigned()))
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Returns the documents in which some of these entries stand; it looks at every entry of the workspace.
+    pub(crate) fn documents_of(
+        &self,
+        workspace: i64,
+        entries: &BTreeSet<EntryHash>,
+    ) -> Result<BTreeSet<i64>, StoreError> {
+        let mut statement = self.transaction.prepare_cached(sql!("entries_by_hash"))?;
+        let mut rows = statement.query([workspace])?;
+        let mut documents = BTreeSet::new();
+        while let Some(row) = rows.next()? {
+            if entries.contains(&EntryHash::from_bytes(exact("entry", row.get(1)?)?)) {
+                documents.insert(row.get(0)?);
+            }
+        }
+        Ok(documents)
     }
 
     /// Returns chain and seq of the entries that are kept apart for one reason.

@@ -102,7 +102,7 @@ UPDATE chain SET head_seq = ?2, head_hash = ?3, members_head = ?4 WHERE chain = 
 SELECT document.tag, chain.stream, chain.incarnation, entry.seq, entry.hash FROM chain
 JOIN document USING (document) JOIN entry USING (chain)
 WHERE chain.workspace = ?1 AND chain.device = ?2
-  AND entry.seq = (SELECT max(seq) FROM entry AS counted WHERE counted.chain = chain.chain AND counted.state <> 2)
+  AND entry.seq = (SELECT max(seq) FROM entry AS counted WHERE counted.chain = chain.chain AND counted.state < 2)
 ORDER BY document.tag, chain.stream, chain.incarnation;
 -- name: chains_of_document
 SELECT chain, device, head_seq FROM chain WHERE document = ?1 ORDER BY chain;
@@ -151,10 +151,14 @@ DELETE FROM pending WHERE pending = ?1;
 DELETE FROM pending WHERE document = ?1 AND stream = ?2 AND pending <= ?3;
 
 -- name: dependencies_since
-SELECT chain.id, chain.chain, chain.head_seq, chain.head_hash FROM chain
+SELECT chain.id, chain.chain, entry.seq, entry.hash FROM chain
 LEFT JOIN dependency ON dependency.chain = ?1 AND dependency.other = chain.chain
+CROSS JOIN entry
 WHERE chain.document = ?2 AND chain.stream = ?3 AND chain.chain <> ?1
-AND chain.head_seq > coalesce(dependency.seq, 0) ORDER BY chain.chain;
+AND chain.head_seq > coalesce(dependency.seq, 0)
+AND entry.chain = chain.chain AND entry.seq > coalesce(dependency.seq, 0) AND entry.seq =
+    (SELECT max(seq) FROM entry AS counted WHERE counted.chain = chain.chain AND counted.state < 2)
+ORDER BY chain.chain;
 -- name: set_dependency
 INSERT INTO dependency (chain, other, seq) VALUES (?1, ?2, ?3)
 ON CONFLICT (chain, other) DO UPDATE SET seq = excluded.seq;
@@ -179,6 +183,18 @@ INSERT INTO quarantine (workspace, document, device, seq, hash, reason, since_ms
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING;
 -- name: release_quarantined
 DELETE FROM quarantine WHERE workspace = ?1 AND hash = ?2 AND reason = ?3;
+-- name: release_struck
+DELETE FROM quarantine WHERE workspace = ?1 AND hash = ?2 AND reason IN (31, 32);
+-- name: struck
+SELECT chain.document, entry.hash, chain.id, quarantine.reason FROM quarantine
+JOIN document ON document.workspace = quarantine.workspace AND document.tag = quarantine.document
+JOIN chain ON chain.document = document.document AND chain.device = quarantine.device
+JOIN entry ON entry.chain = chain.chain AND entry.seq = quarantine.seq AND entry.hash = quarantine.hash
+WHERE quarantine.workspace = ?1 AND quarantine.reason IN (31, 32);
+-- name: chains_of_device
+SELECT chain, document, head_seq FROM chain WHERE workspace = ?1 AND device = ?2 ORDER BY chain;
+-- name: entries_by_hash
+SELECT chain.document, entry.hash FROM chain JOIN entry USING (chain) WHERE chain.workspace = ?1;
 -- name: quarantined_places
 SELECT chain.chain, entry.seq FROM quarantine
 JOIN document ON document.workspace = quarantine.workspace AND document.tag = quarantine.document
@@ -264,7 +280,10 @@ OR head_seq IS NOT (SELECT max(seq) FROM entry WHERE entry.chain = chain.chain)
 OR head_seq IS NOT (SELECT count(*) FROM entry WHERE entry.chain = chain.chain)
 OR head_hash IS NOT (SELECT hash FROM entry WHERE entry.chain = chain.chain AND entry.seq = chain.head_seq);
 -- name: strange_entries
-SELECT count(*) FROM entry JOIN chain USING (chain) WHERE entry.state NOT IN (0, 1, 2)
+SELECT count(*) FROM entry JOIN chain USING (chain) WHERE entry.state NOT IN (0, 1, 2, 3)
+OR (entry.state = 3) IS NOT EXISTS (SELECT 1 FROM quarantine
+    WHERE quarantine.workspace = chain.workspace AND quarantine.hash = entry.hash AND quarantine.reason IN (31, 32))
+    AND entry.state <> 2
 OR (entry.state = 2 AND NOT EXISTS (SELECT 1 FROM quarantine
     WHERE quarantine.workspace = chain.workspace AND quarantine.hash = entry.hash))
 OR (entry.state <> 2 AND EXISTS (SELECT 1 FROM quarantine
@@ -289,7 +308,11 @@ SELECT chain.workspace, chain.id, entry.seq, entry.hash, entry.bytes FROM entry 
 -- name: held_to_check
 SELECT document, chain, NULL, seq, hash, reason, bytes FROM held;
 -- name: quarantine_to_check
-SELECT document, NULL, device, seq, hash, reason, bytes FROM quarantine;
+SELECT document, NULL, device, seq, hash, reason, CASE WHEN reason NOT IN (31, 32) THEN bytes ELSE coalesce(
+    (SELECT entry.bytes FROM document JOIN chain USING (document) JOIN entry USING (chain)
+     WHERE document.workspace = quarantine.workspace AND document.tag = quarantine.document
+     AND chain.device = quarantine.device AND entry.seq = quarantine.seq AND entry.hash = quarantine.hash), x'') END
+FROM quarantine;
 -- name: logs_to_check
 SELECT relay.key, log.workspace, log.id, log.frontier, log.receipt FROM log JOIN relay USING (relay);
 -- name: statuses_to_check

@@ -11,11 +11,11 @@ use tombolo_protocol::entry::{Entry, EntryFlags, Header};
 use tombolo_protocol::frame::Fetch;
 use tombolo_protocol::ids::ChainKey;
 use tombolo_protocol::limits::HOLD_BYTES_MAX;
-use tombolo_protocol::membership::RecordOutcome;
+use tombolo_protocol::membership::{self, RecordOutcome};
 
 use super::Fault;
 use super::reason::SetAsideReason;
-use crate::engine::{Engine, Event, Now};
+use crate::engine::{Engine, Event, Now, claim};
 use crate::identity::AlarmKind;
 use crate::store::{ChainRow, DocumentRow, EntryState, QuarantinedRow, StoreError, Tx};
 
@@ -106,13 +106,32 @@ impl Engine {
         let row = self.describe(now, row, &entry, tx)?;
         self.note_own(now, workspace, &header.chain, tx)?;
         let chain = move_head(chain.map(|(chain, _)| chain.row), &row, &entry, tx)?;
-        let state = if verdict.is_ok() { EntryState::Stored } else { EntryState::Quarantined };
-        let arrival = tx.insert_entry(chain, &entry, state)?;
-        match verdict {
-            Ok(()) => self.queue_apply(now, row.row, (chain, arrival, entry), tx)?,
-            Err(reason) => self.set_entry_aside(now, &row, &entry, None, reason, tx)?,
-        }
+        self.place(now, &row, (chain, entry), verdict, tx)?;
         Ok(Admission::Stored { chain, document: row.row })
+    }
+
+    /// Stores an entry at the head of its chain, and hands it to its document if that is open.
+    fn place(
+        &mut self,
+        now: Now,
+        row: &DocumentRow,
+        of: (i64, Entry),
+        verdict: Result<(), SetAsideReason>,
+        tx: &Tx<'_>,
+    ) -> Result<(), StoreError> {
+        let (chain, entry) = of;
+        let arrival = tx.insert_entry(chain, &entry, state_of(verdict))?;
+        match verdict {
+            Ok(()) if self.documents.is_open(row.row) => {
+                self.queue_apply(now, row.row, (chain, arrival, entry), tx)?;
+            }
+            Ok(()) => self.came_counting(row, None),
+            Err(reason) if state_of(verdict) == EntryState::Beyond => {
+                self.came_struck(now, row, (arrival, &entry), reason);
+            }
+            Err(reason) => self.set_entry_aside(now, row, &entry, None, reason, tx)?,
+        }
+        Ok(())
     }
 
     /// Tells whether a chain is known by its name and not by its key: the disk has changed what is known
@@ -145,7 +164,14 @@ impl Engine {
         if view.epoch() != Some(header.epoch) {
             return Err(SetAsideReason::EpochMismatch);
         }
-        Ok(())
+        if !held.membership.strikes_entries() {
+            return Ok(());
+        }
+        match held.membership.admission(&claim(entry, &entry.hash())) {
+            membership::Admission::BeyondPin { .. } => Err(SetAsideReason::BeyondPin),
+            membership::Admission::Excluded => Err(SetAsideReason::Excluded),
+            _ => Ok(()),
+        }
     }
 
     /// Compares an entry with the one that is already held in its place.
@@ -276,5 +302,14 @@ fn move_head(chain: Option<i64>, document: &DocumentRow, entry: &Entry, tx: &Tx<
     match chain {
         Some(chain) => tx.move_chain(chain, head).map(|()| chain),
         None => tx.insert_chain(document.workspace, document.row, &header.chain, head),
+    }
+}
+
+/// Returns how an entry is kept: what a removal or an admin keeps out may count one day.
+pub(super) fn state_of(verdict: Result<(), SetAsideReason>) -> EntryState {
+    match verdict {
+        Ok(()) => EntryState::Stored,
+        Err(SetAsideReason::BeyondPin | SetAsideReason::Excluded) => EntryState::Beyond,
+        Err(_) => EntryState::Quarantined,
     }
 }

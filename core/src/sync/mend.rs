@@ -13,6 +13,7 @@ use tombolo_protocol::entry::Entry;
 use tombolo_protocol::frame::{Fetch, Frame};
 
 use super::Fault;
+use super::admit::state_of;
 use super::reason::SetAsideReason;
 use crate::engine::{Engine, Event, Now};
 use crate::store::{ChainRow, EntryState, StoreError, Tx};
@@ -85,27 +86,33 @@ impl Engine {
             return Ok(false);
         }
         let verdict = self.judge_author(workspace, entry, None);
-        let state = if verdict.is_ok() { EntryState::Stored } else { EntryState::Quarantined };
-        let arrival = tx.replace_entry(chain.row, entry, state)?;
+        let arrival = tx.replace_entry(chain.row, entry, state_of(verdict))?;
         self.findings.forget(arrival);
         if let Some(stored) = stored {
             tx.release_quarantined(workspace, &stored, SetAsideReason::Damaged.code())?;
         }
         if let Some(held) = self.workspaces.get_mut(&workspace) {
             held.damaged.remove(&(chain.row, seq));
+            // It is judged anew.
+            held.struck.values_mut().for_each(|struck| struck.forget(&entry.hash()));
         }
         if let Some((_, document)) = tx.chain_key(chain.row)? {
             if let Some(row) = tx.document_by_row(document)? {
-                self.describe(now, row, entry, tx)?;
+                let row = self.describe(now, row, entry, tx)?;
+                if let Err(reason) = verdict
+                    && state_of(verdict) == EntryState::Beyond
+                {
+                    self.came_struck(now, &row, (arrival, entry), reason);
+                }
             }
-            self.mended.insert(document);
+            self.again.mended.insert(document);
         }
         Ok(true)
     }
 
     /// Builds the documents anew whose entries are whole again, if they are open, and says so.
     pub(crate) fn rebuild_mended(&mut self, now: Now, tx: &Tx<'_>) -> Result<(), StoreError> {
-        for document in std::mem::take(&mut self.mended) {
+        for document in std::mem::take(&mut self.again.mended) {
             let Some(row) = tx.document_by_row(document)? else {
                 continue;
             };

@@ -99,6 +99,10 @@ reasons! {
     Withheld = 29, "the relay keeps back what it gave to another device; sync by another relay, or ask its operator";
     /// The relay takes it only from a session that has shown a second factor.
     SecondFactorRequired = 30, "the relay takes it only from who has shown a second factor; show one, and it goes out by itself";
+    /// It lies beyond what the removal of its author reaches.
+    BeyondPin = 31, "its author was removed before this was known here; an admin may admit it, else it stays out";
+    /// An admin keeps it out.
+    Excluded = 32, "an admin keeps it out; ask an admin if it should count";
 }
 
 impl std::fmt::Display for SetAsideReason {

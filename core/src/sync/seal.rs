@@ -150,6 +150,7 @@ impl Engine {
         tx: &Tx<'_>,
     ) -> Result<(i64, u64), StoreError> {
         let mut deps = self.dependencies(row, chain.as_ref(), key.stream, tx)?;
+        let named: Vec<_> = deps.0.iter().map(|dep| dep.chain).collect();
         let mut creation = self.creation(row, tx)?;
         let mut chain_row = chain.as_ref().map(|chain| chain.row);
         let mut head = chain.map_or((0, Header::NO_PREV), |chain| (chain.head_seq, chain.head_hash));
@@ -178,9 +179,8 @@ impl Engine {
             head = (next.0, next.1);
         }
         let written = chain_row.ok_or(StoreError::Corrupt { table: "pending" })?;
-        for (other, seq) in deps.1 {
-            tx.set_dependency(written, other, seq)?;
-        }
+        self.sealed_on(row, named.into_iter());
+        deps.1.into_iter().try_for_each(|(other, seq)| tx.set_dependency(written, other, seq))?;
         Ok((written, head.0))
     }
 

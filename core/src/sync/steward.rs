@@ -53,11 +53,12 @@ impl Engine {
         Ok(())
     }
 
-    /// Notices what a change of members means for this device.
+    /// Notices what a change of members means for this device, and for the entries that it holds.
     pub(crate) fn membership_changed(&mut self, row: i64) {
         let Some(workspace) = self.workspaces.get_mut(&row) else {
             return;
         };
+        self.again.rejudged.insert(row);
         workspace.note_expiries();
         let role = workspace.role(&self.device);
         if workspace.known_role != role {

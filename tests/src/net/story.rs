@@ -223,6 +223,12 @@ impl Replica {
         net.state(self).counted(reason)
     }
 
+    /// Fails unless the rows of the device's store agree with each other.
+    pub fn assert_sound(self, net: &Net) {
+        let report = net.state(self).integrity();
+        assert!(report.is_sound(), "{}: {report:?}", net.state(self).name);
+    }
+
     /// Returns how many documents the device has in memory.
     #[must_use]
     pub fn open_documents(self, net: &Net) -> usize {

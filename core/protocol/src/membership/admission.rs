@@ -5,7 +5,7 @@
 
 use super::Membership;
 use super::facts::Target;
-use crate::ids::{ChainKey, EntryHash, RecordId};
+use crate::ids::{ChainKey, DeviceId, EntryHash, RecordId};
 use crate::record::Role;
 
 /// What the records say of one entry.
@@ -45,10 +45,9 @@ impl Membership {
     #[must_use]
     pub fn admission(&self, claim: &Claim<'_>) -> Admission {
         let view = self.current();
-        match view.verdict(claim.hash) {
-            Some(true) => return Admission::Admitted,
-            Some(false) => return Admission::Excluded,
-            None => {}
+        let verdict = view.verdict(claim.hash);
+        if verdict == Some(false) {
+            return Admission::Excluded;
         }
         let Some(then) = self.view_at(claim.members_head) else {
             return Admission::UnknownRecord;
@@ -59,6 +58,9 @@ impl Membership {
         let writes = |role: Option<Role>| role.is_some_and(|role| role.may_write(claim.chain.stream));
         if !writes(then.role(&device.user)) {
             return Admission::RoleDenied;
+        }
+        if verdict == Some(true) {
+            return Admission::Admitted;
         }
         if let Some(by) = then.decided_by(&device.user).filter(|record| view.is_void(record)) {
             return Admission::BeyondPin { by };
@@ -99,6 +101,27 @@ impl Membership {
 
     fn adds_pins(&self, record: &RecordId) -> bool {
         self.facts_of(record).is_some_and(|facts| !facts.adds_pins_to.is_empty())
+    }
+
+    /// Tells whether an entry counts in its own right, and with it whatever is below it in its chain and was
+    /// not judged by an admin.
+    #[must_use]
+    pub fn admits_up_to(&self, claim: &Claim<'_>) -> bool {
+        let view = self.current();
+        if view.verdict(claim.hash).is_some() || self.admission(claim) != Admission::Admitted || view.has_void() {
+            return false;
+        }
+        let user = view.device(&claim.chain.device).map(|standing| Target::User(standing.user));
+        let mut targets = user.into_iter().chain([Target::Device(claim.chain.device)]);
+        // What was written before a removal is not carried by what was written after it.
+        !targets.any(|target| view.removals(target).any(|(removal, _)| self.descends(claim.members_head, &removal)))
+    }
+
+    /// Tells whether anything but a verdict may keep out an entry of a device: if not, every entry whose
+    /// author had the role counts.
+    #[must_use]
+    pub fn strikes_device(&self, device: &DeviceId) -> bool {
+        self.current().strikes_device(device)
     }
 
     /// Returns whether removals could keep any entry of a view's members out: if none ever counted,

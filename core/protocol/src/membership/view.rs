@@ -92,6 +92,15 @@ struct Newest {
     void: bool,
 }
 
+/// Entries that may count in one view and not in another.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recount {
+    /// Devices any of whose entries may.
+    pub devices: BTreeSet<DeviceId>,
+    /// Entries that admins have judged.
+    pub entries: BTreeSet<EntryHash>,
+}
+
 /// Members, devices, invites and epoch at one point of the graph.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct View {
@@ -277,6 +286,16 @@ impl View {
         self.void.contains_key(record)
     }
 
+    /// Tells whether admins have judged any entry.
+    #[must_use]
+    pub fn has_verdicts(&self) -> bool {
+        !self.verdicts.is_empty()
+    }
+
+    pub(super) fn has_void(&self) -> bool {
+        !self.void.is_empty()
+    }
+
     /// Returns the verdict of admins on an entry: whether it counts. Exclude beats a concurrent Admit.
     #[must_use]
     pub fn verdict(&self, entry: &EntryHash) -> Option<bool> {
@@ -325,6 +344,33 @@ impl View {
     /// Tells whether anything here may keep out an entry whose author had the role.
     pub(super) fn keeps_entries_out(&self) -> bool {
         !self.removals.is_empty() || !self.verdicts.is_empty() || !self.void.is_empty()
+    }
+
+    /// Tells whether anything but a verdict may keep out an entry of a device.
+    pub(super) fn strikes_device(&self, device: &DeviceId) -> bool {
+        let user = self.device(device).map(|standing| Target::User(standing.user));
+        let targets = user.into_iter().chain([Target::Device(*device)]);
+        !self.void.is_empty() || targets.into_iter().any(|target| self.removals(target).next().is_some())
+    }
+
+    /// Returns what may count in this view and not in another, or the other way round.
+    #[must_use]
+    pub fn recount_since(&self, before: &Self) -> Recount {
+        let mut recount = Recount::default();
+        let struck = self.removals.keys().filter(|key| before.removals.get(key) != self.removals.get(key));
+        let spared = before.removals.keys().filter(|key| !self.removals.contains_key(key));
+        let targets: BTreeSet<Target> = struck.chain(spared).map(|(target, _)| *target).collect();
+        if !targets.is_empty() || self.void != before.void {
+            let any = self.void != before.void;
+            let is_struck = |device: &DeviceId, user: UserId| {
+                any || targets.contains(&Target::Device(*device)) || targets.contains(&Target::User(user))
+            };
+            let devices = self.devices().filter(|(device, standing)| is_struck(device, standing.user));
+            recount.devices = devices.map(|(device, _)| device).collect();
+        }
+        let judged = self.verdicts.keys().chain(before.verdicts.keys());
+        recount.entries = judged.filter(|entry| self.verdict(entry) != before.verdict(entry)).copied().collect();
+        recount
     }
 
     /// Returns everybody that a rotation must wrap to, with their X25519 keys, in the order of the

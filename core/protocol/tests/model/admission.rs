@@ -37,10 +37,9 @@ pub enum Right {
 impl Model {
     pub fn right(&self, entry: &Entry) -> Right {
         let now = self.view();
-        match now.verdicts.get(&entry.hash) {
-            Some(false) => return Right::Excluded,
-            Some(true) => return Right::Own,
-            None => {}
+        let verdict = now.verdicts.get(&entry.hash);
+        if verdict == Some(&false) {
+            return Right::Excluded;
         }
         let Some(head) = self.at.get(&entry.members_head).copied() else { return Right::Unknown };
         if !matches!(self.fates[head], Fate::Valid(_)) {
@@ -51,6 +50,9 @@ impl Model {
         let writes = |role: Option<Role>| role.is_some_and(|role| role.may_write(entry.chain.stream));
         if !writes(then.role(&user)) {
             return Right::Denied;
+        }
+        if verdict == Some(&true) {
+            return Right::Own;
         }
         if has(now.void, then.deciding[&user]) {
             return Right::Beyond;

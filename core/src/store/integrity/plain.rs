@@ -131,7 +131,8 @@ fn aside_is_sound(row: &Row<'_>) -> Result<bool, StoreError> {
     let (reason, bytes): (i64, Vec<u8>) = (row.get(5)?, row.get(6)?);
     let known = u8::try_from(reason).is_ok_and(|code| SetAsideReason::from_code(code).code() == code);
     if !known || bytes.is_empty() {
-        // The bytes of a damaged entry stay in its own row, which is checked.
+        // The bytes of a damaged entry stay in its own row, which is checked; those of one that is kept out
+        // for now are read from there.
         return Ok(known && reason == i64::from(SetAsideReason::Damaged.code()));
     }
     let Ok(entry) = Entry::decode(&bytes) else {
