@@ -213,6 +213,33 @@ fn what_somebody_built_on_before_the_removal_was_seen_counts_for_all() {
     net.assert_equal(&[alice, bob, carol]);
 }
 
+#[test]
+fn what_a_member_wrote_before_the_pins_is_carried_by_those_who_stay_and_counts() {
+    let (mut net, [alice, bob, carol, xenia], second) = four(407);
+    net.cut(carol);
+    a_while(&mut net);
+    xenia.edit(&mut net, "in time");
+    a_while(&mut net);
+    let user = user(&net, xenia);
+    act(&mut net, alice, MembershipAct::Remove { user });
+    a_while(&mut net);
+    // Both relays lose everything: only writers' sessions can bring Xenia's work back.
+    xenia.kill(&mut net);
+    for relay in [FIRST, second] {
+        net.wipe_relay(relay);
+    }
+    a_while(&mut net);
+    net.heal();
+    a_while(&mut net);
+    for replica in [alice, bob, carol] {
+        assert_eq!(has(&mut net, replica, "in time"), [true, true], "{replica:?}");
+        assert_eq!(reasons(&mut net, replica), []);
+        assert_eq!(replica.counted(&net, SetAsideReason::BeyondPin), 0);
+        replica.assert_sound(&net);
+    }
+    net.assert_equal(&[alice, bob, carol]);
+}
+
 /// Returns the entries that a device was seen to send in full.
 fn entries(sent: &Tapped) -> Vec<EntryHash> {
     let mut entries = Vec::new();
