@@ -3,22 +3,20 @@
 //! Invariant: exit code 0 after a clean end, 1 if the machine does not allow it, 2 if the command or a
 //! setting is wrong; each error is one sentence on standard error.
 
+mod keep;
+
 use std::ffi::OsString;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use std::str::FromStr as _;
 use tokio::signal::unix::{SignalKind, signal};
-use tombolo_protocol::ids::{RelayId, UserId};
-use tombolo_protocol::keys::SignKey;
 use tracing_subscriber::filter::LevelFilter;
-use zeroize::Zeroizing;
 
-use crate::access::{ACCESS_FOLDER, Head, verify};
+use keep::{AccessAction, FactorsAction};
+
 use crate::config::{Config, LogFormat, Problem, Settings, Source};
-use crate::factors::{FACTORS_FILE, Factors};
 use crate::serve::{Serving, serve};
 
 const EXAMPLE: &str = "\
@@ -58,43 +56,6 @@ enum Action {
         #[command(subcommand)]
         action: ConfigAction,
     },
-}
-
-#[derive(Subcommand)]
-enum FactorsAction {
-    /// Forgets a user's authenticator: whoever of their devices asks next enrols another.
-    Forget {
-        /// The relay's folder; the relay may be running.
-        #[arg(long, value_name = "FOLDER")]
-        data: PathBuf,
-        /// The user's id, 64 hex digits.
-        #[arg(long, value_name = "ID")]
-        user: String,
-    },
-}
-
-#[derive(Subcommand)]
-enum AccessAction {
-    /// Checks every hash and signature, and says where the log ends.
-    Verify(AccessFlags),
-    /// The same, and prints each record, one JSON object a line.
-    Print(AccessFlags),
-}
-
-#[derive(Args)]
-struct AccessFlags {
-    /// The relay's folder; the relay may be running.
-    #[arg(long, value_name = "FOLDER", required_unless_present = "logs")]
-    data: Option<PathBuf>,
-    /// A folder with files of the log, if they were put elsewhere; needs --relay.
-    #[arg(long, value_name = "FOLDER", conflicts_with = "data", requires = "relay")]
-    logs: Option<PathBuf>,
-    /// The relay that must have signed them [the one of the folder].
-    #[arg(long, value_name = "ID")]
-    relay: Option<String>,
-    /// A place that was said before, NUMBER:HASH: it must still be there.
-    #[arg(long, value_name = "PLACE")]
-    since: Option<String>,
 }
 
 #[derive(Subcommand)]
@@ -163,9 +124,16 @@ struct Flags {
     /// Level that changing members, devices, owners or the policy needs [1].
     #[arg(long, value_name = "LEVEL")]
     level_membership: Option<String>,
-    /// Whether users may enrol an authenticator here, and show its codes: on or off [on].
+    /// Whether users may enrol an authenticator here, and show its codes: on or off
+    /// [on, but off where there is a login provider].
     #[arg(long, value_name = "WHETHER")]
     totp: Option<String>,
+    /// Login provider whose id tokens are a second factor (OpenID Connect).
+    #[arg(long, value_name = "ADDRESS")]
+    oidc_issuer: Option<String>,
+    /// Audience that its tokens must be for: the client id that apps log in with.
+    #[arg(long, value_name = "ID")]
+    oidc_audience: Option<String>,
     /// Whether a signed access log is kept in the folder: on or off [on].
     #[arg(long, value_name = "WHETHER")]
     access_log: Option<String>,
@@ -185,7 +153,7 @@ struct Flags {
 
 impl Flags {
     /// Returns what was said, by key.
-    fn texts(self) -> [(&'static str, Option<String>); 24] {
+    fn texts(self) -> [(&'static str, Option<String>); 26] {
         [
             ("data", self.data),
             ("listen", self.listen),
@@ -207,6 +175,8 @@ impl Flags {
             ("level_invite", self.level_invite),
             ("level_membership", self.level_membership),
             ("totp", self.totp),
+            ("oidc_issuer", self.oidc_issuer),
+            ("oidc_audience", self.oidc_audience),
             ("access_log", self.access_log),
             ("access_log_files", self.access_log_files),
             ("log_format", self.log_format),
@@ -251,11 +221,8 @@ pub fn main_with(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             Ok(config) => run(config),
             Err(problems) => report(&problems),
         },
-        Action::Access { action } => match action {
-            AccessAction::Verify(flags) => look_at_access(&flags, false),
-            AccessAction::Print(flags) => look_at_access(&flags, true),
-        },
-        Action::Factors { action: FactorsAction::Forget { data, user } } => forget_factor(&data, &user),
+        Action::Access { action } => action.run(),
+        Action::Factors { action } => action.run(),
         Action::Config { action: ConfigAction::Check(flags) } => match flags.read() {
             Ok(_) => {
                 say("the settings are good\n");
@@ -263,59 +230,6 @@ pub fn main_with(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             }
             Err(problems) => report(&problems),
         },
-    }
-}
-
-fn look_at_access(flags: &AccessFlags, prints: bool) -> ExitCode {
-    let relay = match (&flags.relay, &flags.data) {
-        (Some(text), _) => text.parse::<RelayId>().ok(),
-        (None, Some(data)) => key_of(data),
-        (None, None) => None,
-    };
-    let since = flags.since.as_deref().map(Head::from_str).transpose();
-    let (Some(relay), Ok(since)) = (relay, since) else {
-        complain(&"expected the relay's folder or --relay with 64 hex digits, and --since as NUMBER:HASH");
-        return ExitCode::from(2);
-    };
-    let inside = flags.data.as_ref().map(|data| data.join(ACCESS_FOLDER));
-    let folder = flags.logs.clone().or(inside).unwrap_or_default();
-    let show = |record: &str| {
-        if prints {
-            say(&format!("{record}\n"));
-        }
-    };
-    match verify(&folder, &relay, since, show) {
-        Ok(verified) => {
-            let told = format!("records {} to {verified}\n", verified.first);
-            if prints {
-                complain(&told.trim_end())
-            } else {
-                say(&told)
-            }
-            ExitCode::SUCCESS
-        }
-        Err(fault) => fail(&fault),
-    }
-}
-
-/// Reads who the relay of a folder is.
-fn key_of(data: &Path) -> Option<RelayId> {
-    let seed = Zeroizing::new(std::fs::read(data.join("relay.key")).ok()?);
-    Some(RelayId::from_bytes(SignKey::from_seed(seed.as_slice().try_into().ok()?).public()))
-}
-
-fn forget_factor(data: &Path, user: &str) -> ExitCode {
-    let Ok(user) = user.parse::<UserId>() else {
-        complain(&"--user: expected 64 hex digits");
-        return ExitCode::from(2);
-    };
-    match Factors::forget_in(&data.join(FACTORS_FILE), &user) {
-        Ok(true) => {
-            say("forgotten; the user's next device that asks enrols anew\n");
-            ExitCode::SUCCESS
-        }
-        Ok(false) => fail(&"this user has no authenticator here"),
-        Err(error) => fail(&error),
     }
 }
 

@@ -15,6 +15,7 @@ use tombolo_protocol::record::Levels;
 
 use crate::admission::Admission;
 use crate::connection::Patience;
+use crate::login::LoginTerms;
 use crate::relay::Terms;
 
 /// Where devices dial if nothing else is said.
@@ -66,6 +67,8 @@ pub struct Config {
     pub minimum: Levels,
     /// Whether users may enrol and show codes by time.
     pub totp: bool,
+    /// The login provider whose id tokens are a second factor.
+    pub login: Option<LoginTerms>,
     /// Whether an access log is kept.
     pub access_log: bool,
     /// Files of the access log that are kept.

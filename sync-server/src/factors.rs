@@ -12,7 +12,7 @@ mod totp;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior, params};
@@ -20,6 +20,7 @@ use tombolo_protocol::frame::StepUpRefusal;
 use tombolo_protocol::ids::UserId;
 
 use crate::log::LogError;
+use crate::login::Login;
 use crate::relay::{NoEntropy, Relay};
 pub use seal::FactorKey;
 pub use totp::TotpSecret;
@@ -37,6 +38,8 @@ const BLOCKED_MS_MAX: i64 = 60 * 60_000;
 pub struct Factors {
     connection: Mutex<Connection>,
     key: FactorKey,
+    codes: bool,
+    login: Option<Arc<Login>>,
 }
 
 /// What is known of a user's codes.
@@ -61,10 +64,68 @@ impl Factors {
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.execute_batch(include_str!("factors/schema.sql"))?;
-        Ok(Self { connection: Mutex::new(connection), key })
+        Ok(Self { connection: Mutex::new(connection), key, codes: true, login: None })
     }
 
-    /// Forgets a user's secret in the file of a relay, which may be running: the next step-up enrols another.
+    /// Offers no codes by time.
+    #[must_use]
+    pub fn without_codes(mut self) -> Self {
+        self.codes = false;
+        self
+    }
+
+    /// Offers the logins of a provider.
+    #[must_use]
+    pub fn with_login(mut self, login: Arc<Login>) -> Self {
+        self.login = Some(login);
+        self
+    }
+
+    /// Returns the login provider whose tokens count, if there is one.
+    #[must_use]
+    pub fn login(&self) -> Option<&Login> {
+        self.login.as_deref()
+    }
+
+    /// Judges an id token; the first one that counts ties the user to its subject. Returns whether it did.
+    ///
+    /// # Errors
+    /// [`LogError`] if the file can not be read or written; nothing was taken then.
+    pub fn judge_login(
+        &self,
+        user: &UserId,
+        token: &str,
+        nonce: &str,
+        now_ms: i64,
+    ) -> Result<Result<bool, StepUpRefusal>, LogError> {
+        let Some(login) = self.login() else {
+            return Ok(Err(StepUpRefusal::NotOffered));
+        };
+        let subject = match login.judge(token, nonce, now_ms) {
+            Ok(subject) => subject,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let issuer = &login.terms().issuer;
+        let mut connection = self.lock();
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let known: Option<String> = transaction
+            .prepare_cached(include_str!("factors/login_find.sql"))?
+            .query_row(params![user.as_bytes(), issuer], |row| row.get(0))
+            .optional()?;
+        let outcome = match known {
+            Some(known) if known != subject => Err(StepUpRefusal::Wrong),
+            Some(_) => Ok(false),
+            None => {
+                let values = params![user.as_bytes(), issuer, subject, now_ms];
+                transaction.execute(include_str!("factors/login_insert.sql"), values)?;
+                Ok(true)
+            }
+        };
+        transaction.commit()?;
+        Ok(outcome)
+    }
+
+    /// Forgets a user's factors in the file of a relay, which may be running: the next step-up enrols others.
     /// Returns whether there was one.
     ///
     /// # Errors
@@ -72,14 +133,18 @@ impl Factors {
     pub fn forget_in(path: &Path, user: &UserId) -> Result<bool, LogError> {
         let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         connection.busy_timeout(Duration::from_secs(5))?;
-        Ok(connection.execute(include_str!("factors/delete.sql"), [user.as_bytes()])? > 0)
+        let codes = connection.execute(include_str!("factors/delete.sql"), [user.as_bytes()])?;
+        Ok(codes + connection.execute(include_str!("factors/login_delete.sql"), [user.as_bytes()])? > 0)
     }
 
-    /// Tells whether a user has no secret yet.
+    /// Tells whether a user is to be shown a secret: codes are offered, and there is none yet.
     ///
     /// # Errors
     /// [`LogError`] if the file can not be read.
     pub fn may_enrol(&self, user: &UserId) -> Result<bool, LogError> {
+        if !self.codes {
+            return Ok(false);
+        }
         let connection = self.lock();
         let known = connection.prepare_cached(include_str!("factors/exists.sql"))?.exists([user.as_bytes()])?;
         Ok(!known)
@@ -96,6 +161,9 @@ impl Factors {
         shown: Option<TotpSecret>,
         relay: &Relay,
     ) -> Result<Result<(), StepUpRefusal>, LogError> {
+        if !self.codes {
+            return Ok(Err(StepUpRefusal::NotOffered));
+        }
         let mut connection = self.lock();
         // Immediate: what is read here is still so when it is written.
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;

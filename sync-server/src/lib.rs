@@ -6,6 +6,7 @@
 //! | [`mod@serve`], [`http`], [`tls`], [`connection`] | the sockets; the only modules that know tokio |
 //! | [`access`] | who came and what they were denied, signed and chained |
 //! | [`factors`] | second factors that the relay checks by itself |
+//! | [`login`] | id tokens of a login provider, and its keys |
 //! | [`session`] | one device's session: frames in, frames out |
 //! | [`workspace`] | what the next items of a workspace are judged against |
 //! | [`log`], [`writer`], [`fanout`] | durable storage, group commit, and who hears of it |
@@ -23,6 +24,7 @@ pub mod factors;
 pub mod fanout;
 pub mod http;
 pub mod log;
+pub mod login;
 pub mod metrics;
 pub mod relay;
 pub mod rendezvous;

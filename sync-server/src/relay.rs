@@ -143,9 +143,9 @@ impl Relay {
         self
     }
 
-    /// Checks codes by time against these secrets.
+    /// Checks second factors.
     #[must_use]
-    pub fn checking_codes(mut self, factors: Factors) -> Self {
+    pub fn checking_factors(mut self, factors: Factors) -> Self {
         self.factors = Some(factors);
         self
     }
@@ -163,7 +163,7 @@ impl Relay {
         self.access.as_ref()
     }
 
-    /// Returns the secrets that it checks codes against, if it does.
+    /// Returns the second factors that it checks, if it does.
     #[must_use]
     pub fn factors(&self) -> Option<&Factors> {
         self.factors.as_ref()

@@ -30,6 +30,7 @@ use crate::fanout::Closing;
 use crate::http::{self, Service};
 use crate::log::LogError;
 use crate::log::sqlite::SqliteLog;
+use crate::login::{self, Login};
 use crate::relay::Relay;
 use crate::tls::{self, TlsError};
 use crate::writer;
@@ -146,8 +147,12 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()> + Send + '
     let (admin, admin_address) = bind(config.admin_listen).await?;
     let (log, system) = (Box::new(log), Box::new(System::new()));
     let mut relay = Relay::new(key, log, system, config.terms, config.admission)?.asking(config.minimum);
-    if config.totp {
-        relay = relay.checking_codes(Factors::open(&config.data.join(FACTORS_FILE), sealing)?);
+    let login = config.login.map(|terms| Arc::new(Login::new(terms)));
+    if config.totp || login.is_some() {
+        let mut factors = Factors::open(&config.data.join(FACTORS_FILE), sealing)?;
+        factors = if config.totp { factors } else { factors.without_codes() };
+        factors = login.iter().fold(factors, |factors, login| factors.with_login(Arc::clone(login)));
+        relay = relay.checking_factors(factors);
     }
     if config.access_log {
         let folder = config.data.join(ACCESS_FOLDER);
@@ -160,7 +165,11 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()> + Send + '
     let relay_id = relay.id();
     let life =
         Life { service: Service::new(relay, config.patience, alive), listener, admin, acceptor, all_gone, _lock: lock };
-    let task = tokio::spawn(life.run(shutdown));
+    let keeper = login.map(|login| tokio::spawn(login::keep(login)).abort_handle());
+    let task = tokio::spawn(async move {
+        life.run(shutdown).await;
+        keeper.iter().for_each(tokio::task::AbortHandle::abort);
+    });
     Ok(Serving { address, admin_address, relay: relay_id, task })
 }
 

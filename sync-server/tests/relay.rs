@@ -15,6 +15,7 @@ mod relay {
     mod joining;
     mod levels;
     mod limits;
+    mod logins;
     mod operation;
     mod refusals;
     mod rights;

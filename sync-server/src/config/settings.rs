@@ -2,6 +2,8 @@
 //!
 //! Invariant: a key's meaning does not depend on the layer that it comes from.
 
+mod factors;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -10,8 +12,6 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::{ADMIN_LISTEN_DEFAULT, Config, Fault, LISTEN_DEFAULT, LogFormat, Problem, TlsChoice};
-use tombolo_protocol::record::Levels;
-
 use crate::admission::{Admission, Token};
 use crate::connection::Patience;
 use crate::relay::Terms;
@@ -21,7 +21,7 @@ use crate::serve::tls_mode;
 const ACCESS_LOG_FILES_DEFAULT: usize = 64;
 
 /// All settings, as files and environment name them.
-pub const KEYS: [&str; 25] = [
+pub const KEYS: [&str; 27] = [
     "data",
     "listen",
     "admin_listen",
@@ -45,6 +45,8 @@ pub const KEYS: [&str; 25] = [
     "level_invite",
     "level_membership",
     "totp",
+    "oidc_issuer",
+    "oidc_audience",
     "access_log",
     "access_log_files",
 ];
@@ -166,7 +168,7 @@ impl Settings {
         };
         let (log_format, log_level) = self.logging();
         let minimum = self.levels();
-        let totp = self.one_of("totp", &["on", "off"], "on or off") != Some("off");
+        let (login, totp) = (self.login(), self.totp());
         let access_log = self.one_of("access_log", &["on", "off"], "on or off") != Some("off");
         let access_log_files = self.number("access_log_files", ACCESS_LOG_FILES_DEFAULT);
         match data {
@@ -179,6 +181,7 @@ impl Settings {
                 terms,
                 minimum,
                 totp,
+                login,
                 access_log,
                 access_log_files,
                 patience,
@@ -198,24 +201,6 @@ impl Settings {
             quota_bytes: limited.then(|| self.number("quota_bytes", 0)),
             items_per_second: self.number("items_per_second", 10_000),
             bytes_per_second: self.number("bytes_per_second", 8 << 20),
-        }
-    }
-
-    fn levels(&mut self) -> Levels {
-        Levels {
-            open: self.level("level_open"),
-            append: self.level("level_append"),
-            invite: self.level("level_invite"),
-            membership: self.level("level_membership"),
-        }
-    }
-
-    fn level(&mut self, key: &'static str) -> u8 {
-        match self.one_of(key, &["1", "2", "3", "4"], "a level from 1 to 4") {
-            Some("4") => 4,
-            Some("3") => 3,
-            Some("2") => 2,
-            _ => 1,
         }
     }
 

@@ -7,3 +7,12 @@ CREATE TABLE IF NOT EXISTS totp (
     blocked_until_ms INTEGER NOT NULL,
     enrolled_ms      INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- Who a user is at a login provider.
+CREATE TABLE IF NOT EXISTS login (
+    user        BLOB NOT NULL,
+    issuer      TEXT NOT NULL,
+    subject     TEXT NOT NULL,
+    enrolled_ms INTEGER NOT NULL,
+    PRIMARY KEY (user, issuer)
+) STRICT, WITHOUT ROWID;

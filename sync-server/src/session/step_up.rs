@@ -2,13 +2,14 @@
 //!
 //! Invariant: what a session has shown ends with it, counts for one user, and is fresh for five minutes.
 
+use tombolo_protocol::auth::oidc_nonce;
 use tombolo_protocol::close::CloseCode;
 use tombolo_protocol::frame::{Frame, StepUp, StepUpChallenge, StepUpMethod, StepUpProof, StepUpRefusal, SteppedUp};
 use tombolo_protocol::ids::UserId;
 use zeroize::Zeroizing;
 
 use super::Session;
-use crate::factors::TotpSecret;
+use crate::factors::{Factors, TotpSecret};
 use crate::fanout::Closing;
 use crate::workspace::LEVEL_DEVICE_KEY;
 
@@ -52,6 +53,9 @@ impl SecondFactor {
     }
 }
 
+/// A factor that was taken, and whether it was enrolled by that; or why not.
+type Judged = Result<(SecondFactor, bool), StepUpRefusal>;
+
 /// A challenge that was not answered yet.
 #[derive(Debug)]
 pub(super) struct StepUpPending {
@@ -60,6 +64,8 @@ pub(super) struct StepUpPending {
     deadline_ms: u64,
     /// What a user without a secret was shown; the right code enrols it.
     shown: Option<TotpSecret>,
+    /// What an id token must carry.
+    nonce: String,
 }
 
 impl Session {
@@ -92,9 +98,17 @@ impl Session {
             StepUpMethod::Totp => self.draw_secret(&user)?,
             _ => None,
         };
+        let login = self.relay.factors().and_then(Factors::login).filter(|_| asked.method == StepUpMethod::Oidc);
+        if let Some(login) = login {
+            // The keys may have changed, and a person takes longer to log in than they take to come.
+            login.want_keys();
+            challenge.issuer = Some(login.terms().issuer.clone());
+            challenge.audience = Some(login.terms().audience.clone());
+        }
+        let nonce = oidc_nonce(&device, &nonce);
         challenge.enrolment = shown.as_ref().and_then(|secret| secret.to_uri(&self.peer.host, &user));
         let deadline_ms = self.relay.steady_ms().saturating_add(STEP_UP_MS_MAX);
-        self.proven_mut()?.pending = Some(StepUpPending { method: asked.method, user, deadline_ms, shown });
+        self.proven_mut()?.pending = Some(StepUpPending { method: asked.method, user, deadline_ms, shown, nonce });
         self.send(challenge);
         Ok(())
     }
@@ -115,34 +129,53 @@ impl Session {
         let now_ms = self.relay.steady_ms();
         let pending = self.proven_mut()?.pending.take();
         let pending = pending.filter(|pending| pending.method == proof.method && now_ms <= pending.deadline_ms);
-        let (user, enrols) = pending.as_ref().map_or((None, false), |held| (Some(held.user), held.shown.is_some()));
+        let user = pending.as_ref().map(|pending| pending.user);
         let outcome = match pending {
             None => Err(StepUpRefusal::NoChallenge),
+            Some(pending) if pending.method == StepUpMethod::Oidc => self.judge_login(pending, &proof.proof)?,
             Some(pending) => self.judge_proof(pending, &proof.proof)?,
         };
         self.relay.metrics().stepped_up(outcome.is_ok());
-        if let Ok(factor) = outcome {
+        if let Ok((factor, _)) = outcome {
             let held = &mut self.proven_mut()?.factor;
             *held = factor.beside(*held);
         }
         let (level, until_ms) = self.level_and_end()?;
         let answer = SteppedUp { level, until_ms, refused: outcome.err() };
-        self.note_step_up(proof.method, user, enrols && answer.refused.is_none(), &answer);
+        self.note_step_up(proof.method, user, outcome.is_ok_and(|(_, enrolled)| enrolled), &answer);
         self.send(answer);
         Ok(())
     }
 
-    fn judge_proof(&self, pending: StepUpPending, proof: &str) -> Result<Result<SecondFactor, StepUpRefusal>, Closing> {
+    /// Judges a proof; says whether it enrolled a factor.
+    fn judge_proof(&self, pending: StepUpPending, proof: &str) -> Result<Judged, Closing> {
         let user = Some(pending.user);
-        let checked = SecondFactor { user, shown_ms: Some(self.relay.steady_ms()) };
         Ok(match (pending.method, self.relay.factors()) {
-            (StepUpMethod::UserVerified, _) => Ok(SecondFactor { user, shown_ms: None }),
+            (StepUpMethod::UserVerified, _) => Ok((SecondFactor { user, shown_ms: None }, false)),
             (StepUpMethod::Totp, Some(factors)) => {
+                let enrols = pending.shown.is_some();
                 let judged = factors.judge(&pending.user, proof, pending.shown, &self.relay)?;
-                judged.map(|()| checked)
+                judged.map(|()| (self.shown_now(pending.user), enrols))
             }
             (StepUpMethod::Totp, None) | (StepUpMethod::Oidc, _) => Err(StepUpRefusal::NotOffered),
         })
+    }
+
+    /// Judges an id token; the challenge stays where the issuer's keys have still to come.
+    fn judge_login(&mut self, pending: StepUpPending, token: &str) -> Result<Judged, Closing> {
+        let Some(factors) = self.relay.factors() else {
+            return Ok(Err(StepUpRefusal::NotOffered));
+        };
+        let judged = factors.judge_login(&pending.user, token, &pending.nonce, self.relay.now_ms())?;
+        let outcome = judged.map(|enrolled| (self.shown_now(pending.user), enrolled));
+        if outcome.is_err_and(|refusal| refusal == StepUpRefusal::Unavailable) {
+            self.proven_mut()?.pending = Some(pending);
+        }
+        Ok(outcome)
+    }
+
+    fn shown_now(&self, user: UserId) -> SecondFactor {
+        SecondFactor { user: Some(user), shown_ms: Some(self.relay.steady_ms()) }
     }
 
     /// Returns the level of the session, and when it falls, by the relay's clock; zero for with the session.

@@ -28,7 +28,7 @@ struct Scene {
 
 fn relay_with_codes(folder: &Path, clock: &Clock) -> Arc<Relay> {
     let factors = Factors::open(&folder.join("factors.sqlite"), FactorKey::derive(&[42; 32]).unwrap()).unwrap();
-    Arc::new(bare_relay(folder, clock).asking(Levels::default()).checking_codes(factors))
+    Arc::new(bare_relay(folder, clock).asking(Levels::default()).checking_factors(factors))
 }
 
 impl Scene {

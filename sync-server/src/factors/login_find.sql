@@ -1,0 +1,1 @@
+SELECT subject FROM login WHERE user = ?1 AND issuer = ?2
