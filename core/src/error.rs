@@ -105,9 +105,7 @@ impl std::fmt::Display for Error {
             Self::Refused(reason) => write!(f, "this can not be stated: {reason}"),
             Self::Policy(refusal) => write!(f, "{refusal}"),
             Self::NotReady => f.write_str("the workspace is still being joined; wait until a relay was reached"),
-            Self::ChangeTooLarge { bytes } => {
-                write!(f, "a change of {bytes} bytes is over the limit of 64 MiB; split it")
-            }
+            Self::ChangeTooLarge { bytes } => write!(f, "a change of {bytes} bytes is over 64 MiB; split it"),
             Self::JoinRefused(reason) => write!(f, "{reason}; ask for another one"),
             Self::UnsentWork(UnsentWork { changes, entries, records }) => write!(
                 f,

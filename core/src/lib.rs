@@ -32,6 +32,7 @@
 //! | hear of everything else | [`Replica::events`], [`engine::Event`] |
 //! | link, name and give up devices | [`Replica::request_link`], [`Replica::approve_link`], [`Replica::devices`] |
 //! | show a second factor where a relay or a policy wants one | [`Workspace::step_up`] |
+//! | see who did what, settle policies, give an organisation a key | [`Workspace::audit`], [`Workspace::set_policy`] |
 //! | survive the loss of every device | [`Replica::recovery_kit`], [`Replica::recover`] |
 //! | understand what went wrong | [`Error`], [`StoreError`], [`SetAsideReason`] |
 //!
@@ -72,3 +73,7 @@ pub use workspace::{
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct ReadMe;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/app-guide.md")]
+struct AppGuide;

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use tempfile::TempDir;
-use tokio::io::AsyncWriteExt as _;
-use tokio::process::Command;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
 use tombolo_relay::{Config, Serving, serve};
 
 /// What a run of the program left.
@@ -193,4 +193,169 @@ async fn what_needs_a_relay_says_so_and_still_owes_without_one() {
     assert_eq!(owing.code, Some(3), "{}", owing.err);
     assert!(owing.out.contains("\"Island\": 2 changes"), "{}", owing.out);
     assert!(owing.out.contains("no relay is reached"), "{}", owing.out);
+}
+
+/// A run of the program that is still going on: what it prints is read line by line, and answered.
+struct Running {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Person {
+    fn starts(&self, args: &[&str]) -> Running {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_notes"));
+        command.args(args).env("NOTES_STORE", &self.store).env_remove("NOTES_PASSPHRASE");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let Ok(child) = command.spawn() else { unreachable!("the program starts") };
+        Running::of(child)
+    }
+}
+
+impl Running {
+    fn of(mut child: Child) -> Self {
+        let Some(out) = child.stdout.take() else { unreachable!("its output is a pipe") };
+        Self { child, lines: BufReader::new(out).lines() }
+    }
+
+    /// Returns the rest of the next line that begins so.
+    async fn says(&mut self, beginning: &str) -> String {
+        while let Ok(Some(line)) = self.lines.next_line().await {
+            if let Some(rest) = line.strip_prefix(beginning) {
+                return rest.to_owned();
+            }
+        }
+        unreachable!("it never said {beginning}")
+    }
+
+    async fn hears(&mut self, text: &str) {
+        let Some(stdin) = self.child.stdin.as_mut() else { unreachable!("its input is a pipe") };
+        assert!(stdin.write_all(format!("{text}\n").as_bytes()).await.is_ok());
+    }
+
+    async fn ends(self) {
+        assert_eq!(self.code().await, Some(0));
+    }
+
+    async fn code(mut self) -> Option<i32> {
+        drop(self.child.stdin.take());
+        while let Ok(Some(_)) = self.lines.next_line().await {}
+        let Ok(status) = self.child.wait().await else { unreachable!("it ends") };
+        status.code()
+    }
+}
+
+/// A relay in a process of its own; it dies with the test.
+async fn relay_process(folder: &Path) -> (Child, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_two_islands"));
+    command.args(["--relay", "serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+    command.args(["--log-level", "error", "--data"]).arg(folder.join("relay"));
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+    let Ok(child) = command.spawn() else { unreachable!("the relay starts") };
+    let mut relay = Running::of(child);
+    let address = relay.says("listening on ").await;
+    (relay.child, address)
+}
+
+/// Makes a kit, as a person would: reads the sheet and types its words back.
+async fn kit_of(person: &Person) -> String {
+    let mut kit = person.starts(&["kit"]);
+    let mut words = Vec::new();
+    while words.len() < 24 {
+        let Ok(Some(line)) = kit.lines.next_line().await else { unreachable!("the sheet has 24 words") };
+        let pairs: Vec<&str> = line.split_whitespace().collect();
+        if pairs.len() == 8 && pairs.first().is_some_and(|number| number.parse::<u8>().is_ok()) {
+            words.extend(pairs.chunks(2).filter_map(|pair| pair.last()).map(ToString::to_string));
+        }
+    }
+    kit.hears(&words.join(" ")).await;
+    kit.ends().await;
+    words.join(" ")
+}
+
+/// Links a new device to that of a person who has one.
+async fn link(has: &Person, new: &Person, address: &str) {
+    let mut asking = new.starts(&["link", "--relay", address]);
+    let request = asking.says("tombolo-link:1:").await;
+    let mut approving = has.starts(&["link", &format!("tombolo-link:1:{request}")]);
+    let digits = asking.says("digits: ").await;
+    approving.hears(&digits).await;
+    approving.ends().await;
+    asking.ends().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_people_with_three_devices_lose_one_and_then_all_and_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_relay, address) = relay_process(folder.path()).await;
+    let [laptop, phone, found, ben] = ["laptop", "phone", "found", "ben"].map(|name| Person::named(name, &folder));
+    laptop.does(&["new", "Tides"]).await;
+    laptop.does(&["sync", "--relay", &address]).await;
+    ben.does(&["join", &laptop.does(&["share", "--role", "reader"]).await]).await;
+    let words = kit_of(&laptop).await;
+    link(&laptop, &phone, &address).await;
+    assert!(phone.does(&["list"]).await.contains("Tides"));
+    phone.does(&["devices", "--name", "phone"]).await;
+    laptop.does(&["sync"]).await;
+    assert!(laptop.does(&["devices"]).await.contains("  phone ("));
+    // Ben may write from now on, and does.
+    let members = laptop.does(&["members"]).await;
+    let bens = members.lines().find(|line| line.contains("reader")).unwrap().split_whitespace().next().unwrap();
+    laptop.does(&["role", bens, "writer"]).await;
+    ben.does(&["sync"]).await;
+    ben.does(&["edit", "Tides", "--append", "low at six"]).await;
+    ben.does(&["sync"]).await;
+    // The phone is lost.
+    laptop.does(&["sync"]).await;
+    laptop.does(&["revoke", "phone"]).await;
+    laptop.does(&["edit", "Tides", "--append", "high at noon"]).await;
+    laptop.does(&["sync"]).await;
+    assert_ne!(phone.run(&["sync", "--deadline", "3s"]).await.code, Some(0));
+    assert_eq!(phone.does(&["show", "Tides"]).await, "");
+    // The laptop is lost as well: the words bring everything back.
+    let back = found.run_with(&["recover", "--relay", &address], &format!("{words}\n")).await;
+    assert_eq!((back.code, back.out.contains("1 workspace came back")), (Some(0), true), "{} {}", back.out, back.err);
+    assert_eq!(found.does(&["show", "Tides"]).await, "low at six\nhigh at noon\n");
+    assert_eq!(found.does(&["devices"]).await.matches("given up").count(), 2);
+    // And Ben goes.
+    found.does(&["remove", bens]).await;
+    found.does(&["edit", "Tides", "--append", "among us"]).await;
+    found.does(&["sync"]).await;
+    ben.run(&["sync", "--deadline", "3s"]).await;
+    assert!(!ben.does(&["show", "Tides"]).await.contains("among us"));
+    let trail = found.does(&["audit"]).await;
+    for told in ["founds the workspace", "joins by the invite", "gives up the device \"phone\"", "removes ", "level 1]"]
+    {
+        assert!(trail.contains(told), "{told} in {trail}");
+    }
+    let json = found.does(&["audit", "--json"]).await;
+    assert_eq!(json.lines().count(), trail.lines().count());
+    assert!(json.lines().all(|line| line.starts_with('{') && line.ends_with('}')));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_asked_wrongly_of_people_and_devices_is_answered_with_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_relay, address) = relay_process(folder.path()).await;
+    let [ana, new] = ["ana", "new"].map(|name| Person::named(name, &folder));
+    ana.does(&["new", "Tides"]).await;
+    assert!(ana.fails(&["remove", "ffffffffff"]).await.contains("see: notes members"));
+    assert!(ana.fails(&["revoke", "phone"]).await.contains("see: notes devices"));
+    let this = ana.does(&["devices"]).await;
+    assert!(ana.fails(&["revoke", this.split_whitespace().next().unwrap()]).await.contains("another device"));
+    let own = ana.does(&["members"]).await;
+    let own = own.split_whitespace().next().unwrap();
+    assert!(ana.fails(&["remove", own]).await.contains("without an owner"));
+    assert!(ana.fails(&["share", "--role", "owner"]).await.contains("invite them as admin"));
+    assert!(ana.fails(&["recover", "--relay", &address]).await.contains("--store FILE"));
+    let wrong = new.run_with(&["recover", "--relay", &address], "tide tide\n").await;
+    assert!(wrong.code == Some(1) && wrong.err.contains("24"), "{}", wrong.err);
+    assert!(new.fails(&["link"]).await.contains("--relay"));
+    ana.does(&["sync", "--relay", &address]).await;
+    // Wrong digits end the link on both sides.
+    let mut asking = new.starts(&["link", "--relay", &address]);
+    let request = asking.says("tombolo-link:1:").await;
+    let mut approving = ana.starts(&["link", &format!("tombolo-link:1:{request}")]);
+    asking.says("digits: ").await;
+    approving.hears("no digits").await;
+    assert_eq!((approving.code().await, asking.code().await), (Some(1), Some(1)));
 }

@@ -5,15 +5,19 @@
 //! | [`place`], [`notebook`] | where the store is and how it opens; which notes there are and how one is named |
 //! | [`mod@write`], [`splice`], [`read`] | new and edit; edits as splices; list and show |
 //! | [`meet`], [`status`] | share, join and sync; what is owed and why |
+//! | [`people`], [`devices`], [`kit`] | members, roles, removing, the trail; one's own devices; losing them all |
 //! | [`page`], [`failure`] | what is printed, and what is said when something fails |
 //!
 //! Invariant: exit code 0 if it was done, 1 if it failed, 2 if the command was wrong, 3 if something is
 //! still owed to others. `new`, `edit`, `list` and `show` touch no network.
 
+mod devices;
 mod failure;
+mod kit;
 mod meet;
 mod notebook;
 mod page;
+mod people;
 mod place;
 mod read;
 mod splice;
@@ -43,6 +47,14 @@ A session of two people, with a relay on this machine (tombolo-relay serve --dat
   Ben$  notes edit Groceries                     opens $EDITOR; both may edit at once, offline
   Ben$  notes sync
   Ana$  notes show Groceries --watch             shows what comes in, as it comes
+
+Who may do what, and what if a device is lost:
+
+  Ana$  notes members                            then: notes role …, notes remove …, notes audit
+  Ana$  notes kit                                24 words on paper, before it is too late
+  Phone$  notes link --relay wss://…             a second device; then on the first: notes link …
+  Ana$  notes revoke phone                       a lost one is given up
+  New$  notes recover --relay wss://…            all were lost: back by the 24 words
 
 On one machine, give each of them a store: NOTES_STORE=ana.tombolo, NOTES_STORE=ben.tombolo.
 With a passphrase in NOTES_PASSPHRASE at the first command, the store opens with it alone.
@@ -111,6 +123,9 @@ enum Action {
         /// How many may join by it
         #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
         uses: u32,
+        /// Draws the link as a QR code as well
+        #[arg(long)]
+        qr: bool,
         /// The workspace [default: the newest]
         #[arg(long = "in", value_name = "NAME")]
         workspace: Option<String>,
@@ -140,6 +155,12 @@ enum Action {
     },
     /// Says what is owed and why, how the relays stand, and who is a member
     Status,
+    #[command(flatten)]
+    People(people::Command),
+    #[command(flatten)]
+    Devices(devices::Command),
+    #[command(flatten)]
+    Kit(kit::Command),
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -148,10 +169,28 @@ enum CrdtChoice {
     Yrs,
 }
 
+/// A role, as it is typed.
 #[derive(Clone, Copy, ValueEnum)]
-enum RoleChoice {
+pub(crate) enum RoleChoice {
+    Carrier,
     Reader,
+    Commenter,
     Writer,
+    Admin,
+    Owner,
+}
+
+impl From<RoleChoice> for Role {
+    fn from(choice: RoleChoice) -> Self {
+        match choice {
+            RoleChoice::Carrier => Self::Carrier,
+            RoleChoice::Reader => Self::Reader,
+            RoleChoice::Commenter => Self::Commenter,
+            RoleChoice::Writer => Self::Writer,
+            RoleChoice::Admin => Self::Admin,
+            RoleChoice::Owner => Self::Owner,
+        }
+    }
 }
 
 /// How a command that did not fail ended.
@@ -189,18 +228,18 @@ async fn run(command: Command) -> Result<Outcome, Failure> {
         Action::Edit { note, append, replace, editor } => {
             write::edit(&place, &note, write::Source::choose(append, replace, editor)).await?;
         }
-        Action::Share { role, expires, uses, workspace, deadline } => {
-            let role = match role {
-                RoleChoice::Reader => Role::Reader,
-                RoleChoice::Writer => Role::Writer,
-            };
-            return meet::share(&place, workspace.as_deref(), &Offer { role, expires, uses }, deadline).await;
+        Action::Share { role, expires, uses, qr, workspace, deadline } => {
+            let offer = Offer { role: role.into(), expires, uses, qr };
+            return meet::share(&place, workspace.as_deref(), &offer, deadline).await;
         }
         Action::Join { link, deadline } => return meet::join(&place, &link, deadline).await,
         Action::Sync { relay, token, deadline } => {
             return meet::sync(&place, &Reach { relay, token, deadline }).await;
         }
         Action::Status => status::status(&place).await?,
+        Action::People(command) => return people::run(&place, command).await,
+        Action::Devices(command) => return devices::run(&place, command).await,
+        Action::Kit(command) => return kit::run(&place, command).await,
     }
     Ok(Outcome::Done)
 }
@@ -212,7 +251,7 @@ fn parse_title(text: &str) -> Result<String, &'static str> {
 }
 
 /// Reads "30s", "90m", "12h" or "7d".
-fn parse_time(text: &str) -> Result<Duration, &'static str> {
+pub(crate) fn parse_time(text: &str) -> Result<Duration, &'static str> {
     const EXPECTED: &str = "expected a number and s, m, h or d, such as 30s or 7d";
     let unit = text.chars().next_back().ok_or(EXPECTED)?;
     let number: u32 = text.strip_suffix(unit).and_then(|number| number.parse().ok()).ok_or(EXPECTED)?;

@@ -14,13 +14,14 @@ use tombolo::{Error, Replica, ReplicaEvents, Workspace};
 
 use crate::failure::Failure;
 use crate::place::Place;
-use crate::{Outcome, notebook, page, status};
+use crate::{Outcome, devices, notebook, page, status};
 
 /// What an invite offers.
 pub(crate) struct Offer {
     pub(crate) role: Role,
     pub(crate) expires: Option<Duration>,
     pub(crate) uses: u32,
+    pub(crate) qr: bool,
 }
 
 /// Where to sync with, and how long to try.
@@ -39,7 +40,10 @@ pub(crate) async fn share(
 ) -> Result<Outcome, Failure> {
     let replica = place.open().await?;
     let found = notebook::find_workspace(&replica, workspace).await?;
-    notebook::require(&found, Role::Admin, "invite to it")?;
+    notebook::require(&found, if offer.role >= Role::Admin { Role::Owner } else { Role::Admin }, "invite to it")?;
+    if offer.role == Role::Owner {
+        return Err(Failure::NoOwnerInvite);
+    }
     let workspace = replica.workspace(found.id);
     let mut invite = workspace.invite(offer.role).uses(offer.uses);
     if let Some(expires) = offer.expires {
@@ -52,6 +56,9 @@ pub(crate) async fn share(
         notebook::workspace_name(&found),
         page::count(u64::from(offer.uses), "use", "uses"),
     ))?;
+    if offer.qr {
+        page::tell(&devices::drawn(&link.to_string()))?;
+    }
     page::print(&format!("{link}\n"))?;
     let settled = tokio::time::timeout(deadline, workspace.settled()).await;
     replica.close().await?;

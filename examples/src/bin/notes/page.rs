@@ -37,6 +37,45 @@ pub(crate) fn plain_body(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect()
 }
 
+/// Asks for one line on the terminal, or takes it from a pipe.
+pub(crate) fn ask(question: &str) -> Result<String, Failure> {
+    write(&mut std::io::stderr().lock(), question)?;
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line).map_err(Failure::io("reading the answer"))?;
+    Ok(line.trim().to_owned())
+}
+
+/// Asks for words, on as many lines as they are written on; an empty line or the end of input ends it.
+pub(crate) fn ask_words(question: &str, count: usize) -> Result<String, Failure> {
+    let mut words = ask(question)?;
+    let is_word = |word: &&str| word.chars().any(char::is_alphabetic);
+    while words.split_whitespace().filter(is_word).count() < count {
+        let more = ask("")?;
+        if more.is_empty() {
+            break;
+        }
+        words.push(' ');
+        words.push_str(&more);
+    }
+    Ok(words)
+}
+
+/// Returns the machine's time, milliseconds since 1970.
+pub(crate) fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Returns how long it is until a time.
+pub(crate) fn left(until_ms: i64) -> String {
+    // Rounded to what a person said: "7 days", not "6 days and 23 hours".
+    match (until_ms.saturating_sub(now_ms()).max(0) + 30_000) / 60_000 {
+        minutes @ 0..60 => count(minutes.cast_unsigned(), "minute", "minutes"),
+        minutes @ 60..1440 => count((minutes / 60).cast_unsigned(), "hour", "hours"),
+        minutes => count((minutes / 1440).cast_unsigned(), "day", "days"),
+    }
+}
+
 /// Returns "1 change" or "3 changes".
 pub(crate) fn count(number: u64, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
@@ -56,12 +95,5 @@ pub(crate) fn ago(since_ms: i64) -> String {
 
 /// Returns the word for a role.
 pub(crate) fn role_name(role: Role) -> &'static str {
-    match role {
-        Role::Carrier => "carrier",
-        Role::Reader => "reader",
-        Role::Commenter => "commenter",
-        Role::Writer => "writer",
-        Role::Admin => "admin",
-        Role::Owner => "owner",
-    }
+    role.name()
 }

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tombolo::crypto::{FileVault, KeyVault, PassphraseVault};
+use tombolo::crypto::{FileVault, KeyVault, PassphraseVault, RecoveryKit};
 use tombolo::{Replica, ReplicaBuilder, SystemEntropy};
 
 use crate::failure::Failure;
@@ -40,6 +40,11 @@ impl Place {
     /// Opens the store and reaches nobody.
     pub(crate) async fn open_offline(&self) -> Result<Replica, Failure> {
         Ok(self.builder()?.offline().open().await?)
+    }
+
+    /// Makes the store anew, as a device of the user of a kit.
+    pub(crate) async fn recover(&self, kit: RecoveryKit) -> Result<Replica, Failure> {
+        Ok(self.builder()?.recover(kit).await?)
     }
 
     fn builder(&self) -> Result<ReplicaBuilder, Failure> {
