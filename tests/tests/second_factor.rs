@@ -7,7 +7,7 @@ use std::time::Duration;
 use tombolo::document::Crdt;
 use tombolo::engine::Event;
 use tombolo::protocol::record::{Levels, Role};
-use tombolo::{DebtReason, Error, LevelGap, Milestone, Replica, StepUpMethod, StepUpRefusal, Workspace};
+use tombolo::{DebtReason, Error, LevelGap, Milestone, PolicyTerms, Replica, StepUpMethod, StepUpRefusal, Workspace};
 use tombolo_relay::Serving;
 use totp_rs::{Builder, Secret, Totp};
 
@@ -20,7 +20,7 @@ async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
 
 struct Scene {
     folder: tempfile::TempDir,
-    _relay: Serving,
+    relay: Serving,
     address: String,
     alice: Replica,
 }
@@ -33,7 +33,7 @@ impl Scene {
         let relay = tombolo_relay::serve(config, std::future::pending()).await.unwrap();
         let address = format!("ws://{}", relay.address);
         let alice = Replica::open(folder.path().join("alice")).await.unwrap();
-        Self { folder, _relay: relay, address, alice }
+        Self { folder, relay, address, alice }
     }
 
     /// Enrols with the relay, and returns what the authenticator holds from now on, and the code that was shown.
@@ -130,4 +130,42 @@ async fn a_factor_that_is_not_offered_or_has_no_relay_is_answered_with_why() {
     assert!(matches!(refused, Err(Error::StepUp(StepUpRefusal::NotOffered))), "{refused:?}");
     let mut word = soon("asked", workspace.step_up(&scene.address, StepUpMethod::UserVerified)).await.unwrap();
     assert_eq!(soon("judged", word.prove("")).await.unwrap(), (2, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_39_a_removal_that_a_policy_wants_attested_counts_for_nobody_before_the_level_was_shown() {
+    let scene = Scene::new(Levels::default()).await;
+    let workspace = scene.alice.create_workspace("Field notes").await.unwrap();
+    scene.alice.dial(&scene.address).await.unwrap();
+    soon("alice is in step", workspace.settled()).await.unwrap();
+    let mut others = Vec::new();
+    for name in ["bob", "carol"] {
+        let replica = Replica::open(scene.folder.path().join(name)).await.unwrap();
+        let invite = workspace.invite(Role::Writer).create().await.unwrap();
+        let theirs = replica.join(&invite.to_string()).await.unwrap();
+        soon("a member", theirs.ready()).await.unwrap();
+        others.push((replica, theirs));
+    }
+    let [(bob, _), (_, at_carol)] = others.as_slice() else { unreachable!("two joined") };
+    let bob = bob.identity().await.unwrap().1;
+    let levels = Levels { membership: 3, ..Levels::default() };
+    workspace.set_policy(PolicyTerms { levels, relays: vec![scene.relay.relay] }).await.unwrap();
+    soon("the policy is durable", workspace.settled()).await.unwrap();
+    let mut events = scene.alice.events();
+    workspace.remove_member(bob).await.unwrap();
+    assert_eq!(wanted(&mut events).await, LevelGap { needed: 3, have: 1 });
+    for at in [&workspace, at_carol] {
+        assert!(at.members().await.unwrap().iter().any(|member| member.user == bob), "it waits for the relay's word");
+    }
+    scene.enrol(&workspace).await;
+    soon("the removal is durable", workspace.settled()).await.unwrap();
+    for at in [&workspace, at_carol] {
+        soon("bob is out", async {
+            while at.members().await.unwrap().iter().any(|member| member.user == bob) {
+                // waits: for the relay's next frame.
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+    }
 }
