@@ -102,6 +102,10 @@ impl Device {
         }
     }
 
+    pub(crate) fn store_path(&self) -> PathBuf {
+        self.path.clone()
+    }
+
     fn folder(&self) -> &Path {
         self.path.parent().expect("a store is in a folder")
     }

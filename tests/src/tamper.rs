@@ -5,12 +5,12 @@
 use std::collections::BTreeMap;
 
 use tombolo::protocol::entry::Entry;
-use tombolo::protocol::ids::ChainId;
+use tombolo::protocol::ids::{ChainId, LogId};
 use tombolo::protocol::item::{ItemHash, LogItem};
 use tombolo::protocol::keys::SignKey;
 use tombolo::protocol::log::LogOrigin;
 use tombolo::protocol::membership::Membership;
-use tombolo::protocol::receipt::{Attestation, Signed};
+use tombolo::protocol::receipt::{Attestation, Receipt, Signed, acknowledged};
 use tombolo::protocol::record::Record;
 use tombolo_relay::log::{AppendWrite, ChainRow, NewItem, WorkspaceRow, Write, expand_run};
 
@@ -80,6 +80,31 @@ impl Net {
     #[must_use]
     pub fn log_length(&self, relay: RelayNode) -> u64 {
         self.row(relay).frontier.length()
+    }
+
+    /// Returns the items of a relay's log from a position on, as they stand there.
+    #[must_use]
+    pub fn log_items(&self, relay: RelayNode, first: u64) -> Vec<Vec<u8>> {
+        let row = self.row(relay);
+        let log = self.station(relay).relay().log();
+        log.items(row.row, (first, row.frontier.length()), usize::MAX >> 1).expect("the log reads")
+    }
+
+    /// Returns the name of a relay's log, and its head with the relay's signature.
+    #[must_use]
+    pub fn signed_head(&self, relay: RelayNode) -> (LogId, Vec<u8>) {
+        let row = self.row(relay);
+        let (held, workspace) = (self.station(relay).relay(), self.workspace());
+        let receipt = Receipt {
+            relay: held.id(),
+            workspace,
+            log: row.log,
+            position: row.frontier.length(),
+            head: row.frontier.head(&LogOrigin::new(&held.id(), &row.log, &workspace)),
+            time_ms: self.now().wall_ms,
+            acknowledged: acknowledged(&[]),
+        };
+        (row.log, Signed::sign(receipt, &self.relay_key(relay)).encode())
     }
 
     /// Returns every entry of a relay's log in full, chain by chain.

@@ -6,7 +6,7 @@ use tombolo::crypto::LinkError;
 use tombolo::document::Crdt;
 use tombolo::engine::Event;
 use tombolo::protocol::record::Role;
-use tombolo::{AlarmKind, Error, LinkFailure, LinkWay};
+use tombolo::{Error, LinkFailure, LinkWay};
 use tombolo_tests::Net;
 
 #[test]
@@ -39,38 +39,6 @@ fn all_other_devices_of_the_user_hear_of_a_new_one() {
     tablet.edit(&mut net, "from the tablet");
     net.run_until_quiet();
     net.assert_converged([laptop, phone, tablet]);
-}
-
-#[test]
-fn case_45_wrong_digits_end_the_link_and_raise_an_alarm() {
-    let mut net = Net::seeded(23);
-    let [laptop, bob] = net.replicas(["laptop", "bob"]);
-    let phone = net.device("phone");
-    let text = phone.ask_to_be_linked(&mut net, LinkWay::Scan);
-    net.run_for(Duration::from_secs(1));
-    laptop.take_up(&mut net, &text).unwrap();
-    net.run_for(Duration::from_secs(2));
-    let right = phone.digits(&net).unwrap().to_string();
-    let wrong = if right == "000 000" { "000 001" } else { "000 000" };
-    let refused = laptop.confirm(&mut net, wrong);
-    assert!(matches!(refused, Err(Error::Link(LinkFailure::Link(LinkError::WrongDigits)))));
-    assert!(matches!(laptop.confirm(&mut net, &right), Err(Error::Link(LinkFailure::NoLink))), "one attempt");
-    let again = laptop.take_up(&mut net, &text);
-    assert!(
-        matches!(again, Err(Error::Link(LinkFailure::Link(LinkError::Replayed)))),
-        "a request is good for one link"
-    );
-    net.run_until_quiet();
-    for device in [laptop, phone] {
-        assert!(device.was_told(&net, |event| matches!(event, Event::LinkFailed { .. })));
-    }
-    laptop.crash(&mut net);
-    let alarms = net.act(laptop, |engine, _, tx| engine.alarms(tx)).unwrap().unwrap();
-    assert!(matches!(alarms.as_slice(), [alarm] if matches!(alarm.kind, AlarmKind::LinkFailed { .. })));
-    assert_eq!(laptop.devices(&net).len(), 1);
-    laptop.edit(&mut net, "unaffected");
-    net.run_until_quiet();
-    net.assert_converged([laptop, bob]);
 }
 
 #[test]

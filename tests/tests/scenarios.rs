@@ -145,49 +145,6 @@ fn a_rolled_back_relay_admits_it_and_is_healed() {
 }
 
 #[test]
-fn a_copied_store_begins_another_life_and_both_copies_converge() {
-    let mut net = Net::seeded(9);
-    let [alice, bob] = net.replicas(["alice", "bob"]);
-    alice.edit(&mut net, "milk");
-    net.run_until_quiet();
-    let twin = net.copy_store(alice, "twin");
-    // One device has one session at a relay, so the twins take turns.
-    net.cut(alice);
-    alice.edit(&mut net, "by alice");
-    twin.edit(&mut net, "by her twin");
-    net.run_until_quiet();
-    net.cut(twin);
-    net.heal_to(alice, RelayNode::FIRST);
-    alice.edit(&mut net, "again by alice");
-    net.run_until_quiet();
-    net.assert_converged([alice, bob]);
-    net.cut(alice);
-    net.heal_to(twin, RelayNode::FIRST);
-    net.run_until_quiet();
-    net.assert_converged([twin, bob]);
-}
-
-#[test]
-fn a_store_restored_from_a_backup_uses_no_place_twice() {
-    for with_lock in [false, true] {
-        let mut net = Net::seeded(10);
-        let [alice, bob] = net.replicas(["alice", "bob"]);
-        alice.kill(&mut net);
-        alice.back_up(&net);
-        net.start(alice);
-        alice.edit(&mut net, "milk");
-        net.run_until_quiet();
-        alice.restore(&mut net, with_lock);
-        alice.edit(&mut net, "bread");
-        net.run_until_quiet();
-        alice.edit(&mut net, "salt");
-        net.run_until_quiet();
-        net.assert_converged([alice, bob]);
-        assert_eq!(bob.counted(&net, SetAsideReason::Fork), 0, "no place was used twice");
-    }
-}
-
-#[test]
 fn an_entry_for_a_closed_document_is_stored_without_opening_it() {
     let mut net = Net::seeded(12);
     let [alice, bob] = net.replicas(["alice", "bob"]);

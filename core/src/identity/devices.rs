@@ -8,7 +8,7 @@ use tombolo_protocol::bytes::Reader;
 use tombolo_protocol::identity::{IdentityAct, IdentityLog, Signer};
 use tombolo_protocol::ids::{DeviceId, WorkspaceId};
 
-use crate::engine::{Engine, Now};
+use crate::engine::{Engine, Event, Now};
 use crate::error::Error;
 use crate::store::{StoreError, Tx};
 
@@ -203,17 +203,27 @@ impl Engine {
     }
 
     /// Keeps an alarm; the same one again is not another.
-    pub(crate) fn alarm(&mut self, now_ms: i64, kind: AlarmKind, tx: &Tx<'_>) -> Result<(), StoreError> {
+    /// Lists an alarm; returns whether it was not listed already.
+    pub(crate) fn alarm(&mut self, now_ms: i64, kind: AlarmKind, tx: &Tx<'_>) -> Result<bool, StoreError> {
         let bytes = tx.meta("alarms")?;
         let mut alarms = bytes.as_deref().map_or(Some(Vec::new()), read_alarms).ok_or(super::CORRUPT)?;
         if alarms.iter().any(|alarm| alarm.kind == kind) {
-            return Ok(());
+            return Ok(false);
         }
         if alarms.len() == ALARMS_MAX {
             alarms.remove(0);
         }
         alarms.push(Alarm { kind, since_ms: now_ms });
-        tx.set_meta("alarms", &write_alarms(&alarms), self.entropy.as_mut())
+        tx.set_meta("alarms", &write_alarms(&alarms), self.entropy.as_mut())?;
+        Ok(true)
+    }
+
+    /// Tells, once until the alarms are dismissed, that another copy of this store writes as this device.
+    pub(crate) fn suspect_clone(&mut self, now: Now, workspace: WorkspaceId, tx: &Tx<'_>) -> Result<(), StoreError> {
+        if self.alarm(now.wall_ms, AlarmKind::CloneSuspected { workspace }, tx)? {
+            self.tell(Event::CloneSuspected { workspace });
+        }
+        Ok(())
     }
 }
 

@@ -16,7 +16,6 @@ use tombolo_protocol::membership::{self, RecordOutcome};
 use super::Fault;
 use super::reason::SetAsideReason;
 use crate::engine::{Engine, Event, Now, claim};
-use crate::identity::AlarmKind;
 use crate::store::{ChainRow, DocumentRow, EntryState, QuarantinedRow, StoreError, Tx};
 
 /// Where an entry went.
@@ -210,14 +209,21 @@ impl Engine {
         Ok(Admission::Aside)
     }
 
-    /// An entry of this device's present life that it does not hold: its store was copied.
+    /// An entry of this device that this store never wrote: the store was copied or restored.
     fn note_own(&mut self, now: Now, workspace: i64, chain: &ChainKey, tx: &Tx<'_>) -> Result<(), Fault> {
-        if chain.device == self.device.id() && chain.incarnation == self.incarnation_in(workspace) {
+        if chain.device != self.device.id() {
+            return Ok(());
+        }
+        let of_this_life = chain.incarnation == self.incarnation_in(workspace);
+        if of_this_life {
             self.next_incarnation(tx)?;
-            if let Some(id) = self.workspaces.get(&workspace).map(|workspace| workspace.id) {
-                self.tell(Event::CloneSuspected { workspace: id });
-                self.alarm(now.wall_ms, AlarmKind::CloneSuspected { workspace: id }, tx)?;
-            }
+        }
+        let Some(id) = self.workspaces.get(&workspace).map(|workspace| workspace.id) else {
+            return Ok(());
+        };
+        // What was written before the workspace was forgotten is its own.
+        if of_this_life || !self.has_forgotten_life(&id, chain.incarnation, tx)? {
+            self.suspect_clone(now, id, tx)?;
         }
         Ok(())
     }

@@ -83,6 +83,8 @@ pub(crate) struct Channel {
     pub(crate) foreign_at: Option<Duration>,
     pub(crate) has_changes: bool,
     pub(crate) has_records: bool,
+    /// When to send on records that another relay brought.
+    pub(crate) records_at: Option<Duration>,
     /// Entries that were asked for again, by chain.
     pub(crate) fetching: BTreeMap<ChainId, (u64, u64)>,
     /// For fetched chains: position and seq of the item that declares them.
@@ -130,6 +132,7 @@ impl Channel {
             foreign_at: None,
             has_changes: true,
             has_records: true,
+            records_at: None,
             fetching: BTreeMap::new(),
             listed: BTreeMap::new(),
             list_ended: false,
@@ -168,9 +171,10 @@ impl Channel {
 
     pub(crate) fn wake_at(&self) -> Option<Duration> {
         // What only a level channel does wakes nobody before: a wake that changes nothing would repeat at once.
-        let planned = [self.foreign_at, self.chores_at, self.status_at, self.heads.wake_at(), self.owes_at]
-            .into_iter()
-            .filter(|_| self.phase == Phase::Level);
+        let planned =
+            [self.foreign_at, self.records_at, self.chores_at, self.status_at, self.heads.wake_at(), self.owes_at]
+                .into_iter()
+                .filter(|_| self.phase == Phase::Level);
         planned.chain([self.retry_at]).flatten().min()
     }
 

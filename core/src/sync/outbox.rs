@@ -3,6 +3,8 @@
 //! Invariant: what is in flight never exceeds the relay's credit by more than one frame; what was sent in
 //! a session is not sent again in it, unless the relay says that it lacks it.
 
+use std::time::Duration;
+
 use minicbor::bytes::ByteVec;
 use tombolo_protocol::entry::Entry;
 use tombolo_protocol::frame::Append;
@@ -17,6 +19,9 @@ use super::{Relay, draw};
 use crate::engine::{Engine, Now};
 use crate::store::{StoreError, Tx};
 
+/// How soon records of one relay go on to the others: long enough that of some devices one comes first.
+const RECORDS_MIN: Duration = Duration::from_millis(200);
+const RECORDS_MAX: Duration = Duration::from_secs(4);
 /// Entries of one chain that are read from the store at once.
 const ENTRIES_AT_ONCE: usize = 64;
 
@@ -213,6 +218,17 @@ impl Engine {
         Ok(())
     }
 
+    /// Plans to send on records that came from one relay to the others: a removal does not wait for a new session.
+    pub(super) fn note_foreign_records(&mut self, now: Now, at: (i64, i64)) {
+        let others: Vec<i64> = self.relays.keys().copied().filter(|relay| *relay != at.0).collect();
+        for relay in others {
+            let wait = draw(self.entropy.as_mut(), RECORDS_MIN, RECORDS_MAX);
+            if let Some(channel) = self.relays.get_mut(&relay).and_then(|relay| relay.channel_mut(at.1)) {
+                channel.records_at.get_or_insert(now.mono + wait);
+            }
+        }
+    }
+
     /// Sends on what nobody else has.
     pub(super) fn release_foreign(&mut self, now: Now) {
         for live in self.relays.values_mut().filter_map(Relay::live_mut) {
@@ -221,6 +237,7 @@ impl Engine {
                     channel.foreign_at = None;
                     channel.unplaced.extend(std::mem::take(&mut channel.foreign));
                 }
+                channel.has_records |= channel.records_at.take_if(|at| *at <= now.mono).is_some();
             }
         }
     }

@@ -12,6 +12,7 @@ use tombolo_protocol::entry::Entry;
 use tombolo_protocol::frame::{ChainSummary, Fetch, Fetched, Ground, Summary};
 use tombolo_protocol::item::ItemHash;
 use tombolo_protocol::log::Frontier;
+use tombolo_protocol::membership::RecordOutcome;
 use tombolo_protocol::receipt::{Attestation, Signed};
 use tombolo_protocol::record::Record;
 
@@ -38,8 +39,11 @@ impl Engine {
                 return Ok(());
             };
             let epochs = workspace.epochs.len();
-            workspace.take_record(&record, &self.device, tx, self.entropy.as_mut())?;
+            let outcome = workspace.take_record(&record, &self.device, tx, self.entropy.as_mut())?;
             learnt |= workspace.epochs.len() > epochs;
+            if let RecordOutcome::Refused(_) = outcome {
+                self.counters.count(SetAsideReason::RecordRefused);
+            }
             tx.place_record(relay, at.1, &ItemHash::Record(record.id()))?;
         }
         for bytes in &ground.attestations {

@@ -9,8 +9,7 @@ use tombolo_protocol::frame::{RefusalReason, Refused};
 use super::reason::SetAsideReason;
 use super::receipt::{RETRY_MAX, RETRY_MIN};
 use super::{Fault, draw};
-use crate::engine::{Engine, Event, Now};
-use crate::identity::AlarmKind;
+use crate::engine::{Engine, Now};
 use crate::store::Tx;
 
 impl Engine {
@@ -89,8 +88,7 @@ impl Engine {
         if key.device == self.device.id() && key.incarnation == self.incarnation_in(workspace) {
             self.next_incarnation(tx)?;
             if let Some(workspace) = self.workspaces.get(&workspace).map(|workspace| workspace.id) {
-                self.tell(Event::CloneSuspected { workspace });
-                self.alarm(now.wall_ms, AlarmKind::CloneSuspected { workspace }, tx)?;
+                self.suspect_clone(now, workspace, tx)?;
             }
         }
         Ok(())

@@ -6,7 +6,7 @@
 //! life of its chains there, and so never takes a place that it took before.
 
 use tombolo_protocol::close::CloseCode;
-use tombolo_protocol::ids::WorkspaceId;
+use tombolo_protocol::ids::{Incarnation, WorkspaceId};
 use tombolo_protocol::item::ItemHash;
 
 use crate::engine::{Engine, Event, Now};
@@ -34,6 +34,9 @@ pub struct UnsentWork {
     pub records: u64,
 }
 
+/// Lives that are remembered of a forgotten workspace: each is a time that it was joined, or a store restored.
+const LIVES_MAX: usize = 1024;
+
 impl Engine {
     /// Forgets a workspace and all its documents; the sessions in which it was open begin anew.
     ///
@@ -46,6 +49,7 @@ impl Engine {
         if unsent == Unsent::Keep && work != UnsentWork::default() {
             return Err(Error::UnsentWork(work));
         }
+        self.remember_lives(row, id, tx)?;
         tx.forget_workspace(row)?;
         for document in self.documents.rows_of(row) {
             self.documents.close(document);
@@ -59,6 +63,33 @@ impl Engine {
         }
         self.tell(Event::WorkspaceForgotten { workspace: *id });
         Ok(())
+    }
+
+    /// Notes in which lives this device wrote in a workspace, so that its own work is known if it comes back.
+    fn remember_lives(&mut self, row: i64, id: &WorkspaceId, tx: &Tx<'_>) -> Result<(), StoreError> {
+        let mut lives = self.forgotten_lives(id, tx)?;
+        let own = tx.admitted_heads(row, &self.device.id())?;
+        lives.extend(own.into_iter().map(|(chain, ..)| chain.incarnation.0));
+        lives.sort_unstable();
+        lives.dedup();
+        lives.truncate(LIVES_MAX);
+        let bytes: Vec<u8> = lives.into_iter().flat_map(u64::to_be_bytes).collect();
+        tx.set_meta(&lives_key(id), &bytes, self.entropy.as_mut())
+    }
+
+    fn forgotten_lives(&self, id: &WorkspaceId, tx: &Tx<'_>) -> Result<Vec<u64>, StoreError> {
+        let bytes = tx.meta(&lives_key(id))?.unwrap_or_default();
+        Ok(bytes.as_chunks::<8>().0.iter().copied().map(u64::from_be_bytes).collect())
+    }
+
+    /// Tells whether this store wrote in such a life before it forgot the workspace.
+    pub(crate) fn has_forgotten_life(
+        &self,
+        id: &WorkspaceId,
+        life: Incarnation,
+        tx: &Tx<'_>,
+    ) -> Result<bool, StoreError> {
+        Ok(self.forgotten_lives(id, tx)?.contains(&life.0))
     }
 
     fn unsent_work(&self, row: i64, tx: &Tx<'_>) -> Result<UnsentWork, StoreError> {
@@ -79,4 +110,8 @@ impl Engine {
         }
         Ok(work)
     }
+}
+
+fn lives_key(workspace: &WorkspaceId) -> String {
+    format!("lives:{workspace}")
 }

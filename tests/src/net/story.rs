@@ -200,6 +200,12 @@ impl Replica {
         net.start(self);
     }
 
+    /// Returns where the device's store is.
+    #[must_use]
+    pub fn store_path(self, net: &Net) -> std::path::PathBuf {
+        net.state(self).store_path()
+    }
+
     /// Returns the secrets of the device: what its owner could extract.
     #[must_use]
     pub fn secrets(self, net: &Net) -> DeviceSecrets {

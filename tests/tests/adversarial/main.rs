@@ -9,12 +9,26 @@
 //! | `entries` | a member, inside an entry |
 //! | `chains` | a member, about chains and the members it stands on |
 //! | `roles` | a member, about what the role allows |
+//! | `records` | a member or a relay, in the records of the members' log |
+//! | `joining` | whoever holds a link, and the relay that is asked |
+//! | `identity` | whoever stands between two devices, or has a kit |
+//! | `auth` | somebody who wants a session that is another's |
+//! | `store` | disks, copies of them, and chance itself |
+//! | `removal` | members who were removed, and those who helped them |
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can not go on fails")]
 
+mod auth;
+#[path = "../wss/between.rs"]
+mod between;
 mod chains;
 mod entries;
 mod history;
+mod identity;
+mod joining;
+mod records;
+mod removal;
 mod roles;
+mod store;
 mod support;
 mod wire;

@@ -1,13 +1,19 @@
 //! What the cases share: two honest members and one in the hands of somebody who means harm, and the
 //! proof with which each case ends: the other documents go on.
 
-use tombolo::crypto::InviteLink;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tombolo::crypto::{DeviceSecrets, EpochKeys, InviteLink, unwrap_epoch};
+use tombolo::engine::{Event, OfflineReason, RelayState};
+use tombolo::protocol::close::CloseCode;
 use tombolo::protocol::entry::Entry;
 use tombolo::protocol::frame::{Frame, RefusalReason};
-use tombolo::protocol::ids::{DocumentId, RecordId, UserId};
+use tombolo::protocol::ids::{DocumentId, EpochId, RecordId, UserId};
 use tombolo::protocol::item::LogItem;
+use tombolo::protocol::membership::Membership;
 use tombolo::protocol::record::Role;
-use tombolo::{ActOutcome, Error, MembershipAct, SetAsideReason};
+use tombolo::{ActOutcome, Error, InviteTerms, MembershipAct, SetAsideReason};
 use tombolo_tests::lies::{self, Tapped};
 use tombolo_tests::{Net, RelayNode, Replica, Rogue};
 
@@ -111,7 +117,7 @@ pub(crate) fn go_on(net: &mut Net, replicas: &[Replica], document: DocumentId) {
     for (replica, word) in replicas.iter().zip(&words) {
         replica.try_edit(net, document, word).unwrap();
     }
-    net.run_for(std::time::Duration::from_secs(300));
+    net.run_for(Duration::from_secs(300));
     for replica in replicas {
         for word in &words {
             assert!(replica.has(net, document, word), "{replica:?} lacks {word}");
@@ -161,4 +167,66 @@ pub(crate) fn stated(net: &mut Net, who: Replica, what: MembershipAct) -> Record
 pub(crate) fn set_role(net: &mut Net, who: Replica, whose: Replica, role: Role) {
     let user = user(net, whose);
     stated(net, who, MembershipAct::SetRole { user, role, expires_ms: None });
+}
+
+pub(crate) fn role(net: &mut Net, who: Replica, whose: UserId) -> Option<Role> {
+    let workspace = net.workspace();
+    let Ok(Some(members)) = net.act(who, |engine, _, _| engine.members(&workspace)) else {
+        unreachable!("the device is up");
+    };
+    members.into_iter().find(|member| member.user == whose).map(|member| member.role)
+}
+
+/// Makes an invite for as many as come, or for so many.
+pub(crate) fn invite(net: &mut Net, host: Replica, role: Role, uses: Option<u32>) -> InviteLink {
+    let workspace = net.workspace();
+    let terms = InviteTerms { role, expires_ms: None, uses };
+    let made = net.act(host, |engine, now, tx| engine.invite(now, &workspace, terms, tx));
+    let Ok(Some(link)) = made else { unreachable!("an invite is made") };
+    net.run_until_quiet();
+    link
+}
+
+/// The epochs that a thief of these devices can open, by every wrap and every earlier epoch there is.
+pub(crate) fn openable(membership: &Membership, devices: &[&DeviceSecrets]) -> BTreeSet<EpochId> {
+    let workspace = membership.workspace();
+    let mut held: BTreeMap<EpochId, EpochKeys> = BTreeMap::new();
+    for record in membership.in_order() {
+        let wraps = record.body().wraps().into_iter().flat_map(|(epoch, wraps)| wraps.iter().map(move |w| (epoch, w)));
+        for (epoch, wrap) in wraps {
+            for device in devices {
+                if let Ok((secret, _)) = unwrap_epoch(&workspace, &epoch, wrap, device.box_secret()) {
+                    held.insert(epoch, EpochKeys::derive(&workspace, &secret));
+                }
+            }
+        }
+    }
+    // Whoever holds an epoch holds those before it, as far back as they go.
+    for record in membership.in_order().into_iter().rev() {
+        for previous in record.body().rotation().map(|rotation| rotation.previous.as_slice()).unwrap_or_default() {
+            for keys in held.values().map(|keys| keys.open_previous(previous, &workspace)).collect::<Vec<_>>() {
+                if let Ok(secret) = keys {
+                    held.insert(previous.epoch, EpochKeys::derive(&workspace, &secret));
+                }
+            }
+        }
+    }
+    held.into_keys().collect()
+}
+
+/// Lets time pass until a relay's log takes a role from somebody, and no longer: sessions may not know yet.
+pub(crate) fn until_removed(net: &mut Net, whose: UserId) {
+    for _ in 0..60_000 {
+        if net.membership(RELAY).view().role(&whose).is_none() {
+            return;
+        }
+        net.run_for(Duration::from_millis(1));
+    }
+    panic!("the removal does not arrive");
+}
+
+/// Tells whether a relay turned a device away for this reason.
+pub(crate) fn turned_away(event: &Event, code: CloseCode) -> bool {
+    let ended = OfflineReason::Ended(code);
+    matches!(event, Event::Relay { state: RelayState::Offline { reason: Some(reason), .. }, .. } if *reason == ended)
 }

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use tombolo::SetAsideReason;
-use tombolo::engine::{Event, OfflineReason, RelayState};
 use tombolo::protocol::close::CloseCode;
 use tombolo::protocol::entry::{Entry, HEADER_BYTES};
 use tombolo::protocol::frame::{Frame, RefusalReason};
@@ -13,7 +12,7 @@ use tombolo_tests::lies;
 use tombolo_tests::tamper::Planted;
 use tombolo_tests::{Net, Replica};
 
-use crate::support::{AUTOMERGE, POISON, RELAY, Scene, others_go_on, scene};
+use crate::support::{AUTOMERGE, POISON, RELAY, Scene, others_go_on, scene, turned_away};
 
 /// Where the fourth byte of an entry's own length stands: the last of its header.
 const BODY_LEN_AT: usize = HEADER_BYTES - 4;
@@ -179,11 +178,6 @@ fn case_30_another_suite_is_no_entry_and_an_older_version_no_session() {
         replica.crash(&mut story.net);
     }
     story.ends();
-}
-
-fn turned_away(event: &Event, code: CloseCode) -> bool {
-    let ended = OfflineReason::Ended(code);
-    matches!(event, Event::Relay { state: RelayState::Offline { reason: Some(reason), .. }, .. } if *reason == ended)
 }
 
 fn version_in_hello(version: u16) -> lies::Lie {

@@ -177,7 +177,7 @@ impl Engine {
             Vouching::Looking(_) => return Ok(()),
         };
         match reason {
-            LinkFailure::Link(_) => self.alarm(now.wall_ms, AlarmKind::LinkFailed { device }, tx),
+            LinkFailure::Link(_) => self.alarm(now.wall_ms, AlarmKind::LinkFailed { device }, tx).map(drop),
             _ => Ok(()),
         }
     }
