@@ -78,13 +78,12 @@ pub(crate) struct Channel {
     pub(crate) refused: BTreeMap<i64, SetAsideReason>,
     /// Chains with entries that the log lacks.
     pub(crate) unplaced: BTreeSet<i64>,
-    /// Chains of other devices with entries that the log lacks, and when to send them.
+    /// Chains of other devices with entries that the log lacks, and when to send them; when to send records.
     pub(crate) foreign: BTreeSet<i64>,
     pub(crate) foreign_at: Option<Duration>,
+    pub(crate) records_at: Option<Duration>,
     pub(crate) has_changes: bool,
     pub(crate) has_records: bool,
-    /// When to send on records that another relay brought.
-    pub(crate) records_at: Option<Duration>,
     /// Entries that were asked for again, by chain.
     pub(crate) fetching: BTreeMap<ChainId, (u64, u64)>,
     /// For fetched chains: position and seq of the item that declares them.
@@ -171,17 +170,14 @@ impl Channel {
 
     pub(crate) fn wake_at(&self) -> Option<Duration> {
         // What only a level channel does wakes nobody before: a wake that changes nothing would repeat at once.
-        let planned =
-            [self.foreign_at, self.records_at, self.chores_at, self.status_at, self.heads.wake_at(), self.owes_at]
-                .into_iter()
-                .filter(|_| self.phase == Phase::Level);
+        let of_level = [self.foreign_at, self.records_at, self.chores_at, self.status_at, self.owes_at];
+        let planned = of_level.into_iter().chain([self.heads.wake_at()]).filter(|_| self.phase == Phase::Level);
         planned.chain([self.retry_at]).flatten().min()
     }
 
     /// Tells whether an entry of this chain is on its way.
     pub(crate) fn is_in_flight(&self, chain: i64) -> bool {
-        let sends = |item: &SentItem| item.entry.is_some_and(|(sent, ..)| sent == chain);
-        self.in_flight.iter().any(|batch| batch.items.iter().any(sends))
+        self.in_flight.iter().flat_map(|b| &b.items).any(|item| item.entry.is_some_and(|(sent, ..)| sent == chain))
     }
 
     pub(crate) fn to_row(&self, receipt: Option<Vec<u8>>) -> LogRow {

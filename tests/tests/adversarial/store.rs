@@ -160,7 +160,7 @@ fn swap(path: &std::path::Path, table: &str, column: &str) {
     let file = rusqlite::Connection::open(path).unwrap();
     let of_pending = "SELECT change_sealed FROM pending ORDER BY rowid DESC LIMIT 1";
     let own: Vec<u8> = file.query_row(of_pending, [], |row| row.get(0)).unwrap();
-    let query = format!("SELECT {column} FROM {table} WHERE {column} <> ?1 ORDER BY rowid LIMIT 1");
+    let query = format!("SELECT {column} FROM {table} WHERE {column} <> ?1 ORDER BY 1 LIMIT 1");
     let other: Vec<u8> = file.query_row(&query, [&own], |row| row.get(0)).unwrap();
     file.execute("UPDATE pending SET change_sealed = ?2 WHERE change_sealed = ?1", (own, other)).unwrap();
 }

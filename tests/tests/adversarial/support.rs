@@ -159,7 +159,7 @@ pub(crate) fn act(net: &mut Net, who: Replica, act: MembershipAct) -> Result<Act
 
 /// States an act, and returns its record.
 pub(crate) fn stated(net: &mut Net, who: Replica, what: MembershipAct) -> RecordId {
-    let Ok(ActOutcome::Stated(id)) = act(net, who, what) else { unreachable!("{what:?} is stated at once") };
+    let Ok(ActOutcome::Stated(id)) = act(net, who, what) else { unreachable!("it is stated at once") };
     net.run_until_quiet();
     id
 }
