@@ -233,7 +233,7 @@ impl Log {
         ];
         for skip in 0..3 {
             let text = BASE64_NOPAD.encode(&secret[skip..]);
-            forms.push(text[..text.len() - 4].as_bytes().to_vec());
+            forms.push(text.as_bytes()[..text.len() - 4].to_vec());
         }
         forms.iter().any(|form| self.holds(form))
     }

@@ -204,10 +204,9 @@ pub(crate) fn openable(membership: &Membership, devices: &[&DeviceSecrets]) -> B
     // Whoever holds an epoch holds those before it, as far back as they go.
     for record in membership.in_order().into_iter().rev() {
         for previous in record.body().rotation().map(|rotation| rotation.previous.as_slice()).unwrap_or_default() {
-            for keys in held.values().map(|keys| keys.open_previous(previous, &workspace)).collect::<Vec<_>>() {
-                if let Ok(secret) = keys {
-                    held.insert(previous.epoch, EpochKeys::derive(&workspace, &secret));
-                }
+            let opened = held.values().find_map(|keys| keys.open_previous(previous, &workspace).ok());
+            if let Some(secret) = opened {
+                held.insert(previous.epoch, EpochKeys::derive(&workspace, &secret));
             }
         }
     }
