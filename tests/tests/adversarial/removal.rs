@@ -33,9 +33,12 @@ fn case_17_what_a_removed_member_sends_after_the_removal_is_not_taken() {
         assert!(!replica.has(&mut story.net, target, "too late"));
         assert_eq!(role(&mut story.net, replica, mallorys), None);
     }
-    // Her work is not lost for her: it is here, and owed.
-    assert!(story.mallory.has(&mut story.net, target, "too late"));
-    assert!(!story.mallory.debt(&mut story.net).is_settled());
+    // Her work is not lost for her: once she hears of the removal, it is kept aside, with its reason.
+    let aside = |event: &Event| match event {
+        Event::SetAside { entry, .. } => entry.reason == SetAsideReason::BeyondPin,
+        _ => false,
+    };
+    assert!(story.mallory.was_told(&story.net, aside));
     story.mallory.kill(&mut story.net);
     others_go_on(&mut story.net, &[alice, bob]);
 }
