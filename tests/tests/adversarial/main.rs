@@ -1,6 +1,7 @@
 //! The adversarial cases of the threat model (docs/threat-model.md), one story each, with relays and
 //! members that really lie. `case_NN` is the case's number; each asserts the typed outcome, a counted
-//! reason, and that other documents go on.
+//! reason, and that other documents go on. Case 38, which needs a login provider, is with the relay's tests
+//! (`sync-server/tests/relay/logins.rs`).
 //!
 //! | module | who lies, and about what |
 //! |---|---|
@@ -14,6 +15,8 @@
 //! | `identity` | whoever stands between two devices, or has a kit |
 //! | `auth` | somebody who wants a session that is another's |
 //! | `store` | disks, copies of them, and chance itself |
+//! | `pins` | members who were removed, in what they wrote too late |
+//! | `second_factor` | who has a key, and not the second factor |
 //! | `removal` | members who were removed, and those who helped them |
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can not go on fails")]
@@ -26,9 +29,11 @@ mod entries;
 mod history;
 mod identity;
 mod joining;
+mod pins;
 mod records;
 mod removal;
 mod roles;
+mod second_factor;
 mod store;
 mod support;
 mod wire;

@@ -5,15 +5,18 @@
 
 use std::time::Duration;
 
+use tombolo::document::Crdt;
 use tombolo::engine::Event;
 use tombolo::protocol::entry::Entry;
 use tombolo::protocol::frame::Frame;
-use tombolo::protocol::ids::{DocumentId, EntryHash, UserId};
+use tombolo::protocol::ids::{DocumentId, EntryHash};
 use tombolo::protocol::item::LogItem;
 use tombolo::protocol::record::Role;
 use tombolo::{ActOutcome, MembershipAct, SetAside, SetAsideReason};
 use tombolo_tests::lies::{self, Tapped};
 use tombolo_tests::{Chance, Net, RelayNode, Replica};
+
+use crate::support::{go_on, user};
 
 const FIRST: RelayNode = RelayNode::FIRST;
 
@@ -29,10 +32,6 @@ fn four(seed: u64) -> (Net, [Replica; 4], RelayNode) {
     four[3].edit(&mut net, "early");
     net.run_until_quiet();
     (net, four, second)
-}
-
-fn user(net: &Net, replica: Replica) -> UserId {
-    replica.ids(net).1
 }
 
 fn act(net: &mut Net, who: Replica, act: MembershipAct) {
@@ -82,7 +81,7 @@ fn is_struck(net: &mut Net, replica: Replica) -> bool {
 }
 
 #[test]
-fn what_a_removed_member_dates_back_with_a_colluding_relay_is_set_aside_by_every_device() {
+fn case_18_what_a_removed_member_dates_back_with_a_colluding_relay_is_set_aside_by_every_device() {
     let (mut net, four @ [alice, bob, carol, xenia], second) = four(401);
     removed_while_writing(&mut net, four, second);
     // The colluding relay serves what she wrote to all who ask; she never hears of her removal.
@@ -113,10 +112,11 @@ fn what_a_removed_member_dates_back_with_a_colluding_relay_is_set_aside_by_every
     }
     assert_eq!(has(&mut net, xenia, "after"), [false, false]);
     net.assert_equal(&[alice, bob, carol]);
+    another_goes_on(&mut net, &[alice, bob, carol]);
 }
 
 #[test]
-fn honest_work_from_before_a_removal_was_seen_waits_for_an_admin_who_admits_it_for_all() {
+fn case_19_honest_work_from_before_a_removal_was_seen_waits_for_an_admin_who_admits_it_for_all() {
     let (mut net, four @ [alice, bob, carol, xenia], second) = four(402);
     removed_while_writing(&mut net, four, second);
     net.heal();
@@ -138,10 +138,11 @@ fn honest_work_from_before_a_removal_was_seen_waits_for_an_admin_who_admits_it_f
         replica.assert_sound(&net);
     }
     net.assert_equal(&[alice, bob, carol]);
+    another_goes_on(&mut net, &[alice, bob, carol]);
 }
 
 #[test]
-fn a_device_that_applied_what_a_removal_cuts_off_builds_its_document_anew_without_it() {
+fn case_52_a_device_that_applied_what_a_removal_cuts_off_builds_its_document_anew_without_it() {
     let (mut net, four @ [alice, bob, carol, xenia], second) = four(403);
     // Bob and Carol hear Xenia at the second relay only; Carol has one document open, and is told.
     net.cut_from(bob, FIRST);
@@ -178,10 +179,11 @@ fn a_device_that_applied_what_a_removal_cuts_off_builds_its_document_anew_withou
         replica.assert_sound(&net);
     }
     net.assert_equal(&[alice, bob, carol]);
+    another_goes_on(&mut net, &[alice, bob, carol]);
 }
 
 #[test]
-fn what_somebody_built_on_before_the_removal_was_seen_counts_for_all() {
+fn case_58_what_somebody_built_on_before_the_removal_was_seen_counts_for_all() {
     let (mut net, [alice, bob, carol, xenia], second) = four(404);
     net.cut_from(alice, second);
     net.cut_from(carol, second);
@@ -211,10 +213,11 @@ fn what_somebody_built_on_before_the_removal_was_seen_counts_for_all() {
     net.heal();
     a_while(&mut net);
     net.assert_equal(&[alice, bob, carol]);
+    another_goes_on(&mut net, &[alice, bob, carol]);
 }
 
 #[test]
-fn what_a_member_wrote_before_the_pins_is_carried_by_those_who_stay_and_counts() {
+fn case_57_what_a_member_wrote_before_the_pins_is_carried_by_those_who_stay_and_counts() {
     let (mut net, [alice, bob, carol, xenia], second) = four(407);
     net.cut(carol);
     a_while(&mut net);
@@ -238,6 +241,16 @@ fn what_a_member_wrote_before_the_pins_is_carried_by_those_who_stay_and_counts()
         replica.assert_sound(&net);
     }
     net.assert_equal(&[alice, bob, carol]);
+    another_goes_on(&mut net, &[alice, bob, carol]);
+}
+
+/// Fails unless a document that nobody attacked goes on among those who stay.
+fn another_goes_on(net: &mut Net, replicas: &[Replica]) {
+    let workspace = net.workspace();
+    let made = net.act(replicas[0], |engine, now, tx| engine.create_document(now, &workspace, Crdt::Yrs, tx));
+    let document = made.unwrap().unwrap();
+    a_while(net);
+    go_on(net, replicas, document);
 }
 
 /// Returns the entries that a device was seen to send in full.
@@ -355,7 +368,7 @@ fn at_random(seed: u64) -> (u64, u64) {
 }
 
 #[test]
-fn whatever_the_order_all_who_stay_hold_the_same_and_set_the_same_aside() {
+fn case_54_whatever_the_order_all_who_stay_hold_the_same_and_set_the_same_aside() {
     let (mut beyond, mut lifted) = (0, 0);
     for seed in 4000..4040 {
         let seen = at_random(seed);
