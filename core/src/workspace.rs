@@ -17,7 +17,7 @@ pub use audit::{AuditAct, AuditAttestation, AuditAuthor, AuditEntry, AuditId, Au
 pub use forget::{Unsent, UnsentWork};
 pub use found::{Member, WorkspaceSummary};
 pub use invite::{InviteTerms, OpenInvite};
-pub(crate) use keys::RecoveryBox;
+pub(crate) use keys::{EPOCHS, RecoveryBox};
 pub use policy::{PolicyRefusal, PolicyTerms};
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

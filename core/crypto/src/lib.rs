@@ -5,7 +5,7 @@
 //! | [`entropy`], [`secret`] | randomness as an argument; 32 bytes that are wiped and never printed |
 //! | [`device`], [`blinding`], [`epoch`] | the secrets of a device, a user, a workspace and an epoch |
 //! | [`entry`], [`section`], [`body`] | sealing entries and small values, and what an entry's plaintext says |
-//! | [`wrap`], [`invite`] | how an epoch's secret reaches a device |
+//! | [`source`], [`wrap`], [`invite`] | how an epoch's secret is drawn and reaches a device |
 //! | [`vault`], [`store`] | where the store's key is kept, and how values rest under it |
 //!
 //! Nothing here reads a clock or draws randomness of its own. Errors never carry secrets or plaintext.
@@ -26,6 +26,7 @@ mod padding;
 pub mod recovery;
 pub mod secret;
 pub mod section;
+pub mod source;
 pub mod store;
 mod typed;
 pub mod vault;
@@ -45,6 +46,7 @@ pub use linking::{
 };
 pub use recovery::{KitShare, RecoveryError, RecoveryKit, ShareError};
 pub use secret::Secret32;
+pub use source::{EpochSource, HpkeWraps, Recipient};
 pub use store::StoreCipher;
 pub use vault::{FileVault, KeyVault, MemoryVault, PassphraseVault, VaultError};
 pub use wrap::{WrapError, rotate, unwrap_epoch, wrap_epoch};

@@ -2,13 +2,13 @@
 //!
 //! Invariant: a record is stored before it is sent; it stands on the heads that this device knows.
 
-use tombolo_crypto::{BlindingKey, array, rotate};
+use tombolo_crypto::{BlindingKey, array};
 use tombolo_protocol::identity::Identity;
 use tombolo_protocol::ids::{DeviceId, UserId, WorkspaceId};
 use tombolo_protocol::membership::{RecordOutcome, View};
 use tombolo_protocol::record::{Devices, Draft, Genesis, Record, RecordBody, Role};
 
-use super::Workspace;
+use super::{EPOCHS, Workspace};
 use crate::engine::{Engine, Now};
 use crate::error::Error;
 use crate::store::{Tx, WorkspaceState};
@@ -88,7 +88,7 @@ impl Engine {
         };
         let identity = Identity::evaluate(&self.identity).map_err(|_| Error::NotReady)?;
         let devices: Vec<_> = identity.devices.iter().map(|(id, keys)| (*id.as_bytes(), keys.box_public)).collect();
-        let rotated = rotate(&workspace.id, &devices, &[], blinding, self.entropy.as_mut());
+        let rotated = EPOCHS.begin(&workspace.id, &devices, &[], blinding, self.entropy.as_mut());
         let (secret, rotation) = rotated.map_err(|_| Error::NotReady)?;
         workspace.keep_epoch(secret, tx, self.entropy.as_mut())?;
         let name = workspace.name.clone().unwrap_or_default();

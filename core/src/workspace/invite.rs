@@ -3,7 +3,7 @@
 //! Invariant: a joiner believes nothing but the records that descend from the workspace its link names;
 //! it becomes a member by a Join that the counting relay attested.
 
-use tombolo_crypto::{InviteLink, InviteSecret, array, wrap_epoch};
+use tombolo_crypto::{InviteLink, InviteSecret, array};
 use tombolo_protocol::ids::{RecordId, RelayId, UserId, WorkspaceId};
 use tombolo_protocol::item::ItemHash;
 use tombolo_protocol::keys::VerifyKey;
@@ -11,7 +11,7 @@ use tombolo_protocol::limits::INVITE_RELAYS_MAX;
 use tombolo_protocol::membership::RecordOutcome;
 use tombolo_protocol::record::{EpochWrap, InviteCreate, Join, Record, RecordBody, RelaySuccession, Role};
 
-use super::Workspace;
+use super::{EPOCHS, Workspace};
 use crate::engine::{Engine, Event, Now};
 use crate::error::Error;
 use crate::store::{StoreError, Tx, WorkspaceState};
@@ -105,7 +105,7 @@ impl Engine {
         let box_public = secret.box_public();
         // A carrier is given no key, by no way.
         let wrap = if terms.role.may_read() {
-            wrap_epoch(&workspace.id, [0; 32], &box_public, &held.secret, blinding, self.entropy.as_mut())
+            EPOCHS.give(&workspace.id, &([0; 32], box_public), &held.secret, blinding, self.entropy.as_mut())
         } else {
             Ok(EpochWrap::NONE)
         };

@@ -1,13 +1,15 @@
 //! The keys of a workspace: learning epochs from records, beginning new ones, and giving them to members
 //! who lack them.
 //!
+//! How a key is drawn, given and taken is behind [`EPOCHS`].
+//!
 //! Invariant: an epoch is kept only if its secret gives its id; a new one is wrapped to exactly those who
 //! may read once its record counts.
 
 use std::collections::BTreeSet;
 
 use tombolo_crypto::{
-    BlindingKey, DeviceSecrets, Entropy, EpochKeys, EpochSecret, Secret32, UserRoot, rotate, unwrap_epoch, wrap_epoch,
+    BlindingKey, DeviceSecrets, Entropy, EpochKeys, EpochSecret, EpochSource, HpkeWraps, Recipient, Secret32, UserRoot,
 };
 use tombolo_protocol::ids::{EpochId, RecordId};
 use tombolo_protocol::membership::RecordOutcome;
@@ -17,6 +19,9 @@ use super::{HeldEpoch, Workspace};
 use crate::engine::{Engine, Now};
 use crate::error::Error;
 use crate::store::{StoreError, Tx};
+
+/// Where the keys of epochs come from.
+pub(crate) static EPOCHS: &dyn EpochSource = &HpkeWraps;
 
 /// What a recovery kit opens.
 pub(crate) struct RecoveryBox {
@@ -85,7 +90,7 @@ impl Workspace {
                 if self.epochs.contains_key(&previous.epoch) {
                     continue;
                 }
-                if let Ok(secret) = held.keys.open_previous(previous, &self.id) {
+                if let Ok(secret) = EPOCHS.take_previous(&self.id, &held.keys, previous) {
                     new.extend(self.hold_epoch(secret));
                 }
             }
@@ -118,16 +123,16 @@ impl Workspace {
             wraps.get(at)
         };
         if let Some(wrap) = wrap_to(device.id().as_bytes()) {
-            return unwrap_epoch(&self.id, &epoch, wrap, device.box_secret()).ok();
+            return EPOCHS.take(&self.id, &epoch, wrap, device.box_secret()).ok();
         }
         if let Some(kit) = &self.recovery
             && let Some(wrap) = kit.recipients.iter().find_map(wrap_to)
         {
-            return unwrap_epoch(&self.id, &epoch, wrap, &kit.secret).ok();
+            return EPOCHS.take(&self.id, &epoch, wrap, &kit.secret).ok();
         }
         let link = self.join.as_ref()?;
         let wrap = wrap_to(link.invite.as_bytes())?;
-        unwrap_epoch(&self.id, &epoch, wrap, &link.secret.box_secret()).ok()
+        EPOCHS.take(&self.id, &epoch, wrap, &link.secret.box_secret()).ok()
     }
 
     fn open_invite(&self, record: &Record) -> Option<(EpochSecret, BlindingKey)> {
@@ -137,7 +142,7 @@ impl Workspace {
         if record.id() != link.invite || self.knows(&invite.epoch) {
             return None;
         }
-        unwrap_epoch(&self.id, &invite.epoch, &invite.wrap, &link.secret.box_secret()).ok()
+        EPOCHS.take(&self.id, &invite.epoch, &invite.wrap, &link.secret.box_secret()).ok()
     }
 
     pub(crate) fn keep_epoch(
@@ -161,7 +166,7 @@ impl Workspace {
 
     /// Returns the members' keys that the present epoch was not wrapped to: theirs came concurrently, or
     /// by an invite that an earlier epoch was wrapped to.
-    pub(crate) fn without_epoch(&self) -> Vec<([u8; 32], [u8; 32])> {
+    pub(crate) fn without_epoch(&self) -> Vec<Recipient> {
         let Some(epoch) = self.view.epoch() else {
             return Vec::new();
         };
@@ -208,7 +213,7 @@ impl Engine {
             return Err(Error::NotReady);
         }
         let previous: Vec<(EpochId, &EpochSecret)> = workspace.view.newest_epochs().filter_map(held).collect();
-        let rotated = rotate(&workspace.id, &recipients, &previous, blinding, self.entropy.as_mut());
+        let rotated = EPOCHS.begin(&workspace.id, &recipients, &previous, blinding, self.entropy.as_mut());
         let (_, rotation) = rotated.map_err(|_| Error::NotReady)?;
         Ok(complete(rotation))
     }
@@ -247,8 +252,8 @@ impl Engine {
             return Ok(());
         };
         let mut wraps = Vec::new();
-        for (recipient, key) in lacking {
-            let wrap = wrap_epoch(&workspace.id, recipient, &key, &held.secret, blinding, self.entropy.as_mut());
+        for recipient in lacking {
+            let wrap = EPOCHS.give(&workspace.id, &recipient, &held.secret, blinding, self.entropy.as_mut());
             wraps.extend(wrap.ok());
         }
         let body = RecordBody::Rewrap(Rewrap { epoch: held.keys.epoch(), wraps });
