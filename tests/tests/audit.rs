@@ -91,7 +91,7 @@ fn the_trail_tells_everybody_the_same_and_who_undid_what() {
 fn a_policy_that_nobody_could_meet_is_not_stated() {
     let mut net = Net::seeded(402);
     let [alice, bob] = net.replicas(["alice", "bob"]);
-    let set = |levels, relays| MembershipAct::SetPolicy(PolicyTerms { levels, relays });
+    let set = |levels, relays| MembershipAct::SetPolicy(PolicyTerms { levels, relays, needs_binding: false });
     let strict = Levels { membership: 3, ..Levels::default() };
     let refused = act(&mut net, alice, set(Levels { open: 5, ..strict }, Vec::new()));
     assert!(matches!(refused, Err(Error::Policy(PolicyRefusal::LevelTooHigh { level: 5 }))));
@@ -100,6 +100,9 @@ fn a_policy_that_nobody_could_meet_is_not_stated() {
     assert!(matches!(refused, Err(Error::Policy(PolicyRefusal::NoKnownRelay))));
     let refused = act(&mut net, alice, set(Levels::default(), vec![stranger; 17]));
     assert!(matches!(refused, Err(Error::Policy(PolicyRefusal::TooManyRelays { named: 17 }))));
+    let bound = PolicyTerms { needs_binding: true, ..PolicyTerms::default() };
+    let refused = act(&mut net, alice, MembershipAct::SetPolicy(bound));
+    assert!(matches!(refused, Err(Error::Policy(PolicyRefusal::NotBound))), "the net's sessions are not bound");
     let weak = OrganisationRecovery { user: alice.ids(&net).1, box_public: [0; 32] };
     let refused = act(&mut net, alice, MembershipAct::SetOrganisationRecovery(Some(weak)));
     assert!(matches!(refused, Err(Error::Policy(PolicyRefusal::WeakKey))));

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use tombolo_protocol::close::CloseCode;
-use tombolo_protocol::frame::{Frame, Head, Items, Open, Opened, Reconcile};
+use tombolo_protocol::frame::{Frame, Head, Items, NotFoundReason, Open, Opened, Reconcile};
 use tombolo_protocol::ids::{ChainId, LogId};
 use tombolo_protocol::item::ItemHash;
 use tombolo_protocol::log::{Frontier, LogOrigin};
@@ -105,8 +105,8 @@ pub(crate) struct Channel {
     pub(crate) status_position: u64,
     pub(crate) heads: Heads,
     pub(crate) retry_at: Option<Duration>,
-    /// Whether the relay takes the workspace only from who shows it a token.
-    pub(crate) needs_token: bool,
+    /// What the relay wants of the session before it takes or opens the workspace.
+    pub(crate) needs: Option<NotFoundReason>,
     /// How often the relay turned a join away in this session.
     pub(crate) turned_away: u32,
     /// When to look again at what this user's other devices should have stated.
@@ -147,7 +147,7 @@ impl Channel {
             status_position: 0,
             heads: Heads::default(),
             retry_at: None,
-            needs_token: false,
+            needs: None,
             turned_away: 0,
             owes_at: None,
             owes_due: false,

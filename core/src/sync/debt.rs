@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use tombolo_protocol::frame::NotFoundReason;
 use tombolo_protocol::ids::{DocumentId, WorkspaceId};
 
 use super::channel::Phase;
@@ -27,6 +28,9 @@ pub enum DebtReason {
     UnderWay,
     /// The relay takes a new workspace only from who shows it a token: dial with one.
     NeedsToken,
+    /// The workspace's policy wants sessions bound to their TLS connection, and this one is not: dial an address of
+    /// the relay where nothing ends TLS in between.
+    NeedsBinding,
     /// The relay opens the workspace only to who has shown a second factor, of this level.
     NeedsSecondFactor(u8),
     /// The relay refused it.
@@ -48,6 +52,9 @@ impl std::fmt::Display for DebtReason {
             Self::NeedsToken => {
                 f.write_str("the relay takes this workspace only from who shows it a token; dial with one")
             }
+            Self::NeedsBinding => f.write_str(
+                "the workspace's policy wants a connection that nothing ends in between; dial the relay directly, by wss",
+            ),
             Self::NeedsSecondFactor(level) => {
                 write!(f, "the relay wants a second factor (level {level}) first; show one, and it goes on by itself")
             }
@@ -169,10 +176,11 @@ impl Engine {
     fn general_reason(&self, relay: Option<i64>, workspace: i64) -> DebtReason {
         let phase = relay.and_then(|relay| self.phase_of(relay, workspace));
         let sealable = self.workspaces.get(&workspace).is_some_and(|held| held.sealing().is_some());
-        let needs_token = relay.is_some_and(|relay| self.needs_token(relay, workspace));
+        let needs = relay.and_then(|relay| self.needs(relay, workspace));
         let wanted = relay.and_then(|relay| self.level_wanted(relay, workspace));
         match phase {
-            _ if needs_token => DebtReason::NeedsToken,
+            _ if needs == Some(NotFoundReason::NeedsBinding) => DebtReason::NeedsBinding,
+            _ if needs.is_some() => DebtReason::NeedsToken,
             Some(Phase::Dormant) if wanted.is_some() => DebtReason::NeedsSecondFactor(wanted.unwrap_or_default()),
             _ if self.relays.is_empty() => DebtReason::NoRelay,
             None => DebtReason::Offline,
@@ -187,9 +195,8 @@ impl Engine {
         live.channels.get(&workspace)?.refused.get(&chain).copied()
     }
 
-    fn needs_token(&self, relay: i64, workspace: i64) -> bool {
-        let live = self.relays.get(&relay).and_then(crate::sync::Relay::live);
-        live.and_then(|live| live.channels.get(&workspace)).is_some_and(|channel| channel.needs_token)
+    fn needs(&self, relay: i64, workspace: i64) -> Option<NotFoundReason> {
+        self.relays.get(&relay)?.live()?.channels.get(&workspace)?.needs
     }
 
     fn phase_of(&self, relay: i64, workspace: i64) -> Option<Phase> {

@@ -74,11 +74,13 @@ impl Engine {
         let at = (relay, found.map(|workspace| workspace.row).ok_or(MALFORMED)?);
         let phase = self.relays.get_mut(&relay).and_then(|relay| relay.channel_mut(at.1)).map(|c| c.phase);
         self.give_up_step_up(at);
-        let needs_token = absent.reason() == Some(NotFoundReason::NeedsToken);
+        let needs = absent
+            .reason()
+            .filter(|reason| matches!(reason, NotFoundReason::NeedsToken | NotFoundReason::NeedsBinding));
         if let Some(channel) = self.relays.get_mut(&relay).and_then(|relay| relay.channel_mut(at.1)) {
-            channel.needs_token = needs_token;
+            channel.needs = needs;
         }
-        if needs_token || phase != Some(Phase::Opening) {
+        if needs.is_some() || phase != Some(Phase::Opening) {
             return self.turned_away(now, at, absent.reason(), tx);
         }
         tx.forget_log(at.0, at.1)?;
@@ -244,6 +246,7 @@ impl JoinRefusal {
             NotFoundReason::Expired => Some(Self::Expired),
             NotFoundReason::Ended => Some(Self::Ended),
             NotFoundReason::NeedsToken
+            | NotFoundReason::NeedsBinding
             | NotFoundReason::Removed
             | NotFoundReason::Revoked
             | NotFoundReason::RoleExpired => None,

@@ -20,6 +20,7 @@ const TRANSFER: u8 = 3;
 const REVOKE_INVITE: u8 = 4;
 const SET_POLICY: u8 = 5;
 const SET_ORGANISATION: u8 = 6;
+const SET_BOUND_POLICY: u8 = 7;
 
 /// Bytes of one intent: a policy with as many relays as there may be.
 const INTENT_BYTES_MAX: usize = 64 + 32 * POLICY_RELAYS_MAX;
@@ -41,7 +42,8 @@ pub(super) fn write_intents(intents: &[MembershipAct]) -> Vec<u8> {
             }
             MembershipAct::SetPolicy(terms) => {
                 let Levels { open, append, invite, membership } = terms.levels;
-                one.extend_from_slice(&[SET_POLICY, open, append, invite, membership]);
+                let number = if terms.needs_binding { SET_BOUND_POLICY } else { SET_POLICY };
+                one.extend_from_slice(&[number, open, append, invite, membership]);
                 terms.relays.iter().for_each(|relay| one.extend_from_slice(relay.as_bytes()));
             }
             MembershipAct::SetOrganisationRecovery(recovery) => {
@@ -61,7 +63,8 @@ pub(super) fn read_intents(bytes: &[u8]) -> Result<Vec<MembershipAct>, DecodeErr
     let mut intents = Vec::new();
     while reader.remaining() > 0 {
         let mut one = Reader::new(reader.run("intent", INTENT_BYTES_MAX)?);
-        intents.push(match one.u8()? {
+        let number = one.u8()?;
+        intents.push(match number {
             SET_ROLE => {
                 let (role, user) = (Role::from_u8(one.u8()?)?, UserId::read(&mut one)?);
                 let expires_ms = Some(one.i64()?).filter(|expires_ms| *expires_ms != i64::MAX);
@@ -70,9 +73,11 @@ pub(super) fn read_intents(bytes: &[u8]) -> Result<Vec<MembershipAct>, DecodeErr
             REMOVE => MembershipAct::Remove { user: UserId::read(&mut one)? },
             TRANSFER => MembershipAct::TransferOwnership { to: UserId::read(&mut one)? },
             REVOKE_INVITE => MembershipAct::RevokeInvite { invite: RecordId::read(&mut one)? },
-            SET_POLICY => {
+            SET_POLICY | SET_BOUND_POLICY => {
                 let [open, append, invite, membership] = one.array()?;
-                let mut terms = PolicyTerms { levels: Levels { open, append, invite, membership }, relays: Vec::new() };
+                let levels = Levels { open, append, invite, membership };
+                let needs_binding = number == SET_BOUND_POLICY;
+                let mut terms = PolicyTerms { levels, relays: Vec::new(), needs_binding };
                 while one.remaining() > 0 {
                     terms.relays.push(RelayId::read(&mut one)?);
                 }
@@ -98,13 +103,14 @@ mod tests {
     fn what_is_intended_is_read_as_it_was_written() {
         let user = UserId::from_bytes([1; 32]);
         let levels = Levels { open: 1, append: 2, invite: 3, membership: 4 };
-        let relays = (0..POLICY_RELAYS_MAX).map(|at| RelayId::from_bytes([at as u8; 32])).collect();
+        let relays: Vec<_> = (0..POLICY_RELAYS_MAX).map(|at| RelayId::from_bytes([at as u8; 32])).collect();
         let intents = [
             MembershipAct::SetRole { user, role: Role::Reader, expires_ms: Some(7) },
             MembershipAct::Remove { user },
             MembershipAct::TransferOwnership { to: user },
             MembershipAct::RevokeInvite { invite: RecordId::from_bytes([2; 32]) },
-            MembershipAct::SetPolicy(PolicyTerms { levels, relays }),
+            MembershipAct::SetPolicy(PolicyTerms { levels, relays: relays.clone(), needs_binding: false }),
+            MembershipAct::SetPolicy(PolicyTerms { levels, relays, needs_binding: true }),
             MembershipAct::SetOrganisationRecovery(None),
             MembershipAct::SetOrganisationRecovery(Some(OrganisationRecovery { user, box_public: [3; 32] })),
         ];

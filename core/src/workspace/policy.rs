@@ -4,6 +4,7 @@
 //! organisation comes or goes, before anything is sealed to it here.
 
 use tombolo_crypto::RecoveryKit;
+use tombolo_protocol::auth::Binding;
 use tombolo_protocol::ids::{RecordId, RelayId, WorkspaceId};
 use tombolo_protocol::limits::POLICY_RELAYS_MAX;
 use tombolo_protocol::record::{LEVEL_MAX, Levels, OrganisationRecovery, Policy, RecordBody};
@@ -21,6 +22,9 @@ pub struct PolicyTerms {
     pub levels: Levels,
     /// The relays that attest levels.
     pub relays: Vec<RelayId>,
+    /// Whether a relay opens the workspace only to sessions that are bound to their TLS connection, so that
+    /// nothing may end TLS between device and relay; it counts from the next session on.
+    pub needs_binding: bool,
 }
 
 /// Why a policy is not stated: the caller asks for what can not be.
@@ -40,6 +44,8 @@ pub enum PolicyRefusal {
         /// How many.
         named: usize,
     },
+    /// Bound sessions are asked for, and no relay is reached by one: nobody could take the policy back.
+    NotBound,
     /// The organisation's key is none that anything can be sealed to.
     WeakKey,
 }
@@ -54,6 +60,9 @@ impl std::fmt::Display for PolicyRefusal {
             Self::TooManyRelays { named } => {
                 write!(f, "a policy names at most {POLICY_RELAYS_MAX} relays, not {named}; leave some out")
             }
+            Self::NotBound => f.write_str(
+                "no relay is reached by a session bound to TLS, so nobody could open the workspace; dial one by wss first",
+            ),
             Self::WeakKey => f.write_str("the organisation's key is no good; take it from its recovery kit"),
         }
     }
@@ -94,7 +103,7 @@ impl Engine {
     }
 
     pub(super) fn policy_body(&self, row: i64, terms: PolicyTerms) -> Result<RecordBody, Error> {
-        let PolicyTerms { levels, relays } = terms;
+        let PolicyTerms { levels, relays, needs_binding } = terms;
         if levels.highest() > LEVEL_MAX {
             return Err(Error::Policy(PolicyRefusal::LevelTooHigh { level: levels.highest() }));
         }
@@ -105,7 +114,11 @@ impl Engine {
         if levels.highest() > 1 && !reached {
             return Err(Error::Policy(PolicyRefusal::NoKnownRelay));
         }
-        Ok(RecordBody::Policy(Policy { levels, relays, ..self.present_policy(row)? }))
+        let mut sessions = self.relays.values().filter_map(crate::sync::Relay::live);
+        if needs_binding && sessions.all(|session| session.transcript.binding == Binding::None) {
+            return Err(Error::Policy(PolicyRefusal::NotBound));
+        }
+        Ok(RecordBody::Policy(Policy { levels, relays, needs_binding, ..self.present_policy(row)? }))
     }
 
     pub(super) fn organisation_body(

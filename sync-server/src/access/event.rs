@@ -150,6 +150,8 @@ pub enum Denial {
     NotFound,
     /// The device was a member.
     Ended(RightEnded),
+    /// The policy wants a session bound to TLS.
+    Unbound,
     /// A second factor is needed.
     Level {
         /// The level that is needed.
@@ -260,6 +262,7 @@ impl From<NotFoundReason> for Denial {
             NotFoundReason::Removed => Self::Ended(RightEnded::Removed),
             NotFoundReason::Revoked => Self::Ended(RightEnded::Revoked),
             NotFoundReason::RoleExpired => Self::Ended(RightEnded::Expired),
+            NotFoundReason::NeedsBinding => Self::Unbound,
             _ => Self::NotFound,
         }
     }
@@ -277,6 +280,7 @@ impl Denial {
         match self {
             Self::NotFound => "not_found",
             Self::Ended(ended) => ended_name(ended),
+            Self::Unbound => "unbound",
             Self::Level { .. } => "mfa_required",
         }
     }

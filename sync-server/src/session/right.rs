@@ -5,8 +5,9 @@
 
 use std::sync::Arc;
 
+use tombolo_protocol::auth::Binding;
 use tombolo_protocol::close::CloseCode;
-use tombolo_protocol::frame::{LevelGap, MfaRequired, RightEnded, Shut};
+use tombolo_protocol::frame::{LevelGap, MfaRequired, NotFoundReason, RightEnded, Shut};
 use tombolo_protocol::ids::WorkspaceTag;
 
 use super::Session;
@@ -45,10 +46,12 @@ impl Session {
         let judge = workspace.judge();
         let right = judge.right(&caller.device, caller.now_ms);
         let level = judge.may_open(&caller);
+        let unbound = judge.needs_binding() && self.peer.binding == Binding::None;
         drop(judge);
         let tag = workspace.id().tag();
         match (right, level) {
             (Err(no), _) => self.deny(tag, no),
+            (Ok(_), _) if unbound => self.not_found_because(tag, NotFoundReason::NeedsBinding),
             (Ok(_), Err(levels)) => self.want_factor(tag, levels),
             (Ok(_), Ok(())) => return Ok(true),
         }

@@ -82,6 +82,12 @@ impl Judge {
         self.view.policy().map_or(minimum, |policy| policy.levels.max(minimum))
     }
 
+    /// Tells whether only sessions that are bound to their TLS connection may open the workspace.
+    #[must_use]
+    pub fn needs_binding(&self) -> bool {
+        self.view.policy().is_some_and(|policy| policy.needs_binding)
+    }
+
     /// Checks that a session's level is enough to open the workspace.
     ///
     /// # Errors

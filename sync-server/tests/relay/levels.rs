@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use tempfile::{TempDir, tempdir};
+use tombolo_protocol::auth::Binding;
 use tombolo_protocol::frame::{
-    Frame, LevelGap, MfaRequired, RefusalReason, StepUp, StepUpMethod, StepUpProof, StepUpRefusal, SteppedUp,
+    Frame, LevelGap, MfaRequired, NotFoundReason, Open, RefusalReason, StepUp, StepUpMethod, StepUpProof,
+    StepUpRefusal, SteppedUp,
 };
 use tombolo_protocol::ids::{RelayId, Stream};
 use tombolo_protocol::item::LogItem;
@@ -71,6 +73,29 @@ impl Scene {
     fn offer(&self) -> Record {
         invite(&self.ground, &self.alice, self.relay.id(), Role::Reader, 0, 0).0
     }
+}
+
+#[test]
+fn a_workspace_whose_policy_wants_bound_sessions_opens_to_no_other() {
+    let mut scene = Scene::new(Levels::default());
+    let policy = Policy { needs_binding: true, ..Policy::default() };
+    scene.publish(RecordBody::Policy(policy));
+    let open = Open { workspace: workspace(&scene.ground).tag(), log: None, cursor: 0, receipt: None };
+    let mut plain = Wire::new(&scene.relay, &scene.alice);
+    plain.say(open.clone());
+    let told = plain.take_heard();
+    assert!(
+        matches!(told.as_slice(), [Frame::NotFound(absent)] if absent.reason() == Some(NotFoundReason::NeedsBinding)),
+        "{told:?}"
+    );
+    let mut bound = Wire::dial_over(&scene.relay, &scene.alice, Binding::Exporter([7; 32])).unwrap();
+    bound.say(open.clone());
+    assert_eq!(bound.names().first(), Some(&"Opened"));
+    // A stranger learns nothing of it, bound or not.
+    let mut stranger = Wire::new(&scene.relay, &Person::new(2));
+    stranger.say(open);
+    let told = stranger.take_heard();
+    assert!(matches!(told.as_slice(), [Frame::NotFound(absent)] if absent.reason().is_none()), "{told:?}");
 }
 
 #[test]

@@ -85,8 +85,12 @@ impl Wire {
     }
 
     pub(crate) fn dial(relay: &Arc<Relay>, who: &Person) -> Result<Self, CloseCode> {
+        Self::dial_over(relay, who, Binding::None)
+    }
+
+    pub(crate) fn dial_over(relay: &Arc<Relay>, who: &Person, binding: Binding) -> Result<Self, CloseCode> {
         let outbox = relay.new_outbox();
-        let peer = Peer { host: "sim".to_owned(), binding: Binding::None };
+        let peer = Peer { host: "sim".to_owned(), binding };
         let session = Session::new(Arc::clone(relay), Arc::clone(&outbox), peer);
         let mut wire = Self { relay: Arc::clone(relay), session, outbox, batch: 0, heard: Vec::new() };
         wire.say(Client::hello(who, None));
@@ -98,7 +102,7 @@ impl Wire {
             host: "sim".to_owned(),
             device_nonce: [9; 32],
             relay_nonce: challenge.nonce,
-            binding: Binding::None,
+            binding,
         };
         let proof = transcript.sign_as_device(&who.keys, &who.sign_key());
         wire.try_say(Auth { proof })?;

@@ -147,7 +147,7 @@ async fn case_39_a_removal_that_a_policy_wants_attested_counts_for_nobody_before
     let [(bob, _), (_, at_carol)] = others.as_slice() else { unreachable!("two joined") };
     let bob = bob.identity().await.unwrap().1;
     let levels = Levels { membership: 3, ..Levels::default() };
-    workspace.set_policy(PolicyTerms { levels, relays: vec![scene.relay.relay] }).await.unwrap();
+    workspace.set_policy(PolicyTerms { levels, relays: vec![scene.relay.relay], needs_binding: false }).await.unwrap();
     soon("the policy is durable", workspace.settled()).await.unwrap();
     let mut events = scene.alice.events();
     workspace.remove_member(bob).await.unwrap();

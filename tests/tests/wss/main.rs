@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use tombolo::document::Crdt;
 use tombolo::engine::{OfflineReason, RelayState, Unreached};
 use tombolo::protocol::record::Role;
-use tombolo::{Milestone, SetAsideReason};
+use tombolo::{Milestone, PolicyTerms, SetAsideReason};
 
 use crate::between::{Behind, between, by_name, certificate, refusal, relay, replica, soon, tls_relay};
 
@@ -31,6 +31,11 @@ async fn two_devices_meet_through_a_relay_that_ends_tls_itself() {
     let text = bob.document(document.id()).read(|view| view.text("body")).await.unwrap();
     assert_eq!(text.as_deref(), Some("Low tide at six."));
     assert!(workspace.sync_debt().await.unwrap().is_settled());
+    // These sessions are bound to their TLS connections, so the owner may ask it of all.
+    workspace.set_policy(PolicyTerms { needs_binding: true, ..PolicyTerms::default() }).await.unwrap();
+    soon("alice is in step", workspace.settled()).await.unwrap();
+    document.edit(|e| e.text("body")?.splice(0, 0, "Still here. ")).await.unwrap();
+    soon("seen", document.seen_by(bob.identity().await.unwrap().0)).await.unwrap();
     assert!(matches!(bob.relays().await.unwrap().as_slice(), [(_, RelayState::Online { .. })]));
 }
 

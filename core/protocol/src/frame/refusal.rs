@@ -141,6 +141,8 @@ pub enum NotFoundReason {
     Revoked,
     /// The role of the device's user has ended, by this relay's clock.
     RoleExpired,
+    /// The workspace's policy wants sessions that are bound to their TLS connection.
+    NeedsBinding,
 }
 
 impl From<RightEnded> for NotFoundReason {
@@ -165,6 +167,7 @@ impl NotFoundReason {
             Self::Removed => 5,
             Self::Revoked => 6,
             Self::RoleExpired => 7,
+            Self::NeedsBinding => 8,
         }
     }
 
@@ -172,7 +175,7 @@ impl NotFoundReason {
     #[must_use]
     pub fn from_number(number: u8) -> Option<Self> {
         let invites = [Self::UsedUp, Self::Expired, Self::NeedsToken, Self::Ended];
-        let all = invites.into_iter().chain([Self::Removed, Self::Revoked, Self::RoleExpired]);
+        let all = invites.into_iter().chain([Self::Removed, Self::Revoked, Self::RoleExpired, Self::NeedsBinding]);
         all.into_iter().find(|reason| reason.number() == number)
     }
 }
