@@ -8,7 +8,9 @@
 //! | module | one sentence |
 //! |---|---|
 //! | `media` | what of a file's changes is on the platter, and what a cut leaves of the rest |
-//! | `state` | one folder: its count of operations, its faults, its names that are not synced |
+//! | `platter` | the same for a folder, whose names are not synced either |
+//! | `state` | one folder: its count of operations, its faults |
+//! | `record` | everything that was asked, to cut the power at each operation of one run |
 //! | `shim` | SQLite's side; the only unsafe code of the workspace |
 //! | `dice` | chance that a seed decides |
 //!
@@ -17,12 +19,16 @@
 
 mod dice;
 mod media;
+mod platter;
+mod record;
 mod shim;
 mod state;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use platter::{Files, Step};
+pub use record::{Image, Recording, Walk};
 use state::State;
 
 /// What is asked of a disk, as faults tell it apart.
@@ -176,12 +182,69 @@ impl Disk {
     /// # Errors
     /// [`RebootError::StillOpen`] while a connection lives; then nothing has changed.
     pub fn reboot(&self) -> Result<Lost, RebootError> {
-        self.state().reboot(&self.folder)
+        let lost = self.state().reboot()?;
+        let forgotten = state::forget_memory(&self.folder);
+        forgotten.map_err(|error| RebootError::Real { kind: error.kind() })?;
+        Ok(lost)
+    }
+
+    /// Keeps everything that is asked from now on, until [`Recorder::end`].
+    ///
+    /// # Errors
+    /// [`RebootError::StillOpen`] while a connection lives: a recording begins with files that are closed.
+    pub fn record(&self) -> Result<Recorder<'_>, RebootError> {
+        let mut state = self.state();
+        state.must_be_closed()?;
+        let start = files_of(&self.folder).map_err(|error| RebootError::Real { kind: error.kind() })?;
+        state.record();
+        Ok(Recorder { disk: self, start })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }
+}
+
+/// Keeps what a disk is asked.
+#[derive(Debug)]
+pub struct Recorder<'d> {
+    disk: &'d Disk,
+    start: Files,
+}
+
+impl Recorder<'_> {
+    /// Ends the recording.
+    #[must_use]
+    pub fn end(self) -> Recording {
+        let below = |path: &mut PathBuf| {
+            if let Ok(name) = path.strip_prefix(&self.disk.folder) {
+                *path = name.to_owned();
+            }
+        };
+        let mut steps = self.disk.state().recorded();
+        for (_, step) in &mut steps {
+            match step {
+                Step::Made { path }
+                | Step::Deleted { path, .. }
+                | Step::Changed { path, .. }
+                | Step::Synced { path, .. } => below(path),
+                Step::SyncedNames => {}
+            }
+        }
+        Recording::new(self.start, steps)
+    }
+}
+
+/// Reads the files of a folder, by their names.
+fn files_of(folder: &Path) -> std::io::Result<Files> {
+    let mut files = Files::new();
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            files.insert(PathBuf::from(entry.file_name()), std::fs::read(entry.path())?);
+        }
+    }
+    Ok(files)
 }
 
 impl Drop for Disk {

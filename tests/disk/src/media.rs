@@ -13,7 +13,7 @@ use crate::dice::Dice;
 const SECTOR: usize = 512;
 
 /// One change of a file.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Change {
     Write {
         at: usize,
@@ -28,7 +28,7 @@ pub(crate) enum Change {
     },
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Unsynced {
     change: Change,
     /// A sync of it has failed: no later sync writes it, only writing it again does.
@@ -36,7 +36,7 @@ struct Unsynced {
 }
 
 /// The changes of one file that were not synced, oldest first.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Media(Vec<Unsynced>);
 
 impl Media {
@@ -116,6 +116,14 @@ enum Left {
 }
 
 impl Change {
+    /// Does it once more.
+    pub(crate) fn redo(&self, image: &mut Vec<u8>) {
+        match self {
+            Self::Write { at, after, .. } => put(image, *at, after),
+            Self::Cut { to, .. } => image.truncate(*to),
+        }
+    }
+
     fn take_back(&self, image: &mut Vec<u8>) {
         match self {
             Self::Write { at, before, end_before, .. } => {

@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use rusqlite::ffi;
 
 use crate::media::Change;
+use crate::platter::Step;
 use crate::state::{Answer, State};
 use crate::{Operation, lock};
 
@@ -179,7 +180,7 @@ unsafe extern "C" fn open(
             return code;
         }
         if new {
-            state.made(&file.path);
+            state.note(Step::Made { path: file.path.clone() });
         }
         state.opened();
         let handle: *mut Handle = handle.cast();
@@ -208,12 +209,12 @@ unsafe extern "C" fn delete(_: *mut ffi::sqlite3_vfs, name: *const c_char, sync_
         if code != ffi::SQLITE_OK {
             return code;
         }
-        state.deleted(path, bytes);
+        state.note(Step::Deleted { path: path.to_owned(), bytes });
         if answer == Answer::Unheard {
             return ffi::SQLITE_IOERR_DELETE;
         }
         if sync_names != 0 {
-            state.sync_names();
+            state.note(Step::SyncedNames);
         }
         ffi::SQLITE_OK
     }
@@ -287,7 +288,8 @@ unsafe extern "C" fn write(handle: *mut ffi::sqlite3_file, from: *const c_void, 
             return code;
         }
         let end_before = (end > length).then_some(old_end);
-        state.note(&file.path, Change::Write { at: place, before, after, end_before });
+        let change = Change::Write { at: place, before, after, end_before };
+        state.note(Step::Changed { path: file.path.clone(), change });
         if answer == Answer::Unheard { ffi::SQLITE_IOERR_WRITE } else { ffi::SQLITE_OK }
     }
 }
@@ -308,7 +310,7 @@ unsafe extern "C" fn truncate(handle: *mut ffi::sqlite3_file, to: i64) -> c_int 
             return code;
         }
         if !tail.is_empty() {
-            state.note(&file.path, Change::Cut { to: end, tail });
+            state.note(Step::Changed { path: file.path.clone(), change: Change::Cut { to: end, tail } });
         }
         if answer == Answer::Unheard { ffi::SQLITE_IOERR_TRUNCATE } else { ffi::SQLITE_OK }
     }
@@ -320,10 +322,8 @@ unsafe extern "C" fn sync(handle: *mut ffi::sqlite3_file, _: c_int) -> c_int {
     let mut state = lock(&file.disk);
     match state.ask(Operation::Sync) {
         Answer::Done => {
-            state.sync(&file.path);
-            if std::mem::take(&mut file.syncs_names) {
-                state.sync_names();
-            }
+            let names = std::mem::take(&mut file.syncs_names);
+            state.note(Step::Synced { path: file.path.clone(), names });
             ffi::SQLITE_OK
         }
         Answer::Error => {

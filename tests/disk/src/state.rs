@@ -1,15 +1,12 @@
-//! One folder: its count of operations, its faults, and which of its names are not synced.
-//!
-//! Names are kept as file systems with a journal keep them: a power cut leaves the first so many of what
-//! was made and deleted since the folder was synced, in order.
+//! One folder: its count of operations, its faults, and what runs on it.
 //!
 //! Invariant: after a cut nothing succeeds until the reboot.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::dice::Dice;
-use crate::media::{Change, Media};
+use crate::media::Change;
+use crate::platter::{Files, Platter, Step};
 use crate::{Fault, Lost, Operation, RebootError};
 
 /// How the disk answers an operation.
@@ -21,12 +18,6 @@ pub(crate) enum Answer {
     Unheard,
     /// It does not happen.
     Error,
-}
-
-#[derive(Debug)]
-enum Name {
-    Made { path: PathBuf },
-    Deleted { path: PathBuf, bytes: Vec<u8>, media: Media },
 }
 
 #[derive(Debug)]
@@ -43,9 +34,9 @@ pub(crate) struct State {
     room: Option<u64>,
     failing: Vec<Failing>,
     lying: bool,
-    files: BTreeMap<PathBuf, Media>,
-    names: Vec<Name>,
+    platter: Platter,
     open: usize,
+    record: Option<Vec<(u64, Step)>>,
 }
 
 impl State {
@@ -133,93 +124,71 @@ impl State {
         self.open = self.open.saturating_sub(1);
     }
 
-    pub(crate) fn note(&mut self, path: &Path, change: Change) {
-        if let Change::Cut { tail, .. } = &change {
-            self.give_back(tail.len());
+    /// Takes note of what happened to a file or its name; returns nothing, because it has happened.
+    pub(crate) fn note(&mut self, step: Step) {
+        let freed = match &step {
+            Step::Changed { change: Change::Cut { tail, .. }, .. } => tail.len(),
+            Step::Deleted { bytes, .. } => bytes.len(),
+            _ => 0,
+        };
+        self.room = self.room.map(|room| room.saturating_add(freed as u64));
+        if let Some(record) = &mut self.record {
+            record.push((self.operations, step.clone()));
         }
-        match self.files.get_mut(path) {
-            Some(media) => media.note(change),
-            None => self.files.entry(path.to_owned()).or_default().note(change),
-        }
-    }
-
-    pub(crate) fn made(&mut self, path: &Path) {
-        self.names.push(Name::Made { path: path.to_owned() });
-    }
-
-    pub(crate) fn deleted(&mut self, path: &Path, bytes: Vec<u8>) {
-        self.give_back(bytes.len());
-        let media = self.files.remove(path).unwrap_or_default();
-        self.names.push(Name::Deleted { path: path.to_owned(), bytes, media });
-    }
-
-    fn give_back(&mut self, bytes: usize) {
-        self.room = self.room.map(|room| room.saturating_add(bytes as u64));
-    }
-
-    /// What was written to a file reaches the platter, unless the disk lies.
-    pub(crate) fn sync(&mut self, path: &Path) {
-        if !self.lying
-            && let Some(media) = self.files.get_mut(path)
-        {
-            media.sync();
+        // A disk that lies says that it has synced, and has not.
+        if !(self.lying && matches!(step, Step::Synced { .. })) {
+            self.platter.take(step);
         }
     }
 
     pub(crate) fn sync_failed(&mut self, path: &Path) {
-        if let Some(media) = self.files.get_mut(path) {
-            media.forget();
-        }
+        self.platter.forget(path);
     }
 
-    /// What was made and deleted reaches the platter, unless the disk lies.
-    pub(crate) fn sync_names(&mut self) {
-        if !self.lying {
-            self.names.clear();
-        }
+    pub(crate) fn record(&mut self) {
+        self.record = Some(Vec::new());
     }
 
-    pub(crate) fn reboot(&mut self, folder: &Path) -> Result<Lost, RebootError> {
-        if self.open > 0 {
-            return Err(RebootError::StillOpen { files: self.open });
-        }
+    pub(crate) fn recorded(&mut self) -> Vec<(u64, Step)> {
+        self.record.take().unwrap_or_default()
+    }
+
+    pub(crate) fn must_be_closed(&self) -> Result<(), RebootError> {
+        if self.open > 0 { Err(RebootError::StillOpen { files: self.open }) } else { Ok(()) }
+    }
+
+    pub(crate) fn reboot(&mut self) -> Result<Lost, RebootError> {
+        self.must_be_closed()?;
         self.mend();
-        let mut lost = Lost::default();
-        if let Some(seed) = self.cut.take() {
-            self.lose(folder, &mut Dice::new(seed), &mut lost)
-                .map_err(|error| RebootError::Real { kind: error.kind() })?;
+        let platter = std::mem::take(&mut self.platter);
+        match self.cut.take() {
+            Some(seed) => lose(platter, &mut Dice::new(seed)).map_err(|error| RebootError::Real { kind: error.kind() }),
+            None => Ok(Lost::default()),
         }
-        Ok(lost)
-    }
-
-    fn lose(&mut self, folder: &Path, dice: &mut Dice, lost: &mut Lost) -> std::io::Result<()> {
-        let kept = if dice.one_in(2) { self.names.len() as u64 } else { dice.below(self.names.len() as u64 + 1) };
-        while self.names.len() as u64 > kept {
-            lost.names += 1;
-            match self.names.pop() {
-                Some(Name::Made { path }) => {
-                    self.files.remove(&path);
-                    std::fs::remove_file(&path)?;
-                }
-                Some(Name::Deleted { path, bytes, media }) => {
-                    std::fs::write(&path, bytes)?;
-                    self.files.insert(path, media);
-                }
-                None => {}
-            }
-        }
-        self.names.clear();
-        for (path, media) in std::mem::take(&mut self.files) {
-            let mut bytes = std::fs::read(&path)?;
-            media.cut(&mut bytes, dice, lost);
-            std::fs::write(&path, bytes)?;
-        }
-        forget_memory(folder)
     }
 }
 
+fn lose(platter: Platter, dice: &mut Dice) -> std::io::Result<Lost> {
+    let paths: Vec<PathBuf> = platter.paths().map(Path::to_owned).collect();
+    let mut files = Files::new();
+    for path in &paths {
+        if path.exists() {
+            files.insert(path.clone(), std::fs::read(path)?);
+        }
+    }
+    let lost = platter.cut(&mut files, dice);
+    for path in paths {
+        match files.get(&path) {
+            Some(bytes) => std::fs::write(&path, bytes)?,
+            None if path.exists() => std::fs::remove_file(&path)?,
+            None => {}
+        }
+    }
+    Ok(lost)
+}
+
 /// Deletes what SQLite shares between connections: a file that is memory, and gone with the power.
-fn forget_memory(folder: &Path) -> std::io::Result<()> {
+pub(crate) fn forget_memory(folder: &Path) -> std::io::Result<()> {
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
         if entry.file_type()?.is_dir() {

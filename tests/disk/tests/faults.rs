@@ -98,6 +98,35 @@ fn without_syncs_or_with_syncs_that_lie_a_power_cut_loses_acknowledged_rows() {
 }
 
 #[test]
+fn a_recorded_run_can_be_cut_at_each_operation_and_a_checker_sees_syncs_that_lie() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = Disk::mount(folder.path()).unwrap();
+    let recorder = disk.record().unwrap();
+    let file = opened(folder.path(), "FULL");
+    let mut acknowledged = Vec::new();
+    for word in 0..40 {
+        write(&file, word).unwrap();
+        acknowledged.push(disk.operations());
+    }
+    drop(file);
+    let recording = recorder.end();
+    for lying in [false, true] {
+        let mut walk = if lying { recording.walk_lying() } else { recording.walk() };
+        let (mut cuts, mut violations) = (0, 0);
+        while let Some(operation) = walk.step() {
+            let image = tempfile::tempdir().unwrap();
+            walk.cut(operation).write_to(image.path()).unwrap();
+            let safe = acknowledged.iter().filter(|at| **at <= operation).count() as i64;
+            let held = std::panic::catch_unwind(|| words(image.path())).unwrap_or_default();
+            violations += usize::from(safe > 0 && held.iter().filter(|word| **word < safe).count() < safe as usize);
+            cuts += 1;
+        }
+        assert!(cuts > 150, "{cuts}");
+        assert_eq!(violations > 0, lying, "{violations} of {cuts}");
+    }
+}
+
+#[test]
 fn the_same_seed_leaves_the_same_bytes() {
     let left = |seed| {
         let folder = tempfile::tempdir().unwrap();
