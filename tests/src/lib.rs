@@ -31,6 +31,6 @@ pub mod trace;
 
 pub use chance::Chance;
 pub use net::Net;
-pub use replica::{CrashAt, Replica};
+pub use replica::{CrashAt, Replica, Witness};
 pub use rogue::Rogue;
 pub use station::RelayNode;

@@ -132,6 +132,10 @@ impl Net {
         &self.stations[relay.0]
     }
 
+    pub(crate) fn station_mut(&mut self, relay: RelayNode) -> &mut Station {
+        &mut self.stations[relay.0]
+    }
+
     /// Returns the hash of everything that has happened.
     #[must_use]
     pub fn trace_hash(&self) -> String {

@@ -27,6 +27,9 @@ pub enum CrashAt {
     AfterCommit,
 }
 
+/// Told of each commit, right after it.
+pub type Witness = Box<dyn FnMut() + Send>;
+
 /// How a turn ended.
 pub(crate) enum Turn<R> {
     /// It was committed, and its effects may leave.
@@ -48,6 +51,7 @@ pub(crate) struct Device {
     pub(crate) commits: u64,
     pub(crate) crash_at: Option<(u64, CrashAt)>,
     pub(crate) events: Vec<Event>,
+    pub(crate) witness: Option<Witness>,
     counted: BTreeMap<SetAsideReason, u64>,
 }
 
@@ -66,6 +70,7 @@ impl Device {
             commits: 0,
             crash_at: None,
             events: Vec::new(),
+            witness: None,
             counted: BTreeMap::new(),
         }
     }
@@ -143,6 +148,18 @@ impl Device {
         let loaded = Engine::load(&mut store, Box::new(chance), EngineConfig::default());
         self.engine = Some(loaded.expect("the engine loads"));
         self.store = Some(store);
+        self.tell_witness();
+    }
+
+    fn tell_witness(&mut self) {
+        if let Some(witness) = &mut self.witness {
+            witness();
+        }
+    }
+
+    /// Returns the vault, which keeps the same key as long as there are copies of it.
+    pub(crate) fn vault(&self) -> MemoryVault {
+        self.vault.clone()
     }
 
     /// Ends the process, whatever it was at.
@@ -207,6 +224,9 @@ impl Device {
             Ok(Some(done))
         };
         let done = step().expect("the store works");
+        if done.is_some() {
+            self.tell_witness();
+        }
         if crash.is_some() {
             self.kill();
             return Turn::Died;

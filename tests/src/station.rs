@@ -26,6 +26,7 @@ use tombolo_relay::session::{Peer, Session};
 use tombolo_relay::writer;
 
 use crate::chance::Chance;
+use crate::replica::Witness;
 
 /// Names a relay of a net.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -98,6 +99,7 @@ pub(crate) struct Station {
     sessions: BTreeMap<Line, (Session, Arc<Outbox>)>,
     said: Vec<Said>,
     pub(crate) commit_planned: bool,
+    pub(crate) witness: Option<Witness>,
 }
 
 impl Station {
@@ -115,9 +117,14 @@ impl Station {
             sessions: BTreeMap::new(),
             said: Vec::new(),
             commit_planned: false,
+            witness: None,
         };
         station.start();
         station
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     pub(crate) fn host(&self) -> String {
@@ -219,6 +226,9 @@ impl Station {
                 break;
             }
             writer::commit(&relay, jobs);
+            if let Some(witness) = &mut self.witness {
+                witness();
+            }
         }
         self.pump();
     }

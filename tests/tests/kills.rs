@@ -1,6 +1,7 @@
 //! Stories of processes that are killed at random moments: a device that edits, and a relay that devices write to.
 //!
-//! What was acknowledged is logged by this process and never by the one that dies.
+//! What was acknowledged is logged by this process and never by the one that dies. `TOMBOLO_ROUNDS` says how many rounds
+//! each story takes.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::TcpListener;
@@ -15,12 +16,17 @@ use tombolo::document::{Crdt, Value};
 use tombolo::protocol::record::Role;
 use tombolo::{Document, Durability, Error, Milestone, Replica, Store, SystemEntropy, Workspace};
 
+/// Rounds of each story when nothing else is said.
 const ROUNDS: usize = 20;
 const SEED: u64 = 20_261_121;
 
 #[cfg(test)]
 mod actors {
     use super::*;
+
+    pub(super) fn rounds() -> usize {
+        std::env::var("TOMBOLO_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(ROUNDS)
+    }
 
     /// A child that is killed when it is dropped.
     pub(super) struct Actor(pub(super) Child);
@@ -151,7 +157,7 @@ mod actors {
 }
 
 use actors::{
-    Bench, Dice, assert_sound, edit_until_killed, free_port, numbers, read_by_a_newcomer, soon, start_relay,
+    Bench, Dice, assert_sound, edit_until_killed, free_port, numbers, read_by_a_newcomer, rounds, soon, start_relay,
     write_with_receipts,
 };
 
@@ -160,7 +166,7 @@ async fn a_device_that_is_killed_while_it_edits_loses_nothing_that_was_acknowled
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("device");
     let (mut dice, mut acknowledged, mut inside) = (Dice(SEED), Vec::new(), 0);
-    for round in 0..ROUNDS {
+    for round in 0..rounds() {
         let durability = if round % 2 == 0 { "power" } else { "process" };
         let (done, open) = edit_until_killed(&path, durability, &mut dice);
         acknowledged.extend(done);
@@ -174,7 +180,12 @@ async fn a_device_that_is_killed_while_it_edits_loses_nothing_that_was_acknowled
         assert!(acknowledged.iter().all(|number| held.binary_search(number).is_ok()), "round {round}, seed {SEED}");
         replica.close().await.unwrap();
     }
-    assert!(acknowledged.len() >= ROUNDS && inside * 10 >= ROUNDS * 3, "{inside} of {ROUNDS} kills inside an edit");
+    assert!(
+        acknowledged.len() >= rounds() && inside * 10 >= rounds() * 3,
+        "{inside} of {} kills inside an edit",
+        rounds()
+    );
+    println!("{} kills of a device, {inside} inside an edit: {} acknowledged, 0 lost", rounds(), acknowledged.len());
     let port = free_port();
     let relay = start_relay(&folder.path().join("relay"), port);
     let replica = Replica::open(&path).await.unwrap();
@@ -207,7 +218,7 @@ async fn a_relay_that_is_killed_while_devices_write_loses_nothing_that_has_a_rec
     let writers = [(document.clone(), 0), (bob.document(document.id()), 1)]
         .map(|(document, offset)| tokio::spawn(write_with_receipts(document, offset, Arc::clone(&bench))));
     let (mut dice, mut inside) = (Dice(SEED), 0);
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds() {
         // waits: the moment of the kill is what the dice choose.
         tokio::time::sleep(Duration::from_micros(20_000 + dice.below(150_000))).await;
         inside += usize::from(bench.waiting.load(Ordering::SeqCst) > 0);
@@ -220,14 +231,15 @@ async fn a_relay_that_is_killed_while_devices_write_loses_nothing_that_has_a_rec
     for writer in writers {
         writer.await.unwrap().unwrap();
     }
-    assert!(inside * 10 >= ROUNDS * 3, "{inside} of {ROUNDS} kills with a receipt outstanding");
+    assert!(inside * 10 >= rounds() * 3, "{inside} of {} kills with a receipt outstanding", rounds());
     soon("alice is in step", workspace.settled()).await.unwrap();
     soon("bob is in step", theirs.settled()).await.unwrap();
     let cold = read_by_a_newcomer(&workspace, &folder.path().join("newcomer"), &document).await;
     let receipted = bench.receipted.lock().unwrap().clone();
-    assert!(receipted.len() > ROUNDS, "{}", receipted.len());
+    assert!(receipted.len() > rounds(), "{}", receipted.len());
     assert!(receipted.iter().all(|number| cold.binary_search(number).is_ok()), "seed {SEED}");
     assert_eq!(numbers(&document).await, cold);
+    println!("{} kills of a relay, {inside} inside a commit: {} receipts, 0 lost", rounds(), receipted.len());
     assert_eq!(numbers(&bob.document(document.id())).await, cold);
     alice.close().await.unwrap();
     bob.close().await.unwrap();

@@ -32,6 +32,10 @@ const MAGIC: &[u8] = b"SQLite format 3\0";
 const HEADER_BYTES: u64 = 100;
 const USER_VERSION_AT: usize = 60;
 const APPLICATION_ID_AT: usize = 68;
+/// How SQLite's journals begin, and where they keep how many pages the file had before (its section 3).
+const JOURNAL_MAGIC: [u8; 8] = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
+const PAGES_BEFORE_AT: usize = 16;
+const JOURNAL_HEADER_BYTES: u64 = 28;
 const STATEMENT_CACHE: usize = 128;
 
 pub(super) fn open(
@@ -111,6 +115,9 @@ fn recognise(path: &Path) -> Result<bool, StoreError> {
         Ok(metadata) if metadata.len() == 0 => return Ok(false),
         Ok(_) => {}
     }
+    if was_empty_before(path)? {
+        return Ok(false);
+    }
     if !begins_like_sqlite(path)? {
         return Err(StoreError::NotAStore { path: path.to_owned() });
     }
@@ -171,6 +178,20 @@ fn begins_like_sqlite(path: &Path) -> Result<bool, StoreError> {
     let mut magic = Vec::new();
     File::open(path)?.take(MAGIC.len() as u64).read_to_end(&mut magic)?;
     Ok(magic == MAGIC)
+}
+
+/// Tells whether a journal stands beside the file that makes it empty again: a power cut in the very first commit
+/// may leave any part of the first page, and SQLite takes it back when it may write.
+fn was_empty_before(path: &Path) -> Result<bool, StoreError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-journal");
+    let mut header = Vec::new();
+    match File::open(name) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        opened => opened?.take(JOURNAL_HEADER_BYTES).read_to_end(&mut header)?,
+    };
+    let pages = header.get(PAGES_BEFORE_AT..).and_then(|rest| rest.first_chunk::<4>());
+    Ok(header.starts_with(&JOURNAL_MAGIC) && pages == Some(&[0; 4]))
 }
 
 fn unlock(vault: &dyn KeyVault, exists: bool, entropy: &mut dyn Entropy) -> Result<Secret32, StoreError> {

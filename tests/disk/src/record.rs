@@ -42,6 +42,12 @@ impl Recording {
         Walk { files: self.start.clone(), platter: Platter::default(), steps: self.steps.iter(), lying: false }
     }
 
+    /// Counts the operations.
+    #[must_use]
+    pub fn operations(&self) -> usize {
+        self.steps.len()
+    }
+
     /// As [`Recording::walk`], on a disk whose syncs do nothing: what a checker must not let pass.
     #[must_use]
     pub fn walk_lying(&self) -> Walk<'_> {
@@ -68,6 +74,12 @@ impl Walk<'_> {
             self.platter.take(step.clone());
         }
         Some(*number)
+    }
+
+    /// Returns the files as they are while the power is on.
+    #[must_use]
+    pub fn live(&self) -> Image {
+        Image { files: self.files.clone(), lost: Lost::default() }
     }
 
     /// Cuts the power after the operation that was taken last and before the next one; what is left of what

@@ -2,7 +2,7 @@
 //!
 //! Invariant: every word that is written is distinct, so that a loss names the edit.
 
-use tombolo::crypto::{DeviceSecrets, InviteLink};
+use tombolo::crypto::{DeviceSecrets, InviteLink, MemoryVault};
 use tombolo::document::Crdt;
 use tombolo::engine::{Engine, Event};
 use tombolo::protocol::ids::{DocumentId, WorkspaceId};
@@ -10,7 +10,7 @@ use tombolo::protocol::record::Role;
 use tombolo::{Error, InviteTerms, SetAsideReason, SyncDebt};
 
 use super::Net;
-use crate::replica::{CrashAt, Replica};
+use crate::replica::{CrashAt, Replica, Witness};
 use crate::station::RelayNode;
 
 impl Net {
@@ -71,6 +71,22 @@ impl Net {
         self.state_mut(replica).start();
         // Engines dial on their first tick.
         self.act(replica, |_, _, _| Ok(())).expect("the engine settles");
+    }
+
+    /// Has a witness told of each commit of a device.
+    pub fn witness(&mut self, replica: Replica, witness: Witness) {
+        self.state_mut(replica).witness = Some(witness);
+    }
+
+    /// Has a witness told of each commit of a relay, before any receipt of it arrives.
+    pub fn witness_relay(&mut self, relay: RelayNode, witness: Witness) {
+        self.station_mut(relay).witness = Some(witness);
+    }
+
+    /// Returns where a relay keeps its log.
+    #[must_use]
+    pub fn relay_folder(&self, relay: RelayNode) -> std::path::PathBuf {
+        self.station(relay).folder().to_owned()
     }
 
     /// Makes a device whose store is a copy of another's, and starts it.
@@ -204,6 +220,12 @@ impl Replica {
     #[must_use]
     pub fn store_path(self, net: &Net) -> std::path::PathBuf {
         net.state(self).store_path()
+    }
+
+    /// Returns the vault that holds the key of the device's store.
+    #[must_use]
+    pub fn vault(self, net: &Net) -> MemoryVault {
+        net.state(self).vault()
     }
 
     /// Returns the secrets of the device: what its owner could extract.
