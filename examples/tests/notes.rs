@@ -7,6 +7,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tombolo_relay::{Config, Serving, serve};
+use totp_rs::{Builder, Secret};
 
 /// What a run of the program left.
 struct Ran {
@@ -193,6 +194,44 @@ async fn what_needs_a_relay_says_so_and_still_owes_without_one() {
     assert_eq!(owing.code, Some(3), "{}", owing.err);
     assert!(owing.out.contains("\"Island\": 2 changes"), "{}", owing.out);
     assert!(owing.out.contains("no relay is reached"), "{}", owing.out);
+}
+
+/// What an authenticator shows that has scanned this line.
+fn code(line: &str) -> Option<String> {
+    let secret = line.split_once("secret=")?.1.split('&').next()?;
+    let authenticator = Builder::new().with_secret(Secret::try_from_base32(secret).ok()?).build().ok()?;
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).ok()?;
+    Some(authenticator.generate(since.as_secs()).to_string())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_wants_a_second_factor_is_shown_the_code_of_an_authenticator() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = Config::on_loopback(&folder.path().join("relay")).unwrap();
+    config.minimum.open = 3;
+    let serving = serve(config, std::future::pending()).await.unwrap();
+    let address = format!("ws://{}", serving.address);
+    let ana = Person::named("ana", &folder);
+    ana.does(&["new", "Log"]).await;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_notes"));
+    command.args(["sync", "--relay", &address]).env("NOTES_STORE", &ana.store).env_remove("NOTES_PASSPHRASE");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut told = BufReader::new(child.stderr.take().unwrap()).lines();
+    let code = loop {
+        if let Some(code) = code(&told.next_line().await.unwrap().unwrap()) {
+            break code;
+        }
+    };
+    child.stdin.take().unwrap().write_all(format!("{code}\n").as_bytes()).await.unwrap();
+    let synced = child.wait_with_output().await.unwrap();
+    assert!(synced.status.success() && String::from_utf8_lossy(&synced.stdout).contains("in step"), "{synced:?}");
+    // The factor is the session's: the next one asks again, and where nobody answers it says what is owed.
+    ana.does(&["edit", "Log", "--append", "high tide"]).await;
+    let owing = ana.run(&["sync", "--deadline", "2s"]).await;
+    assert_eq!(owing.code, Some(3), "{}", owing.err);
+    assert!(owing.err.contains("the code of your authenticator"), "{}", owing.err);
+    assert!(owing.out.contains("second factor"), "{}", owing.out);
 }
 
 /// A run of the program that is still going on: what it prints is read line by line, and answered.

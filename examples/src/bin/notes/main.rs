@@ -12,6 +12,7 @@
 //! still owed to others. `new`, `edit`, `list` and `show` touch no network.
 
 mod devices;
+mod factor;
 mod failure;
 mod kit;
 mod meet;
@@ -59,6 +60,10 @@ Who may do what, and what if a device is lost:
 On one machine, give each of them a store: NOTES_STORE=ana.tombolo, NOTES_STORE=ben.tombolo.
 With a passphrase in NOTES_PASSPHRASE at the first command, the store opens with it alone.
 Exit codes: 0 done, 1 failed, 2 wrong command, 3 something is still owed (notes status says what).";
+
+const SYNCING: &str = "\
+A relay or a workspace may want a second factor. Then a code of your authenticator app is asked for here; the
+first time, a QR code to scan is shown. Without a terminal, pipe the code in: echo 123456 | notes sync";
 
 /// Keeps notes that several people edit, offline and end-to-end encrypted.
 #[derive(Parser)]
@@ -142,6 +147,7 @@ enum Action {
         deadline: Duration,
     },
     /// Gives the relay what it lacks, and takes what is new there
+    #[command(after_help = SYNCING)]
     Sync {
         /// The relay, needed the first time: wss://…, or ws:// on this machine
         #[arg(long, value_name = "ADDRESS")]

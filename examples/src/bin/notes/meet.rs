@@ -12,6 +12,7 @@ use tombolo::protocol::ids::WorkspaceId;
 use tombolo::protocol::record::Role;
 use tombolo::{Error, Replica, ReplicaEvents, Workspace};
 
+use crate::factor::Factors;
 use crate::failure::Failure;
 use crate::place::Place;
 use crate::{Outcome, devices, notebook, page, status};
@@ -124,14 +125,7 @@ pub(crate) async fn sync(place: &Place, reach: &Reach) -> Result<Outcome, Failur
     if replica.relays().await?.is_empty() {
         return Err(Failure::NoRelay);
     }
-    let in_step = async {
-        tokio::select! {
-            biased;
-            told = narrate(&replica, &mut events) => told,
-            synced = step(&replica, reach.deadline) => synced,
-        }
-    };
-    let ended = in_step.await;
+    let ended = come_in_step(&replica, reach.deadline, &mut events).await;
     for (document, version) in notebook::versions(&replica).await? {
         if before.get(&document) != Some(&version) {
             page::print(&format!("came in: {}\n", status::title(&replica, Some(document)).await))?;
@@ -152,6 +146,21 @@ pub(crate) async fn sync(place: &Place, reach: &Reach) -> Result<Outcome, Failur
     };
     replica.close().await?;
     Ok(outcome)
+}
+
+/// Syncs while telling what happens; a relay that wants a second factor is shown one, and the time to sync begins
+/// anew.
+async fn come_in_step(replica: &Replica, deadline: Duration, events: &mut ReplicaEvents) -> Result<(), Failure> {
+    let (mut factors, mut wishes) = (Factors::default(), replica.events());
+    loop {
+        let wanted = tokio::select! {
+            biased;
+            told = narrate(replica, events) => return told,
+            wanted = factors.wanted(&mut wishes) => wanted?,
+            synced = step(replica, deadline) => return synced,
+        };
+        factors.show(replica, wanted).await?;
+    }
 }
 
 /// Returns when everything is settled, and a relay was reached even if there is nothing to settle.
