@@ -65,6 +65,8 @@ pub enum RecordRefusal {
     LastOwner,
     /// It takes the keys from somebody, and begins no epoch.
     RotationMissing,
+    /// It takes the keys from its own author, who would know the epoch that goes with it.
+    RotationByLeaver,
     /// It delivers an epoch to somebody who may not have it.
     RewrapToNonMember,
     /// It sweeps a role whose end no receipt of the named relay proves.
@@ -89,6 +91,7 @@ impl std::fmt::Display for RecordRefusal {
             Self::InviteNotValid => f.write_str("the invite is unknown, used up or ended"),
             Self::LastOwner => f.write_str("the record would leave the workspace without an owner"),
             Self::RotationMissing => f.write_str("the record takes the keys from somebody, and begins no epoch"),
+            Self::RotationByLeaver => f.write_str("who leaves may not choose the next keys; others begin them"),
             Self::RewrapToNonMember => f.write_str("the record delivers an epoch to somebody who may not have it"),
             Self::ExpiryNotProven => f.write_str("no receipt of the named relay proves that the role has ended"),
             Self::Unsupported => f.write_str("the record is of a type of a later version"),

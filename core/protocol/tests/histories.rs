@@ -278,13 +278,17 @@ fn ten_thousand_histories_mean_what_the_model_says_in_any_order() {
 }
 
 /// What must have happened in some history, or this test could not fail where it should.
-const COUNTED: [&str; 26] = [
+const COUNTED: [&str; 31] = [
     "acts voided",
     "admins' verdicts",
     "admitted beyond a pin",
     "awaiting a second factor",
     "concurrent removals",
     "departures",
+    "departures of readers",
+    "departures of readers healed",
+    "departures with an epoch",
+    "devices that give themselves up",
     "entries beyond a pin",
     "entries by nobody entitled",
     "entries in their own right",
@@ -294,6 +298,7 @@ const COUNTED: [&str; 26] = [
     "grants voided",
     "guards of the last owner",
     "invites ended",
+    "invites with keys ended by a removal",
     "joins",
     "joins awaiting",
     "joins voided",
@@ -339,13 +344,21 @@ fn cover_record(model: &Model, at: usize, count: &mut impl FnMut(&'static str, u
     let (view, record) = (model.view(), &model.records[at]);
     let word = match &model.fates[at] {
         Fate::Valid(word) => word,
-        Fate::Refused => return count("refused", 1),
+        Fate::Refused => {
+            count("departures with an epoch", usize::from(draws_for_itself(model, at)));
+            return count("refused", 1);
+        }
         Fate::AwaitsAttestation if matches!(record.body(), RecordBody::Join(_)) => return count("joins awaiting", 1),
         Fate::AwaitsAttestation => return count("awaiting a second factor", 1),
         Fate::AwaitsParents => return,
     };
     let void = has(view.void, at);
     count("epochs to be healed", usize::from(model.view_at(at).needs_healing()));
+    count("departures of readers", usize::from(word.departs));
+    let healed = members(view.set).any(|other| word.departs && model.heals(other, at));
+    count("departures of readers healed", usize::from(healed));
+    let itself = word.departs && matches!(record.body(), RecordBody::Devices(_));
+    count("devices that give themselves up", usize::from(itself));
     match record.body() {
         RecordBody::Join(_) => count(if void { "joins voided" } else { "joins" }, 1),
         RecordBody::OwnerTransfer(_) => count("ownership handed over", 1),
@@ -353,6 +366,9 @@ fn cover_record(model: &Model, at: usize, count: &mut impl FnMut(&'static str, u
         RecordBody::Standing(said) => {
             count("pins added later", usize::from(word.adds_pins_to.is_some() && said.pins.is_some()));
             count("sweeps", usize::from(said.proof.is_some()));
+            let then = model.eval(model.anc[at]);
+            let keyed = |who: &Who| matches!(who, Who::Invite(invite) if then.invites[invite].is_keyed());
+            count("invites with keys ended by a removal", word.hits.iter().filter(|(who, _)| keyed(who)).count());
             count("departures", usize::from(said.subject == word.user && said.role.is_none()));
             count("grants voided", usize::from(void && word.hits.is_empty()));
             let before = members(model.anc[at]).any(|older| strikes(model, older, said.subject));
@@ -368,6 +384,15 @@ fn cover_record(model: &Model, at: usize, count: &mut impl FnMut(&'static str, u
         let mutual = strikes(model, at, model.word(other).user) && strikes(model, other, word.user);
         count("mutual removals", usize::from(both && mutual));
     }
+}
+
+/// Whether a refused record removes its own author and begins an epoch.
+fn draws_for_itself(model: &Model, at: usize) -> bool {
+    let record = &model.records[at];
+    let RecordBody::Standing(said) = record.body() else { return false };
+    let view = model.view();
+    let author = view.devices.get(&record.author()).map(|(user, ..)| *user);
+    said.role.is_none() && said.rotation.is_some() && author == Some(said.subject)
 }
 
 fn strikes(model: &Model, at: usize, user: UserId) -> bool {

@@ -111,7 +111,7 @@ impl Engine {
         }
     }
 
-    /// States the user's devices; where one was given up, with pins and a new epoch.
+    /// States the user's devices; where one was given up, with pins and, if it is another, a new epoch.
     pub(super) fn state_devices(&mut self, now: Now, row: i64, tx: &Tx<'_>) -> Result<(), Error> {
         let user = self.identity.user();
         let workspace = self.workspaces.get(&row).ok_or(Error::NotReady)?;
@@ -122,7 +122,9 @@ impl Engine {
         let revoked: Vec<DeviceId> = identity.revoked.keys().copied().filter(active).collect();
         let reads = workspace.view.role(&user).is_some_and(Role::may_read);
         let pins = if revoked.is_empty() { None } else { Some(pins_of(row, &revoked, tx)?) };
-        let rotation = if revoked.is_empty() || !reads { None } else { Some(self.rotation_after(row, &identity)?) };
+        // A device that is given up draws no keys for the others: it would know them.
+        let rotates = reads && !revoked.is_empty() && !revoked.contains(&self.device.id());
+        let rotation = if rotates { Some(self.rotation_after(row, &identity)?) } else { None };
         let workspace = self.workspaces.get(&row).ok_or(Error::NotReady)?;
         let names = &self.own.names;
         let secret = if names.is_empty() { Vec::new() } else { workspace.seal_names(names, self.entropy.as_mut()) };

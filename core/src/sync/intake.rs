@@ -244,6 +244,7 @@ impl Engine {
         self.notice_joined(at.1, tx)?;
         self.membership_changed(at.1);
         self.plan_chores(now, at);
+        self.seal_again(at);
         self.note_foreign_records(now, at);
         self.learn_identity(at.1, tx)?;
         for entry in tx.take_held_for(at.1, SetAsideReason::UnknownRecord.code())? {

@@ -44,13 +44,24 @@ impl Engine {
             return Ok(());
         };
         let unsealed: Vec<(i64, Stream)> = workspace.unsealed.iter().copied().collect();
-        if !unsealed.is_empty() && workspace.membership.heads().len() > 1 {
+        if !unsealed.is_empty() && workspace.needs_rotation() {
             self.heal_heads(now, at.1, tx)?;
         }
         for (document, stream) in unsealed {
             self.seal_document(now, at, document, stream, tx)?;
         }
         Ok(())
+    }
+
+    /// Notes that changes which waited for an epoch can be sealed now.
+    pub(super) fn seal_again(&mut self, at: (i64, i64)) {
+        let Some(workspace) = self.workspaces.get(&at.1) else {
+            return;
+        };
+        let waited = !workspace.unsealed.is_empty() && workspace.sealing().is_some();
+        if let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) {
+            channel.has_changes |= waited;
+        }
     }
 
     /// Returns the chain in which this device writes a stream of a document.
@@ -65,7 +76,7 @@ impl Engine {
             return Ok(());
         };
         let unsealed: Vec<(i64, Stream)> = workspace.unsealed.iter().copied().collect();
-        if !unsealed.is_empty() && workspace.membership.heads().len() > 1 {
+        if !unsealed.is_empty() && workspace.needs_rotation() {
             self.heal_heads(now, row, tx)?;
         }
         for (document, stream) in unsealed {

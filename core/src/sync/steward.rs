@@ -1,4 +1,5 @@
-//! What some device has to do for all: give keys to members who lack them, take away roles that ended.
+//! What some device has to do for all: begin an epoch that nobody who left knows, give keys to members who lack
+//! them, take away roles that ended.
 //!
 //! Each device waits a random while, so that mostly one does it and the others see that it is done.
 //!
@@ -32,6 +33,17 @@ impl Engine {
         }
     }
 
+    /// Plans to begin an epoch where there is none, as an earlier session may have ended before.
+    pub(super) fn plan_healing(&mut self, now: Now, at: (i64, i64)) {
+        if self.needs_healing(at.1) {
+            self.plan_chores(now, at);
+        }
+    }
+
+    fn needs_healing(&self, row: i64) -> bool {
+        self.workspaces.get(&row).is_some_and(|workspace| workspace.view.needs_healing())
+    }
+
     /// Does what is due for the members of workspaces that have been caught up with.
     pub(super) fn look_after_members(&mut self, now: Now, tx: &Tx<'_>) -> Result<(), StoreError> {
         let mut due = Vec::new();
@@ -48,6 +60,9 @@ impl Engine {
         }
         for workspace in due {
             self.sweep_expired(now, workspace, tx)?;
+            if self.needs_healing(workspace) {
+                self.heal_heads(now, workspace, tx)?;
+            }
             self.rewrap(now, workspace, tx)?;
         }
         Ok(())

@@ -5,6 +5,7 @@
 //! told. Where no relay has ever held the workspace, nobody else can act, and it is signed at once.
 
 use tombolo_protocol::ids::{DeviceId, EntryHash, RecordId, UserId, WorkspaceId};
+use tombolo_protocol::membership::InviteStanding;
 use tombolo_protocol::receipt::{Receipt, Signed};
 use tombolo_protocol::record::{Expiry, InviteRevoke, OrganisationRecovery, Pin, Pins, RecordBody, Role, Standing};
 
@@ -31,7 +32,7 @@ pub enum MembershipAct {
         /// When it ends by the relay's clock.
         expires_ms: Option<i64>,
     },
-    /// Removes a member, or oneself, and begins an epoch that they can not read.
+    /// Removes a member, and begins an epoch that they can not read; or oneself, and leaves that to those who stay.
     Remove {
         /// Who.
         user: UserId,
@@ -184,28 +185,26 @@ impl Engine {
         match act.clone() {
             MembershipAct::SetRole { user, role, expires_ms } => {
                 let before = view.role(&user);
-                let loses_keys = before.is_some_and(Role::may_read) && !role.may_read();
                 let pins = if Some(role) < before { Some(self.pins_of(row, &user, tx)?) } else { None };
                 let expiry = match expires_ms {
                     Some(expires_ms) => Some(Expiry { expires_ms, relay: self.counting_relay()?.0 }),
                     None => None,
                 };
                 let standing = Standing { subject: user, role: Some(role), expiry, proof: None, pins, rotation: None };
-                self.standing_body(now, row, standing, loses_keys)
+                self.standing_body(now, row, standing)
             }
             MembershipAct::Remove { user } => {
-                let reads = view.role(&user).is_some_and(Role::may_read);
                 let pins = Some(self.pins_of(row, &user, tx)?);
                 let standing = Standing { subject: user, role: None, expiry: None, proof: None, pins, rotation: None };
-                self.standing_body(now, row, standing, reads)
+                self.standing_body(now, row, standing)
             }
             MembershipAct::TransferOwnership { to } => Ok(RecordBody::OwnerTransfer(to)),
             MembershipAct::SetPolicy(terms) => self.policy_body(row, terms),
             MembershipAct::SetOrganisationRecovery(recovery) => self.organisation_body(row, recovery),
             MembershipAct::RevokeInvite { invite } => {
-                let had_epoch = view.invite(&invite).is_some_and(|held| held.uses == 1 && held.role.may_read());
+                let is_keyed = view.invite(&invite).is_some_and(InviteStanding::is_keyed);
                 let revoke = InviteRevoke { invite, rotation: None };
-                if !had_epoch {
+                if !is_keyed {
                     return Ok(RecordBody::InviteRevoke(Box::new(revoke)));
                 }
                 self.with_rotation(now, row, |rotation| {
@@ -215,8 +214,11 @@ impl Engine {
         }
     }
 
-    fn standing_body(&mut self, now: Now, row: i64, standing: Standing, rotates: bool) -> Result<RecordBody, Error> {
-        if !rotates {
+    /// Completes a change of standing with the epoch that must go with it; this user's own departure has none,
+    /// since this device would know it.
+    fn standing_body(&mut self, now: Now, row: i64, standing: Standing) -> Result<RecordBody, Error> {
+        let view = &self.workspaces.get(&row).ok_or(Error::NotReady)?.view;
+        if standing.subject == self.identity.user() || !view.takes_keys(&standing) {
             return Ok(RecordBody::Standing(Box::new(standing)));
         }
         self.with_rotation(now, row, |rotation| {
@@ -251,12 +253,12 @@ impl Engine {
             return Ok(());
         };
         let view = &workspace.view;
-        let ending: Vec<(UserId, Role, Expiry)> =
-            view.members().filter_map(|(user, role)| view.expiry(&user).map(|expiry| (user, role, expiry))).collect();
+        let ending: Vec<(UserId, Expiry)> =
+            view.members().filter_map(|(user, _)| view.expiry(&user).map(|expiry| (user, expiry))).collect();
         if !ending.is_empty() && self.has_act_waiting(row) {
             return Ok(());
         }
-        for (user, role, expiry) in ending {
+        for (user, expiry) in ending {
             let Some(proof) = self.proof_of_time(row, &expiry, tx)? else {
                 continue;
             };
@@ -264,7 +266,7 @@ impl Engine {
             let standing =
                 Standing { subject: user, role: None, expiry: None, proof: Some(proof), pins, rotation: None };
             let stated = self
-                .standing_body(now, row, standing, role.may_read())
+                .standing_body(now, row, standing)
                 .and_then(|body| self.state_record(now, row, body, Vec::new(), tx));
             if let Err(Error::Store(error)) = stated {
                 return Err(error);

@@ -71,6 +71,14 @@ impl Engine {
         tx.room()?;
         let row = self.workspace_row(id).ok_or(Error::NoWorkspace(*id))?;
         let (relay, addresses) = self.counting_relay()?;
+        let workspace = self.workspaces.get(&row).ok_or(Error::NotReady)?;
+        let needed = if terms.role >= Role::Admin { Role::Owner } else { Role::Admin };
+        if workspace.role(&self.device).is_none_or(|role| role < needed) {
+            return Err(Error::RoleDenied);
+        }
+        if workspace.view.needs_healing() {
+            self.heal_heads(now, row, tx)?;
+        }
         let secret = InviteSecret::generate(self.entropy.as_mut());
         let body = self.offer(row, relay, terms, &secret)?;
         let record = self.state_record(now, row, RecordBody::InviteCreate(Box::new(body)), Vec::new(), tx)?;
@@ -94,10 +102,6 @@ impl Engine {
         let Some(workspace) = self.workspaces.get(&row) else {
             return Err(Error::NotReady);
         };
-        let needed = if terms.role >= Role::Admin { Role::Owner } else { Role::Admin };
-        if workspace.role(&self.device).is_none_or(|role| role < needed) {
-            return Err(Error::RoleDenied);
-        }
         let epoch = workspace.view.epoch().ok_or(Error::NotReady)?;
         let (Some(held), Some(blinding)) = (workspace.epochs.get(&epoch), workspace.blinding.as_ref()) else {
             return Err(Error::NotReady);

@@ -164,6 +164,11 @@ impl Workspace {
         self.epochs.get(&epoch).map(|held| (head, &held.keys))
     }
 
+    /// Tells whether nothing can be sealed before a rotation makes one head of several, or shuts out who left.
+    pub(crate) fn needs_rotation(&self) -> bool {
+        self.membership.heads().len() > 1 || self.view.needs_healing()
+    }
+
     /// Returns the members' keys that the present epoch was not wrapped to: theirs came concurrently, or
     /// by an invite that an earlier epoch was wrapped to.
     pub(crate) fn without_epoch(&self) -> Vec<Recipient> {
@@ -218,7 +223,8 @@ impl Engine {
         Ok(complete(rotation))
     }
 
-    /// Begins an epoch that joins several heads into one, so that entries can be sealed again.
+    /// Begins an epoch that joins several heads into one, and that nobody who left knows, so that entries can be
+    /// sealed again.
     pub(crate) fn heal_heads(&mut self, now: Now, row: i64, tx: &Tx<'_>) -> Result<(), StoreError> {
         let may = self.workspaces.get(&row).and_then(|workspace| workspace.role(&self.device)) >= Some(Role::Commenter);
         if !may {

@@ -18,6 +18,7 @@
 //! | `pins` | members who were removed, in what they wrote too late |
 //! | `second_factor` | who has a key, and not the second factor |
 //! | `removal` | members who were removed, and those who helped them |
+//! | `leaving` | members who left of their own accord, and may know the keys |
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can not go on fails")]
 
@@ -29,6 +30,7 @@ mod entries;
 mod history;
 mod identity;
 mod joining;
+mod leaving;
 mod pins;
 mod records;
 mod removal;

@@ -25,7 +25,7 @@ fn wrap(recipient: [u8; 32]) -> EpochWrap {
 }
 
 /// A rotation as the log can judge it: nobody but its readers can tell that no secret is inside.
-fn rotation(view: &View, nth: u8) -> Rotation {
+pub(crate) fn rotation(view: &View, nth: u8) -> Rotation {
     Rotation {
         epoch: EpochId::from_bytes([nth; 32]),
         previous: view.newest_epochs().map(|epoch| PreviousEpoch { epoch, sealed: [3; 48] }).collect(),
@@ -33,13 +33,13 @@ fn rotation(view: &View, nth: u8) -> Rotation {
     }
 }
 
-fn standing(subject: UserId, role: Option<Role>) -> Standing {
+pub(crate) fn standing(subject: UserId, role: Option<Role>) -> Standing {
     Standing { subject, role, expiry: None, proof: None, pins: None, rotation: None }
 }
 
 impl Scene {
     /// The relay refuses what mallory states, and where it colludes every device does.
-    fn is_no_record(&mut self, body: RecordBody, by_relay: RefusalReason, by_devices: RecordRefusal) {
+    pub(crate) fn is_no_record(&mut self, body: RecordBody, by_relay: RefusalReason, by_devices: RecordRefusal) {
         let record = self.rogue.state(&self.net, body);
         let bytes = record.encode();
         assert_eq!(self.append(vec![LogItem::encode_record(&bytes)]), [by_relay]);

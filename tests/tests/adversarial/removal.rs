@@ -44,7 +44,7 @@ fn case_17_what_a_removed_member_sends_after_the_removal_is_not_taken() {
 }
 
 /// Answers a device that is no member as if it were one: with what stands in the log, signed.
-fn goes_on_serving(net: &Net, first_position: u64) -> Lie {
+pub(crate) fn goes_on_serving(net: &Net, first_position: u64) -> Lie {
     let (log, head) = net.signed_head(RELAY);
     let items = net.log_items(RELAY, first_position);
     lies::rewrite(move |frame| match frame {
@@ -91,7 +91,7 @@ fn case_20_a_removed_member_whom_a_relay_serves_all_the_same_opens_nothing_new()
 }
 
 /// Two relays that hear of each other only by devices; everybody dials both.
-fn with_two_relays<const N: usize>(seed: u64, names: [&str; N]) -> (Net, [Replica; N], RelayNode) {
+pub(crate) fn with_two_relays<const N: usize>(seed: u64, names: [&str; N]) -> (Net, [Replica; N], RelayNode) {
     let mut net = Net::seeded(seed);
     let replicas = net.replicas(names);
     let second = net.add_relay();
@@ -101,7 +101,7 @@ fn with_two_relays<const N: usize>(seed: u64, names: [&str; N]) -> (Net, [Replic
 }
 
 /// Leaves one device on each relay, and cuts the others off.
-fn part(net: &mut Net, on_first: Replica, on_second: Replica, away: &[Replica], second: RelayNode) {
+pub(crate) fn part(net: &mut Net, on_first: Replica, on_second: Replica, away: &[Replica], second: RelayNode) {
     net.cut_from(on_first, second);
     net.cut_from(on_second, RELAY);
     away.iter().for_each(|replica| net.cut(*replica));
@@ -109,7 +109,7 @@ fn part(net: &mut Net, on_first: Replica, on_second: Replica, away: &[Replica], 
 }
 
 /// Fails unless each entry is sealed with the epoch that stood where its author stood.
-fn assert_sealed_rightly(net: &Net, relay: RelayNode) {
+pub(crate) fn assert_sealed_rightly(net: &Net, relay: RelayNode) {
     let membership = net.membership(relay);
     for entry in net.entries(relay) {
         let view = membership.view_at(&entry.header().members_head).unwrap();

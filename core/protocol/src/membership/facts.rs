@@ -44,6 +44,8 @@ pub(super) struct Facts {
     pub(super) grants: Vec<Grant>,
     /// Whether the member it removes was an owner.
     pub(super) removes_owner: bool,
+    /// Whether it takes the keys from its own author, who would know any epoch that went with it.
+    pub(super) departs: bool,
     /// For a Join: which use of its invite it is.
     pub(super) nth: u32,
 }
@@ -63,6 +65,7 @@ impl Facts {
             adds_pins_to: Vec::new(),
             grants: Vec::new(),
             removes_owner: false,
+            departs: false,
             nth: 0,
         }
     }

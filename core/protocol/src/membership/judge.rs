@@ -137,6 +137,16 @@ pub(super) fn counts_for(view: &View, named: RelayId, signer: RelayId) -> bool {
     false
 }
 
+/// Checks that an epoch goes with an act that takes the keys from somebody, but for its author's own departure:
+/// that one would know it.
+fn check_rotation(takes_keys: bool, departs: bool, rotates: bool) -> Judgement<()> {
+    match (takes_keys, departs, rotates) {
+        (true, false, false) => refuse(RecordRefusal::RotationMissing),
+        (true, true, true) => refuse(RecordRefusal::RotationByLeaver),
+        _ => Ok(()),
+    }
+}
+
 pub(super) fn refusal(error: impl Into<RecordRefusal>) -> Stop {
     Stop::Outcome(RecordOutcome::Refused(error.into()))
 }

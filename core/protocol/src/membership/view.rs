@@ -4,6 +4,9 @@
 //! one for every record costs little; `effect` is the only place that changes one.
 
 mod effect;
+mod keys;
+
+pub use keys::Recipient;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -67,11 +70,13 @@ impl InviteStanding {
     pub fn is_open(&self) -> bool {
         !self.ended && (self.uses == 0 || self.used < self.uses)
     }
-}
 
-/// To whom an epoch is wrapped: an id (of a device, an invite, or a user's or organisation's recovery key),
-/// and its X25519 key.
-pub type Recipient = ([u8; 32], [u8; 32]);
+    /// Tells whether epochs are wrapped to it: it is for one, who is to read.
+    #[must_use]
+    pub fn is_keyed(&self) -> bool {
+        self.uses == 1 && self.is_open() && self.role.may_read()
+    }
+}
 
 /// One act that gave a user a standing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,6 +121,8 @@ pub struct View {
     /// Every rotation so far.
     rotations: Map<(EpochId, RecordId), ()>,
     newest: Map<RecordId, Newest>,
+    /// Acts that took the keys from their own author, and that no epoch stands on.
+    departures: Map<RecordId, ()>,
     /// Removals that count, with the role they leave.
     removals: Map<(Target, RecordId), Option<Role>>,
     /// Verdicts on entries that no other verdict on the same entry descends from: whether it counts.
@@ -200,53 +207,6 @@ impl View {
 
     pub(super) fn came_by(&self, user: &UserId, invite: &RecordId) -> bool {
         self.joined_by.contains_key(&(*user, *invite))
-    }
-
-    /// Returns the epoch that entries are sealed under: the one that a removal began, else of concurrent
-    /// ones that of the lowest record; none while several removals stand side by side.
-    #[must_use]
-    pub fn epoch(&self) -> Option<EpochId> {
-        let mut removing = self.counting().filter(|(_, newest)| newest.removes);
-        match (removing.next(), removing.next()) {
-            (Some(_), Some(_)) => None,
-            (Some((_, newest)), None) => Some(newest.epoch),
-            (None, _) => self.counting().next().map(|(_, newest)| newest.epoch),
-        }
-    }
-
-    /// Returns whether a rotation has to bring several removals together before anything is sealed.
-    #[must_use]
-    pub fn needs_healing(&self) -> bool {
-        self.counting().filter(|(_, newest)| newest.removes).nth(1).is_some()
-    }
-
-    fn counting(&self) -> impl Iterator<Item = (&RecordId, &Newest)> {
-        self.newest.iter().filter(|(_, newest)| !newest.void)
-    }
-
-    /// Returns the newest epochs, the one of [`View::epoch`] first: what a rotation should carry on.
-    pub fn newest_epochs(&self) -> impl Iterator<Item = EpochId> {
-        let present = self.epoch();
-        // Concurrent rotations may name one epoch, by mistake or malice.
-        let others: BTreeSet<EpochId> = self.newest.values().map(|newest| newest.epoch).collect();
-        present.into_iter().chain(others.into_iter().filter(move |epoch| Some(*epoch) != present))
-    }
-
-    /// Returns the epochs that a rotation must carry on.
-    #[must_use]
-    pub fn epochs_to_follow(&self) -> Vec<EpochId> {
-        match self.epoch() {
-            Some(epoch) => vec![epoch],
-            None => self.counting().filter(|(_, newest)| newest.removes).map(|(_, newest)| newest.epoch).collect(),
-        }
-    }
-
-    /// Tells whether an epoch began here or before.
-    #[must_use]
-    pub fn knows_epoch(&self, epoch: &EpochId) -> bool {
-        let first = (*epoch, RecordId::from_bytes([0; 32]));
-        let last = (*epoch, RecordId::from_bytes([0xff; 32]));
-        self.rotations.range(first..=last).next().is_some()
     }
 
     /// Returns what the blinding key must hash to.
@@ -371,25 +331,5 @@ impl View {
         let judged = self.verdicts.keys().chain(before.verdicts.keys());
         recount.entries = judged.filter(|entry| self.verdict(entry) != before.verdict(entry)).copied().collect();
         recount
-    }
-
-    /// Returns everybody that a rotation must wrap to, with their X25519 keys, in the order of the
-    /// recipients' ids: the active devices and recovery keys of all who may read, the organisation's
-    /// recovery key, and the open invites for one use by which one may.
-    #[must_use]
-    pub fn recipients(&self) -> Vec<Recipient> {
-        let reads = |user: &UserId| self.role(user).is_some_and(Role::may_read);
-        let devices = self.devices.iter().filter(|(_, standing)| standing.is_active() && reads(&standing.user));
-        let devices = devices.map(|(id, standing)| (*id.as_bytes(), standing.keys.box_public));
-        let kits = self.recovery.keys().filter(|user| reads(user));
-        let kits = kits.filter_map(|user| self.recovery_key(user).map(|key| (*user.as_bytes(), key)));
-        let organisation = self.policy().and_then(|policy| policy.recovery.as_ref());
-        let organisation = organisation.map(|recovery| (recovery.recipient(), recovery.box_public));
-        let single =
-            self.invites.iter().filter(|(_, invite)| invite.uses == 1 && invite.is_open() && invite.role.may_read());
-        let invites = single.map(|(id, invite)| (*id.as_bytes(), invite.box_public));
-        let mut recipients: Vec<_> = devices.chain(kits).chain(organisation).chain(invites).collect();
-        recipients.sort_unstable();
-        recipients
     }
 }

@@ -377,17 +377,18 @@ impl<'a> Maker<'a> {
         let who = self.dice.below(self.people.len());
         let subject = self.people[who].user;
         let body = match what {
-            0..=6 => self.removal(at, view, subject, None)?,
+            0..=6 => self.removal(at, view, author.0, (subject, None))?,
             7 | 8 => {
                 let role = self.dice.pick(&[Role::Carrier, Role::Reader, Role::Commenter, Role::Writer])?;
                 match view.role(&subject) {
                     Some(before) if before.may_read() && !role.may_read() => {
-                        self.removal(at, view, subject, Some(role))?
+                        self.removal(at, view, author.0, (subject, Some(role)))?
                     }
                     _ => self.grant(subject, role),
                 }
             }
-            9 => self.sweep(at, view)?,
+            9 => self.sweep(at, view, author.0)?,
+            10 | 11 if view.epoch().is_none() => RecordBody::Rotate(self.rotation(view, |_| true, None)),
             10 | 11 => self.invite(view)?,
             12 => self.verdict(),
             13 => match self.dice.below(3) {
@@ -403,7 +404,10 @@ impl<'a> Maker<'a> {
             19 => return self.devices(view, who, author),
             21..=23 => return self.devices(view, author.0, author),
             20 | 24 => return self.join(at, view),
-            25 => self.removal(at, view, self.people[author.0].user, None)?,
+            25 => {
+                let role = self.dice.one_in(3).then_some(Role::Carrier);
+                self.removal(at, view, author.0, (self.people[author.0].user, role))?
+            }
             26 => RecordBody::RecoverySet(RecoverySet::sign([100 + author.0 as u8; 32], &self.people[author.0].root)),
             27 => self.revoke_invite(view)?,
             28 | 29 => {
@@ -415,7 +419,7 @@ impl<'a> Maker<'a> {
             _ => {
                 let owners: Vec<UserId> = view.members().filter(|(_, r)| *r == Role::Owner).map(|(u, _)| u).collect();
                 let owner = self.dice.pick(&owners)?;
-                self.removal(at, view, owner, None)?
+                self.removal(at, view, author.0, (owner, None))?
             }
         };
         Some((author, body))
@@ -427,7 +431,13 @@ impl<'a> Maker<'a> {
     }
 
     /// A removal, or a step down to carrier, with pins and the epoch that it needs.
-    fn removal(&mut self, at: usize, view: &View, subject: UserId, role: Option<Role>) -> Option<RecordBody> {
+    fn removal(
+        &mut self,
+        at: usize,
+        view: &View,
+        author: usize,
+        (subject, role): (UserId, Option<Role>),
+    ) -> Option<RecordBody> {
         let before = view.role(&subject);
         if before.is_none() && !self.dice.one_in(2) {
             return None;
@@ -439,8 +449,11 @@ impl<'a> Maker<'a> {
             .filter(|(id, invite)| role.is_none() && (invite.maker == subject || self.joined(at, &subject, id)))
             .map(|(id, _)| id)
             .collect();
-        let loses = before.is_some_and(Role::may_read);
-        let rotation = loses.then(|| {
+        let keyed = ended.iter().any(|id| view.invite(id).is_some_and(|invite| invite.is_keyed()));
+        let takes_keys = before.is_some_and(Role::may_read) || before.is_some() && keyed;
+        // Who leaves begins no epoch, but for some who try.
+        let departs = subject == self.people[author].user && !self.dice.one_in(8);
+        let rotation = (takes_keys && !departs).then(|| {
             let gone: BTreeSet<[u8; 32]> = view
                 .devices()
                 .filter(|(_, device)| device.user == subject)
@@ -492,7 +505,7 @@ impl<'a> Maker<'a> {
         Rotation { epoch: self.fresh_epoch(), previous, wraps }
     }
 
-    fn sweep(&mut self, at: usize, view: &View) -> Option<RecordBody> {
+    fn sweep(&mut self, at: usize, view: &View, author: usize) -> Option<RecordBody> {
         let ending: Vec<UserId> = view.members().map(|(user, _)| user).filter(|u| view.expiry(u).is_some()).collect();
         let subject = self.dice.pick(&ending)?;
         let receipt = Receipt {
@@ -504,7 +517,7 @@ impl<'a> Maker<'a> {
             time_ms: 51 - i64::from(self.dice.one_in(6)),
             acknowledged: [0; 32],
         };
-        let RecordBody::Standing(mut body) = self.removal(at, view, subject, None)? else { return None };
+        let RecordBody::Standing(mut body) = self.removal(at, view, author, (subject, None))? else { return None };
         body.proof = Some(Signed::sign(receipt, &SignKey::from_seed(&[RELAY; 32])));
         Some(RecordBody::Standing(body))
     }
@@ -527,8 +540,7 @@ impl<'a> Maker<'a> {
         let invites: Vec<RecordId> = view.invites().map(|(id, _)| id).collect();
         let invite = self.dice.pick(&invites)?;
         let standing = view.invite(&invite)?;
-        let keyed = standing.uses == 1 && standing.is_open() && standing.role.may_read();
-        let rotation = keyed.then(|| self.rotation(view, |id| id != invite.as_bytes(), None));
+        let rotation = standing.is_keyed().then(|| self.rotation(view, |id| id != invite.as_bytes(), None));
         Some(RecordBody::InviteRevoke(Box::new(InviteRevoke { invite, rotation })))
     }
 
@@ -589,11 +601,14 @@ impl<'a> Maker<'a> {
         self.logs[who] = self.logs[who].merged(&log);
         let gone: Vec<DeviceId> = gone.iter().map(|k| person.devices[*k].1.id()).collect();
         let active = |id: &DeviceId| view.device(id).is_some_and(|device| device.is_active());
-        let rotation = gone.iter().any(active).then(|| {
+        // A device that gives itself up begins no epoch, but for some that try.
+        let departs = gone.contains(&self.people[author.0].devices[author.1].1.id()) && !self.dice.one_in(8);
+        let revokes = gone.iter().any(active);
+        let rotation = (revokes && !departs).then(|| {
             let gone: Vec<[u8; 32]> = gone.iter().map(|id| *id.as_bytes()).collect();
             self.rotation(view, |id| !gone.contains(id), None)
         });
-        let pins = rotation.is_some() && self.dice.one_in(2);
+        let pins = revokes && self.dice.one_in(2);
         let pins = pins.then(|| self.pins(0, view, |device| gone.contains(&device.keys.id())));
         // A new device may bring itself.
         let author = match added {

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use tombolo_protocol::ids::{RelayId, UserId};
+use tombolo_protocol::ids::{RecordId, RelayId, UserId};
 use tombolo_protocol::record::{Devices, Join, Policy, RecordBody, Role, Rotation, Standing};
 
-use super::{Fate, Model, View, Who, Word, devices};
+use super::{Fate, Invite, Model, View, Who, Word, devices};
 
 type Verdict = Option<Word>;
 
@@ -19,6 +19,7 @@ fn word(user: UserId, role: Option<Role>, needs: Role, rests: Vec<usize>) -> Wor
         gives: Vec::new(),
         adds_pins_to: None,
         was_owner: false,
+        departs: false,
         nth: 0,
     }
 }
@@ -101,8 +102,7 @@ impl Model {
             RecordBody::InviteRevoke(revoke) => {
                 let invite = view.invites.get(&revoke.invite).filter(|invite| !invite.ended)?;
                 let needs = if invite.maker == author.user { Role::Carrier } else { Role::Admin };
-                let keyed = invite.create.uses == 1 && invite.is_open() && invite.create.role >= Role::Reader;
-                let mut word = author.word(needs).filter(|_| !keyed || revoke.rotation.is_some())?;
+                let mut word = author.word(needs).filter(|_| !invite.is_keyed() || revoke.rotation.is_some())?;
                 word.hits.push((Who::Invite(revoke.invite), None));
                 Some(word)
             }
@@ -150,11 +150,23 @@ impl Model {
             Role::Owner
         };
         let last_owner = before == Some(Role::Owner) && view.owners() == 1 && lowers;
+        let ended: Vec<RecordId> = if before.is_some() && after.is_none() {
+            let its = |id: &RecordId, invite: &Invite| {
+                invite.maker == subject || view.joined.contains(&(subject, *id)) || invite.create.uses != 1
+            };
+            view.invites.iter().filter(|(id, invite)| !invite.ended && its(id, invite)).map(|(id, _)| *id).collect()
+        } else {
+            Vec::new()
+        };
         let loses_keys = before >= Some(Role::Reader) && after < Some(Role::Reader);
-        if last_owner || loses_keys && standing.rotation.is_none() {
+        let loses_keys = loses_keys || ended.iter().any(|id| view.invites[id].is_keyed());
+        let departs = loses_keys && subject == author.user;
+        // Somebody has to begin an epoch, and it can not be who leaves.
+        if last_owner || loses_keys && standing.rotation.is_some() == departs {
             return None;
         }
         let mut word = author.word(needs)?;
+        word.departs = departs;
         // Over a former owner others have a right only as long as the loss of ownership counts.
         if author.role < Role::Owner && author.user != subject {
             word.rests.extend(view.deciding.get(&subject).filter(|at| self.took_ownership(**at, &subject)));
@@ -167,13 +179,7 @@ impl Model {
             word.adds_pins_to = Some(subject);
             return Some(word);
         }
-        if after.is_none() {
-            let ends = view.invites.iter().filter(|(id, invite)| {
-                let its = invite.maker == subject || view.joined.contains(&(subject, **id));
-                !invite.ended && (invite.create.uses != 1 || its)
-            });
-            word.hits.extend(ends.map(|(id, _)| (Who::Invite(*id), None)));
-        }
+        word.hits.extend(ended.into_iter().map(|id| (Who::Invite(id), None)));
         word.gives.push((subject, after, standing.expiry.filter(|_| after.is_some())));
         Some(word)
     }
@@ -205,11 +211,13 @@ impl Model {
         let revoked: Vec<_> = meaning.known.difference(&meaning.active).filter(active_before).copied().collect();
         let own_reader = author.user == user && role >= Role::Reader && !revoked.is_empty();
         let may_rotate = author.role >= Role::Commenter || own_reader;
-        let must_rotate = !revoked.is_empty() && role >= Role::Reader;
-        if said.rotation.is_some() && !may_rotate || must_rotate && said.rotation.is_none() {
+        let loses_keys = !revoked.is_empty() && role >= Role::Reader;
+        let departs = loses_keys && revoked.contains(&self.records[at].author());
+        if said.rotation.is_some() && !may_rotate || loses_keys && said.rotation.is_some() == departs {
             return None;
         }
         let mut word = author.word(Role::Carrier)?;
+        word.departs = departs;
         if !revoked.is_empty() {
             word.rank += if revoked.iter().all(|device| meaning.revoked_by_root.contains(device)) { 2 } else { 1 };
         }

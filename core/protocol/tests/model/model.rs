@@ -45,6 +45,8 @@ pub struct Word {
     pub gives: Vec<(UserId, Option<Role>, Option<Expiry>)>,
     pub adds_pins_to: Option<UserId>,
     pub was_owner: bool,
+    /// Whether it takes the keys from its own author.
+    pub departs: bool,
     pub nth: u32,
 }
 
@@ -68,6 +70,10 @@ impl Invite {
     pub fn is_open(&self) -> bool {
         !self.ended && (self.create.uses == 0 || self.used < self.create.uses)
     }
+
+    pub fn is_keyed(&self) -> bool {
+        self.create.uses == 1 && self.is_open() && self.create.role >= Role::Reader
+    }
 }
 
 /// What holds in one set of records.
@@ -88,6 +94,8 @@ pub struct View {
     pub epochs: BTreeSet<EpochId>,
     pub epoch: Option<EpochId>,
     pub to_follow: BTreeSet<EpochId>,
+    /// Whether somebody who knows the last epoch has left, and none was begun since.
+    pub is_left: bool,
     pub policy: Option<Policy>,
     pub recovery: BTreeMap<UserId, [u8; 32]>,
     pub verdicts: BTreeMap<EntryHash, bool>,
@@ -105,7 +113,7 @@ impl View {
     }
 
     pub fn needs_healing(&self) -> bool {
-        self.epoch.is_none() && self.to_follow.len() > 1
+        self.is_left || self.epoch.is_none() && self.to_follow.len() > 1
     }
 }
 
@@ -394,6 +402,8 @@ impl Model {
         let epoch = |at: usize| self.records[at].body().rotation().unwrap().epoch;
         view.epochs = rotations.iter().map(|at| epoch(*at)).collect();
         let counting: Vec<usize> = rotations.into_iter().filter(|at| !has(view.void, *at)).collect();
+        let mut departures = members(view.set & !view.void).filter(|at| self.word(*at).departs);
+        view.is_left = departures.any(|left| !counting.iter().any(|rotation| self.heals(*rotation, left)));
         let newest = self.maximal(&counting);
         let removing: Vec<usize> = newest.iter().copied().filter(|at| !self.word(*at).hits.is_empty()).collect();
         match removing.as_slice() {
@@ -402,6 +412,14 @@ impl Model {
             several => view.to_follow = several.iter().map(|at| epoch(*at)).collect(),
         }
         view.to_follow.extend(view.epoch);
+        if view.is_left {
+            view.epoch = None;
+        }
+    }
+
+    /// Whether one begins an epoch behind another.
+    pub fn heals(&self, rotation: usize, left: usize) -> bool {
+        has(self.anc[rotation], left) && self.records[rotation].body().rotation().is_some()
     }
 
     fn settlements(&self, view: &mut View, counting: Set) {
@@ -450,10 +468,7 @@ impl Model {
         if let Some(kit) = view.policy.as_ref().and_then(|policy| policy.recovery.as_ref()) {
             all.insert(hash("organisation-recovery", &[kit.user.as_bytes(), &kit.box_public]));
         }
-        let invites = view
-            .invites
-            .iter()
-            .filter(|(_, invite)| invite.create.uses == 1 && invite.is_open() && invite.create.role >= Role::Reader);
+        let invites = view.invites.iter().filter(|(_, invite)| invite.is_keyed());
         all.extend(invites.map(|(id, _)| *id.as_bytes()));
         view.recipients = all;
     }

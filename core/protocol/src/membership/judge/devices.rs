@@ -3,7 +3,7 @@
 //! Invariant: a device is never one of two users, and nobody brings devices for somebody else but by
 //! that user's own signed log.
 
-use super::{Author, Judgement, refusal, refuse};
+use super::{Author, Judgement, check_rotation, refusal, refuse};
 use crate::identity::{Identity, IdentityLog};
 use crate::ids::DeviceId;
 use crate::membership::facts::{Facts, RANKS_PER_ROLE, Target};
@@ -30,10 +30,10 @@ impl Membership {
         if devices.rotation.is_some() && revoked.is_empty() && author.role < Role::Commenter {
             return refuse(RecordRefusal::RoleDenied);
         }
-        if devices.rotation.is_none() && !revoked.is_empty() && role.may_read() {
-            return refuse(RecordRefusal::RotationMissing);
-        }
+        let takes_keys = !revoked.is_empty() && role.may_read();
         let mut facts = author.facts(Role::Carrier);
+        facts.departs = takes_keys && revoked.contains(&record.author());
+        check_rotation(takes_keys, facts.departs, devices.rotation.is_some())?;
         facts.rank = rank(author.role, &identity, &revoked);
         facts.removes = revoked.into_iter().map(|device| (Target::Device(device), None)).collect();
         Ok(facts)

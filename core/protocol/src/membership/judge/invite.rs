@@ -31,8 +31,7 @@ impl Membership {
         if author.role < needs {
             return refuse(RecordRefusal::RoleDenied);
         }
-        let had_epoch = invite.uses == 1 && invite.is_open() && invite.role.may_read();
-        if had_epoch && revoke.rotation.is_none() {
+        if invite.is_keyed() && revoke.rotation.is_none() {
             return refuse(RecordRefusal::RotationMissing);
         }
         let mut facts = author.facts(needs);

@@ -3,7 +3,7 @@
 //!
 //! Invariant: no record that counts by itself leaves a workspace without an owner.
 
-use super::{Author, Judgement, counts_for, refusal, refuse};
+use super::{Author, Judgement, check_rotation, counts_for, refusal, refuse};
 use crate::ids::{RecordId, UserId};
 use crate::membership::facts::{Facts, Grant, Target};
 use crate::membership::{Membership, RecordRefusal, View};
@@ -23,11 +23,11 @@ impl Membership {
         if last_owner && lowers {
             return refuse(RecordRefusal::LastOwner);
         }
-        let reads = |role: Option<Role>| role.is_some_and(Role::may_read);
-        if reads(before) && !reads(standing.role) && standing.rotation.is_none() {
-            return refuse(RecordRefusal::RotationMissing);
-        }
         let mut facts = author.facts(needs);
+        let own = standing.subject == author.user;
+        let takes_keys = view.takes_keys(standing);
+        facts.departs = own && takes_keys;
+        check_rotation(takes_keys, facts.departs, standing.rotation.is_some())?;
         if author.role < Role::Owner && author.user != standing.subject {
             facts.rests_on.extend(self.loss_of_ownership(view, &standing.subject));
         }
@@ -41,7 +41,9 @@ impl Membership {
             return Ok(facts);
         }
         if standing.role.is_none() {
-            facts.removes.extend(invites_ended(view, &standing.subject).map(|invite| (Target::Invite(invite), None)));
+            facts
+                .removes
+                .extend(view.invites_ended(&standing.subject).map(|(invite, _)| (Target::Invite(invite), None)));
         }
         let expiry = standing.expiry.filter(|_| standing.role.is_some());
         facts.grants.push(Grant { user: standing.subject, role: standing.role, expiry });
@@ -94,13 +96,4 @@ impl Membership {
         facts.grants.push(Grant { user: author.user, role: Some(Role::Admin), expiry: None });
         Ok(facts)
     }
-}
-
-/// Returns the invites that the removal of a user ends: whoever holds the link of one for many uses may
-/// be the user, and those that the user made or came by are the user's word.
-fn invites_ended<'a>(view: &'a View, subject: &'a UserId) -> impl Iterator<Item = RecordId> + 'a {
-    let ends = |(id, invite): &(RecordId, &crate::membership::InviteStanding)| {
-        !invite.ended && (invite.uses != 1 || invite.maker == *subject || view.came_by(subject, id))
-    };
-    view.invites().filter(ends).map(|(id, _)| id)
 }

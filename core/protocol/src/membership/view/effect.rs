@@ -47,6 +47,9 @@ impl View {
                 Target::User(_) | Target::Device(_) => self.removals.insert_mut((*target, id), *floor),
             }
         }
+        if facts.departs {
+            self.departures.insert_mut(id, ());
+        }
         match record.body() {
             RecordBody::Genesis(genesis) => self.found(facts.user, genesis),
             RecordBody::Devices(devices) => self.know(&devices.identity),
@@ -178,6 +181,10 @@ impl View {
             let stale: Vec<RecordId> = self.newest.keys().filter(|older| below(older)).copied().collect();
             for older in &stale {
                 self.newest.remove_mut(older);
+            }
+            let shut_out: Vec<RecordId> = self.departures.keys().filter(|older| below(older)).copied().collect();
+            for departure in &shut_out {
+                self.departures.remove_mut(departure);
             }
         }
         self.rotations.insert_mut((newest.epoch, record), ());
