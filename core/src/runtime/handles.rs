@@ -126,7 +126,8 @@ impl Workspace {
         self.act(MembershipAct::Remove { user }).await
     }
 
-    /// Leaves the workspace; the last owner can not.
+    /// Leaves the workspace; the last owner can not. One of those who stay begins new keys before anything more is
+    /// sealed.
     ///
     /// # Errors
     /// As [`Workspace::act`].

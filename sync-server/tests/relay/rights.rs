@@ -349,6 +349,7 @@ fn each_record_that_does_not_count_is_refused_with_its_reason() {
         (alice, RecordBody::Rewrap(Rewrap { epoch: super::people::EPOCH, wraps }), RefusalReason::RewrapToNonMember),
         (alice, RecordBody::Standing(Box::new(sweep)), RefusalReason::ExpiryNotProven),
         (bob, standing(alice, None, Some(rotation(LATER, &[bob]))), RefusalReason::RoleDenied),
+        (bob, standing(bob, None, Some(rotation(LATER, &[alice]))), RefusalReason::RecordRefused),
         (&Person::new(9), standing(bob, None, None), RefusalReason::UnknownAuthor),
     ];
     let items: Vec<_> = cases.iter().map(|(by, body, _)| item(&by.record(&scene.ground, body.clone()))).collect();

@@ -41,15 +41,7 @@ impl View {
             let act = MemberAct { record: id, rank: facts.rank, role: grant.role, expiry: grant.expiry };
             self.stand(grant.user, act, below);
         }
-        for (target, floor) in facts.removes.iter().chain(&facts.adds_pins_to) {
-            match target {
-                Target::Invite(invite) => self.end_invite(invite),
-                Target::User(_) | Target::Device(_) => self.removals.insert_mut((*target, id), *floor),
-            }
-        }
-        if facts.departs {
-            self.departures.insert_mut(id, ());
-        }
+        self.remove(id, facts);
         match record.body() {
             RecordBody::Genesis(genesis) => self.found(facts.user, genesis),
             RecordBody::Devices(devices) => self.know(&devices.identity),
@@ -74,6 +66,18 @@ impl View {
             | RecordBody::Rewrap(_)
             | RecordBody::InviteRevoke(_)
             | RecordBody::Unsupported { .. } => {}
+        }
+    }
+
+    fn remove(&mut self, id: RecordId, facts: &Facts) {
+        for (target, floor) in facts.removes.iter().chain(&facts.adds_pins_to) {
+            match target {
+                Target::Invite(invite) => self.end_invite(invite),
+                Target::User(_) | Target::Device(_) => self.removals.insert_mut((*target, id), *floor),
+            }
+        }
+        if facts.departs {
+            self.departures.insert_mut(id, ());
         }
     }
 
