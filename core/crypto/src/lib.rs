@@ -46,7 +46,7 @@ pub use linking::{
 };
 pub use recovery::{KitShare, RecoveryError, RecoveryKit, ShareError};
 pub use secret::Secret32;
-pub use source::{EpochSource, HpkeWraps, Recipient};
+pub use source::{EpochSource, HpkeWraps};
 pub use store::StoreCipher;
 pub use vault::{FileVault, KeyVault, MemoryVault, PassphraseVault, VaultError};
 pub use wrap::{WrapError, rotate, unwrap_epoch, wrap_epoch};

@@ -8,6 +8,7 @@
 //! Invariant: a secret that is taken fits the id it was asked for.
 
 use tombolo_protocol::ids::{EpochId, WorkspaceId};
+use tombolo_protocol::membership::Recipient;
 use tombolo_protocol::record::{EpochWrap, PreviousEpoch, Rotation};
 
 use crate::blinding::BlindingKey;
@@ -16,9 +17,6 @@ use crate::entropy::Entropy;
 use crate::epoch::{EpochKeys, EpochSecret};
 use crate::secret::Secret32;
 use crate::wrap::{WrapError, rotate, unwrap_epoch, wrap_epoch};
-
-/// Who an epoch is given to: the id that records name, and the X25519 key.
-pub type Recipient = ([u8; 32], [u8; 32]);
 
 /// Begins epochs, gives them to members, and takes what others gave.
 pub trait EpochSource: Send + Sync {

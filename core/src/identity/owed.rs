@@ -7,9 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use tombolo_crypto::{EpochSecret, rotate, wrap_epoch};
+use tombolo_crypto::EpochSecret;
 use tombolo_protocol::identity::{Identity, IdentityAct, IdentityRecord, Signer};
 use tombolo_protocol::ids::{DeviceId, EpochId};
+use tombolo_protocol::membership::Recipient;
 use tombolo_protocol::record::{Devices, Pin, Pins, RecordBody, Rewrap, Role, Rotation};
 
 use super::{is_add_of, missing};
@@ -17,13 +18,10 @@ use crate::engine::{Engine, Now};
 use crate::error::Error;
 use crate::store::{StoreError, Tx, WorkspaceState};
 use crate::sync::channel::{Channel, Phase};
-use crate::workspace::Workspace;
+use crate::workspace::{EPOCHS, Workspace};
 
 /// How long the user's other devices wait before they state what one of them should have.
 const OTHERS_WAIT: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
-
-/// Id and X25519 key of somebody whom an epoch is given to.
-type Recipient = ([u8; 32], [u8; 32]);
 
 /// What is to be stated, and whether this device caused it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -145,7 +143,7 @@ impl Engine {
             .filter_map(|epoch| workspace.epochs.get(&epoch).map(|held| (epoch, &held.secret)))
             .collect();
         let blinding = workspace.blinding.as_ref().ok_or(Error::NotReady)?;
-        let rotated = rotate(&workspace.id, &recipients, &previous, blinding, self.entropy.as_mut());
+        let rotated = EPOCHS.begin(&workspace.id, &recipients, &previous, blinding, self.entropy.as_mut());
         rotated.map(|(_, rotation)| rotation).map_err(|_| Error::NotReady)
     }
 
@@ -182,8 +180,8 @@ impl Engine {
         let held = workspace.epochs.get(&epoch).ok_or(Error::NotReady)?;
         let blinding = workspace.blinding.as_ref().ok_or(Error::NotReady)?;
         let mut wraps = Vec::with_capacity(recipients.len());
-        for (id, key) in recipients {
-            let wrap = wrap_epoch(&workspace.id, id, &key, &held.secret, blinding, self.entropy.as_mut());
+        for recipient in recipients {
+            let wrap = EPOCHS.give(&workspace.id, &recipient, &held.secret, blinding, self.entropy.as_mut());
             wraps.push(wrap.map_err(|_| Error::NotReady)?);
         }
         self.state_record(now, row, RecordBody::Rewrap(Rewrap { epoch, wraps }), Vec::new(), tx).map(|_| ())

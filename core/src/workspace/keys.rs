@@ -9,10 +9,10 @@
 use std::collections::BTreeSet;
 
 use tombolo_crypto::{
-    BlindingKey, DeviceSecrets, Entropy, EpochKeys, EpochSecret, EpochSource, HpkeWraps, Recipient, Secret32, UserRoot,
+    BlindingKey, DeviceSecrets, Entropy, EpochKeys, EpochSecret, EpochSource, HpkeWraps, Secret32, UserRoot,
 };
 use tombolo_protocol::ids::{EpochId, RecordId};
-use tombolo_protocol::membership::RecordOutcome;
+use tombolo_protocol::membership::{Recipient, RecordOutcome};
 use tombolo_protocol::record::{EpochWrap, OrganisationRecovery, Record, RecordBody, Rewrap, Role, Rotation};
 
 use super::{HeldEpoch, Workspace};

@@ -1,7 +1,8 @@
 //! What every source of epochs must keep to, told of each that there is.
 
-use tombolo_crypto::{BlindingKey, DeviceSecrets, EpochKeys, EpochSource, HpkeWraps, OpenError, Recipient, WrapError};
+use tombolo_crypto::{BlindingKey, DeviceSecrets, EpochKeys, EpochSource, HpkeWraps, OpenError, WrapError};
 use tombolo_protocol::ids::WorkspaceId;
+use tombolo_protocol::membership::Recipient;
 
 use crate::support::Counter;
 
