@@ -6,10 +6,12 @@
 //! | [`net`] | the world: time, what is under way, and the order in which things happen |
 //! | [`replica`] | one device: its store, its engine, its crashes |
 //! | [`station`] | one relay: its folder, its sessions, its losses |
+//! | [`invariant`] | what must never be broken, by name |
 //! | [`lies`] | what a dishonest relay or a patched client makes of frames |
 //! | [`rogue`] | a member who means harm |
 //! | [`tamper`] | a relay that helps the rogue, and what it counts |
 //! | [`judge`] | what must hold when all is quiet |
+//! | [`world`] | a whole team through bad days, as a seed decides, and the search for what breaks |
 //!
 //! No socket, no thread and no real clock: one seed is one history, and a failing test prints it.
 
@@ -20,6 +22,7 @@
 )]
 
 pub mod chance;
+pub mod invariant;
 pub mod judge;
 pub mod lies;
 pub mod net;
@@ -28,6 +31,7 @@ pub mod rogue;
 pub mod station;
 pub mod tamper;
 pub mod trace;
+pub mod world;
 
 pub use chance::Chance;
 pub use net::Net;

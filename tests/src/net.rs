@@ -9,6 +9,8 @@
 mod devices;
 mod plan;
 mod story;
+mod watch;
+mod weather;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -19,11 +21,14 @@ use tombolo::protocol::ids::{DocumentId, WorkspaceId};
 use tombolo::{Error, Tx};
 
 use crate::chance::Chance;
+use crate::invariant::Violation;
 use crate::lies::Lie;
 use crate::replica::{Device, Replica, Turn};
 use crate::station::{Line, RelayNode, SharedClock, Station};
 use crate::trace::Trace;
 use plan::{Happening, Plan};
+pub(crate) use watch::holds;
+pub use weather::DiskFault;
 
 /// The wall clock when a net begins, milliseconds since 1970.
 pub const WALL_MS: i64 = 1_700_000_000_000;
@@ -55,7 +60,14 @@ pub struct Net {
     /// Connections that carry frames, and the relay at their other end.
     paths: BTreeMap<Line, (usize, Path)>,
     cuts: BTreeSet<(usize, usize)>,
+    /// One-way cuts: device, relay, and whether it is the way up that carries nothing.
+    muted: BTreeSet<(usize, usize, bool)>,
+    /// Connections that stand as their devices see it.
+    standing: BTreeSet<Line>,
+    latency: (Duration, Duration),
     down: BTreeSet<usize>,
+    watch: watch::Watch,
+    found: Vec<Violation>,
     trace: Trace,
     pub(crate) workspace: Option<WorkspaceId>,
     pub(crate) documents: Vec<DocumentId>,
@@ -84,7 +96,12 @@ impl Net {
             patches: BTreeMap::new(),
             paths: BTreeMap::new(),
             cuts: BTreeSet::new(),
+            muted: BTreeSet::new(),
+            standing: BTreeSet::new(),
+            latency: weather::LATENCY,
             down: BTreeSet::new(),
+            watch: watch::Watch::default(),
+            found: Vec::new(),
             trace: Trace::default(),
             workspace: None,
             documents: Vec::new(),
@@ -154,6 +171,11 @@ impl Net {
         Now { mono: self.now, wall_ms: WALL_MS + ms }
     }
 
+    fn now_of(&self, device: usize) -> Now {
+        let now = self.now();
+        Now { wall_ms: now.wall_ms.saturating_add(self.devices[device].skew_ms), ..now }
+    }
+
     /// Lets a relay lie: every frame that it sends goes through the lie first.
     pub fn lie(&mut self, relay: RelayNode, lie: Lie) {
         self.lies.insert(relay.0, lie);
@@ -178,7 +200,7 @@ impl Net {
         replica: Replica,
         work: impl FnOnce(&mut Engine, Now, &Tx<'_>) -> Result<R, Error>,
     ) -> Result<Option<R>, Error> {
-        let now = self.now();
+        let now = self.now_of(replica.0);
         match self.devices[replica.0].turn(now, |engine, tx| work(engine, now, tx)) {
             Turn::Done(done) => {
                 self.drain(replica.0);
@@ -254,6 +276,7 @@ impl Net {
                 let Some((relay, _)) = self.paths.get(&line) else { return };
                 let relay = *relay;
                 self.stations[relay].accept(line);
+                self.standing.insert(line);
                 let (connection, host) = (line.connection, self.stations[relay].host());
                 let binding = tombolo::protocol::auth::Binding::None;
                 self.hear(line, Input::Connected { connection, host, binding, loopback: true });
@@ -271,7 +294,9 @@ impl Net {
                 self.trace.note(self.now, format!("relay {relay} -> {}", self.devices[line.device].name), &bytes);
                 self.hear(line, Input::Frame { connection: line.connection, bytes });
             }
+            Happening::Breaks { line } => self.lose_paths(|lost, _| lost == line),
             Happening::DeviceLoses { line, code } => {
+                self.standing.remove(&line);
                 self.trace.note(self.now, format!("{} loses a connection", self.devices[line.device].name), &[]);
                 self.hear(line, Input::Disconnected { connection: line.connection, code });
             }
@@ -297,7 +322,7 @@ impl Net {
         if !self.devices[device].is_up() {
             return;
         }
-        let now = self.now();
+        let now = self.now_of(device);
         match self.devices[device].hear(now, input) {
             Turn::Done(()) => self.drain(device),
             Turn::Died => {
@@ -327,17 +352,18 @@ impl Net {
     }
 
     fn is_reachable(&self, device: usize, relay: usize) -> bool {
-        !self.cuts.contains(&(device, relay)) && !self.down.contains(&relay)
+        let muted = [true, false].iter().any(|up| self.muted.contains(&(device, relay, *up)));
+        !muted && !self.cuts.contains(&(device, relay)) && !self.down.contains(&relay)
     }
 
     fn latency(&mut self) -> Duration {
-        self.chance.between(Duration::from_millis(1), Duration::from_millis(120))
+        self.chance.between(self.latency.0, self.latency.1)
     }
 }
 
 impl Drop for Net {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if std::thread::panicking() && !self.watch.silent {
             #[expect(clippy::print_stderr, reason = "a failing history is told to whoever runs the test")]
             {
                 self.trace.lines().for_each(|line| eprintln!("{line}"));

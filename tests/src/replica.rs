@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use tombolo::crypto::{DeviceSecrets, MemoryVault};
 use tombolo::engine::{Effect, Engine, EngineConfig, Event, Input, Now};
 use tombolo::{Durability, Error, IntegrityReport, SetAsideReason, Store, StoreError, Tx};
+use tombolo_disk::{Disk, Fault};
 
 use crate::chance::Chance;
 
@@ -45,9 +46,14 @@ pub(crate) struct Device {
     vault: MemoryVault,
     seed: u64,
     pub(crate) boots: u32,
+    /// How far its wall clock is off.
+    pub(crate) skew_ms: i64,
     // The engine goes before the store whose transactions it saw.
     engine: Option<Engine>,
     store: Option<Store>,
+    /// The disk below the store, where a story lets it fail.
+    disk: Option<Disk>,
+    disk_fails: bool,
     pub(crate) commits: u64,
     pub(crate) crash_at: Option<(u64, CrashAt)>,
     pub(crate) events: Vec<Event>,
@@ -65,13 +71,37 @@ impl Device {
             vault: MemoryVault::default(),
             seed,
             boots: 0,
+            skew_ms: 0,
             engine: None,
             store: None,
+            disk: None,
+            disk_fails: false,
             commits: 0,
             crash_at: None,
             events: Vec::new(),
             witness: None,
             counted: BTreeMap::new(),
+        }
+    }
+
+    /// Puts the store on a disk that can fail; the device must not have started yet.
+    pub(crate) fn mount(&mut self) {
+        self.disk = Some(Disk::mount(self.folder()).expect("the folder is mounted"));
+    }
+
+    /// Cuts the power now, and ends the process with it.
+    pub(crate) fn power_cut(&mut self, seed: u64) {
+        if let Some(disk) = &self.disk {
+            disk.power_cut(seed);
+        }
+        self.kill();
+    }
+
+    /// Lets something of the disk fail from now on, until the device starts again.
+    pub(crate) fn fail_disk(&mut self, fault: impl FnOnce(u64) -> Fault) {
+        if let Some(disk) = &self.disk {
+            disk.fail(fault(disk.operations()));
+            self.disk_fails = true;
         }
     }
 
@@ -111,7 +141,7 @@ impl Device {
         self.path.clone()
     }
 
-    fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         self.path.parent().expect("a store is in a folder")
     }
 
@@ -141,6 +171,10 @@ impl Device {
             return;
         }
         self.boots += 1;
+        if let Some(disk) = &self.disk {
+            disk.reboot().expect("nothing is open any more");
+            self.disk_fails = false;
+        }
         let mut chance = Chance::new(self.seed, &self.label("store", self.boots));
         let opened = Store::open(&self.path, &self.vault, Durability::Power, &mut chance);
         let mut store = opened.expect("the store opens");
@@ -223,7 +257,14 @@ impl Device {
             tx.commit()?;
             Ok(Some(done))
         };
-        let done = step().expect("the store works");
+        let done = match step() {
+            // The runtime would load the engine again; here the whole device starts anew.
+            Err(_) | Ok(Some(Err(Error::Store(_)))) if self.disk_fails => {
+                self.kill();
+                return Turn::Died;
+            }
+            done => done.expect("the store works"),
+        };
         if done.is_some() {
             self.tell_witness();
         }

@@ -6,7 +6,7 @@
 //!
 //! Invariant: the relay's clock and chance are the net's; its files are real.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -90,14 +90,16 @@ impl Surroundings for Simulated {
 /// One relay.
 pub(crate) struct Station {
     pub(crate) address: String,
-    folder: PathBuf,
+    pub(crate) folder: PathBuf,
     seed: u64,
     lives: u32,
     keys: u32,
     clock: SharedClock,
-    relay: Option<Arc<Relay>>,
+    pub(crate) relay: Option<Arc<Relay>>,
     sessions: BTreeMap<Line, (Session, Arc<Outbox>)>,
     said: Vec<Said>,
+    /// Devices that do not read for the moment, so that what is for them waits here.
+    pub(crate) stalled: BTreeSet<usize>,
     pub(crate) commit_planned: bool,
     pub(crate) witness: Option<Witness>,
 }
@@ -116,6 +118,7 @@ impl Station {
             relay: None,
             sessions: BTreeMap::new(),
             said: Vec::new(),
+            stalled: BTreeSet::new(),
             commit_planned: false,
             witness: None,
         };
@@ -238,7 +241,7 @@ impl Station {
         std::mem::take(&mut self.said)
     }
 
-    fn pump(&mut self) {
+    pub(crate) fn pump(&mut self) {
         loop {
             let mut moved = false;
             for line in self.lines() {
@@ -251,6 +254,9 @@ impl Station {
     }
 
     fn pump_one(&mut self, line: Line) -> bool {
+        if self.stalled.contains(&line.device) {
+            return false;
+        }
         let Some((session, outbox)) = self.sessions.get_mut(&line) else { return false };
         let taken = outbox.take();
         if !taken.queue.is_empty() || !taken.behind.is_empty() || taken.closing.is_some() {

@@ -119,6 +119,10 @@ impl Engine {
         reason: SetAsideReason,
         tx: &Tx<'_>,
     ) -> Result<(), StoreError> {
+        #[cfg(feature = "planted-bugs")]
+        if crate::planted::Bug::NoQuarantine.is_planted() {
+            return Ok(());
+        }
         let aside = QuarantinedRow::of(entry, reason.code(), now.wall_ms);
         match arrival {
             Some(arrival) => self.findings.note_aside(arrival, row.workspace, aside, entry.encode()),

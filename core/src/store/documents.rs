@@ -279,6 +279,10 @@ impl Tx<'_> {
         entropy: &mut dyn Entropy,
     ) -> Result<i64, StoreError> {
         let (instance, wall_ms) = pending;
+        #[cfg(feature = "planted-bugs")]
+        if crate::planted::Bug::AckBeforeCommit.is_planted() && wall_ms % 4 == 0 {
+            return Ok(0);
+        }
         let key = pending_key(document, stream, instance.0, wall_ms);
         let sealed = self.cipher.seal("pending", "change", &key, change, entropy);
         let mut statement = self.transaction.prepare_cached(sql!("insert_pending"))?;

@@ -51,6 +51,8 @@ impl Engine {
 
     fn became_level(&mut self, now: Now, at: (i64, i64), tx: &Tx<'_>) -> Result<(), Fault> {
         let unplaced = tx.unplaced_chains(at.0, at.1)?;
+        #[cfg(feature = "planted-bugs")]
+        let unplaced = if crate::planted::Bug::NoResend.is_planted() { Vec::new() } else { unplaced };
         if let Some(held) = self.workspaces.get_mut(&at.1) {
             held.incomplete = false;
         }

@@ -21,6 +21,7 @@ pub(super) enum Happening {
     Stands { line: Line },
     ToRelay { line: Line, bytes: Vec<u8> },
     ToDevice { line: Line, bytes: Vec<u8> },
+    Breaks { line: Line },
     DeviceLoses { line: Line, code: Option<CloseCode> },
     RelayLoses { relay: usize, line: Line },
     Commit { relay: usize },
@@ -77,10 +78,14 @@ impl Net {
         };
         let latency = self.latency();
         let line = self.line(device, connection);
-        let Some((_, path)) = self.paths.get_mut(&line) else { return };
+        let Some((relay, path)) = self.paths.get_mut(&line) else { return };
         path.up_at = path.up_at.max(self.now + latency);
-        let at = path.up_at;
+        let (relay, at) = (*relay, path.up_at);
+        if self.muted.contains(&(device, relay, true)) {
+            return;
+        }
         for bytes in frames {
+            self.watch_frame(&bytes);
             self.plan.add(at, Happening::ToRelay { line, bytes });
         }
     }
@@ -88,6 +93,7 @@ impl Net {
     pub(super) fn hang_up(&mut self, device: usize, connection: Connection) {
         let latency = self.latency();
         let line = self.line(device, connection);
+        self.standing.remove(&line);
         if let Some((relay, path)) = self.paths.remove(&line) {
             let at = path.up_at.max(self.now + latency);
             self.plan.add(at, Happening::RelayLoses { relay, line });
@@ -119,6 +125,8 @@ impl Net {
     }
 
     fn send_down(&mut self, relay: usize, line: Line, bytes: Vec<u8>) {
+        self.watch_frame(&bytes);
+        self.watch_receipt(relay, &bytes);
         let frames = match self.lies.get_mut(&relay) {
             Some(lie) => lie(Replica(line.device), bytes, &mut self.chance),
             None => vec![bytes],
@@ -127,6 +135,9 @@ impl Net {
         let Some((_, path)) = self.paths.get_mut(&line) else { return };
         path.down_at = path.down_at.max(self.now + latency);
         let at = path.down_at;
+        if self.muted.contains(&(line.device, relay, false)) {
+            return;
+        }
         for bytes in frames {
             self.plan.add(at, Happening::ToDevice { line, bytes });
         }
@@ -142,12 +153,13 @@ impl Net {
     /// Cuts a device from one relay.
     pub fn cut_from(&mut self, replica: Replica, relay: RelayNode) {
         self.cuts.insert((replica.0, relay.0));
-        self.lose_paths(|device, to| device == replica.0 && to == relay.0);
+        self.lose_paths(|line, to| line.device == replica.0 && to == relay.0);
     }
 
     /// Mends all cuts; the relays that are down stay down.
     pub fn heal(&mut self) {
         self.cuts.clear();
+        self.unmute();
         self.trace.note(self.now, "the net is whole".to_owned(), &[]);
     }
 
@@ -156,8 +168,8 @@ impl Net {
         self.cuts.remove(&(replica.0, relay.0));
     }
 
-    fn lose_paths(&mut self, lost: impl Fn(usize, usize) -> bool) {
-        let gone = self.paths.iter().filter(|(line, (relay, _))| lost(line.device, *relay));
+    pub(super) fn lose_paths(&mut self, lost: impl Fn(Line, usize) -> bool) {
+        let gone = self.paths.iter().filter(|(line, (relay, _))| lost(**line, *relay));
         let gone: Vec<(Line, usize)> = gone.map(|(line, (relay, _))| (*line, *relay)).collect();
         for (line, relay) in gone {
             self.paths.remove(&line);
@@ -170,7 +182,7 @@ impl Net {
 
     /// Ends all connections of a device that died.
     pub(super) fn disconnect_all(&mut self, device: usize) {
-        self.lose_paths(|lost, _| lost == device);
+        self.lose_paths(|line, _| line.device == device);
     }
 
     /// Stops a relay, so that what it had not committed is lost and its sessions end.

@@ -1,0 +1,75 @@
+//! Bugs that can be planted, so that the simulator can show that it would catch them.
+//!
+//! They are in builds with the feature `planted-bugs` alone, and do nothing there before one is chosen; without the
+//! feature there is not a byte of them.
+//!
+//! Invariant: one bug at a time, for the whole process, chosen before anything runs.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+macro_rules! bugs {
+    ($($(#[$doc:meta])* $name:ident = $number:literal, $text:literal;)*) => {
+        /// One bug.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub enum Bug {
+            $($(#[$doc])* $name = $number,)*
+        }
+
+        impl Bug {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// Returns its name.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+        }
+    };
+}
+
+bugs! {
+    /// Some edits are acknowledged and never written.
+    AckBeforeCommit = 1, "ack-before-commit";
+    /// The place in the log moves over some entries that were not taken in.
+    CursorBeforeApply = 2, "cursor-before-apply";
+    /// What is sent counts as held by the relay at once.
+    OutboxDeletedOnSend = 3, "outbox-deleted-on-send";
+    /// A new session does not send again what the last one did not get through.
+    NoResend = 4, "no-resend";
+    /// A bad entry is left out and not kept aside.
+    NoQuarantine = 5, "no-quarantine";
+    /// Two entries of a chain with one number are taken for the same.
+    DedupeBySeq = 6, "dedupe-by-seq";
+    /// The epoch of an entry is not compared with that of its members.
+    OldEpochAccepted = 7, "old-epoch-accepted";
+    /// The status says "confirmed" without a session.
+    StatusTooSoon = 8, "status-too-soon";
+}
+
+static PLANTED: AtomicU8 = AtomicU8::new(0);
+
+impl Bug {
+    /// Finds a bug by its name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|bug| bug.name() == name)
+    }
+
+    /// Returns all names.
+    #[must_use]
+    pub fn names() -> Vec<&'static str> {
+        Self::ALL.iter().map(|bug| bug.name()).collect()
+    }
+
+    /// Plants it, for the whole process.
+    pub fn plant(self) {
+        PLANTED.store(self as u8, Ordering::Relaxed);
+    }
+
+    /// Tells whether it is planted.
+    pub(crate) fn is_planted(self) -> bool {
+        PLANTED.load(Ordering::Relaxed) == self as u8
+    }
+}

@@ -1,0 +1,38 @@
+//! A whole team through bad days: a seed decides who is there, what they do and what befalls them.
+//!
+//! | module | one sentence |
+//! |---|---|
+//! | [`fault`] | what can befall a team: the classes of the fault matrix |
+//! | [`script`] | what a seed has in store: the cast and the deeds, drawn before anything happens |
+//! | [`ledger`] | which words were acknowledged, and which may be missing with a reason |
+//! | `stage` | the team itself: its devices, users, relays and documents |
+//! | `writing` | how people write |
+//! | `mishaps` | how nets, relays, clocks and disks fail |
+//! | `people` | how members come, change and go |
+//! | `rogue_deeds` | how a member who means harm attacks |
+//! | `oracles` | what is asked while things happen |
+//! | `finale` | heal, wait within a bound, and judge |
+//! | [`census`] | what has happened, so that a run can show that it proved something |
+//! | [`history`] | one seed from its first step to its judgement |
+//! | [`shrink`] | a failing history, made as short as the time allows |
+//!
+//! Invariant: everything is drawn from the seed; what a script leaves out shifts nothing that it keeps.
+
+pub mod census;
+pub mod fault;
+mod finale;
+pub mod history;
+pub mod ledger;
+mod mishaps;
+mod oracles;
+mod people;
+mod rogue_deeds;
+pub mod script;
+pub mod shrink;
+mod stage;
+mod writing;
+
+pub use census::Census;
+pub use fault::Fault;
+pub use history::{Played, play};
+pub use script::{Recipe, Scenario};

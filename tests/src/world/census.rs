@@ -1,0 +1,108 @@
+//! What has happened, so that a run can show that it proved something.
+//!
+//! Invariant: a count is of what was seen, never of what was planned.
+
+use std::collections::BTreeMap;
+
+use tombolo::SetAsideReason;
+use tombolo::engine::Event;
+
+use super::fault::Fault;
+
+/// States that must come about somewhere in a run of enough seeds.
+pub const SOMETIMES: &[&str] = &[
+    "a device died before its commit",
+    "a device died after its commit",
+    "a power cut fell in the midst of a write",
+    "a relay was replaced",
+    "a relay admitted a rollback",
+    "a log contradicted itself",
+    "something came twice",
+    "something came before its predecessor",
+    "an act waited for a session",
+    "a guest became a member",
+    "a device was linked",
+    "a member was removed",
+    "a device was given up",
+    "a clone was suspected",
+    "poison was set aside",
+    "an entry under an old key was set aside",
+    "a fork was set aside",
+    "an entry beyond a pin was set aside",
+    "an edit was refused for its role",
+    "a status was settled in the midst of it",
+    "a status was owing in the midst of it",
+    "a word was acknowledged by a relay",
+    "a device was told that another has its word",
+    "a relay alone gave everything back",
+    "every relay was wiped at the end",
+    "a clock was far off",
+    "months went by",
+];
+
+/// Counts of one history or of many.
+#[derive(Clone, Debug, Default)]
+pub struct Census {
+    /// How often each class struck.
+    pub faults: BTreeMap<Fault, u64>,
+    /// How often each state came about.
+    pub sometimes: BTreeMap<&'static str, u64>,
+}
+
+impl Census {
+    /// Counts a class that struck.
+    pub fn struck(&mut self, fault: Fault) {
+        *self.faults.entry(fault).or_default() += 1;
+    }
+
+    /// Counts a state.
+    pub fn saw(&mut self, what: &'static str) {
+        *self.sometimes.entry(what).or_default() += 1;
+    }
+
+    /// Counts a state so many times.
+    pub fn saw_times(&mut self, what: &'static str, times: u64) {
+        if times > 0 {
+            *self.sometimes.entry(what).or_default() += times;
+        }
+    }
+
+    /// Adds the counts of another history.
+    pub fn add(&mut self, other: &Self) {
+        for (fault, count) in &other.faults {
+            *self.faults.entry(*fault).or_default() += count;
+        }
+        for (what, count) in &other.sometimes {
+            *self.sometimes.entry(what).or_default() += count;
+        }
+    }
+
+    /// Returns the classes and states that never came about.
+    #[must_use]
+    pub fn missing(&self) -> Vec<&'static str> {
+        let faults = Fault::ALL.iter().filter(|fault| !self.faults.contains_key(fault)).map(|fault| fault.name());
+        faults.chain(SOMETIMES.iter().copied().filter(|what| !self.sometimes.contains_key(what))).collect()
+    }
+
+    /// Counts what a device told its app.
+    pub(crate) fn take_event(&mut self, event: &Event) {
+        match event {
+            Event::RelayReplaced { .. } => self.saw("a relay was replaced"),
+            Event::RelayRollback { .. } => self.saw("a relay admitted a rollback"),
+            Event::RelayFork { .. } => self.saw("a log contradicted itself"),
+            Event::CloneSuspected { .. } => self.saw("a clone was suspected"),
+            Event::DeviceLinked { .. } => self.saw("a device was linked"),
+            _ => {}
+        }
+    }
+
+    /// Counts what a device has met in all its lives.
+    pub(crate) fn take_counted(&mut self, counted: impl Fn(SetAsideReason) -> u64) {
+        self.saw_times("something came twice", counted(SetAsideReason::Duplicate));
+        self.saw_times("something came before its predecessor", counted(SetAsideReason::Gap));
+        self.saw_times("poison was set aside", counted(SetAsideReason::Poison));
+        self.saw_times("an entry under an old key was set aside", counted(SetAsideReason::EpochMismatch));
+        self.saw_times("a fork was set aside", counted(SetAsideReason::Fork));
+        self.saw_times("an entry beyond a pin was set aside", counted(SetAsideReason::BeyondPin));
+    }
+}

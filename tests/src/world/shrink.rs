@@ -1,0 +1,85 @@
+//! A failing history, made as short as the time allows: fewer classes, fewer devices, fewer deeds.
+//!
+//! Invariant: what comes out breaks the same invariant as what went in.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use super::fault::Fault;
+use super::history::{Played, play};
+use super::script::Recipe;
+use crate::invariant::Invariant;
+
+/// Shrinks a failing recipe; returns it with what it plays now.
+#[must_use]
+pub fn shrink(recipe: &Recipe, played: Played, time: Duration) -> (Recipe, Played) {
+    let Some(violation) = &played.violation else { return (recipe.clone(), played) };
+    let until = Instant::now() + time;
+    let mut search = Search { broken: violation.invariant, until, best: (recipe.clone(), played) };
+    for fault in Fault::ALL {
+        let mut fewer = search.best.0.clone();
+        fewer.without.insert(*fault);
+        if search.best.1.census.faults.contains_key(fault) || search.best.1.steps == 0 {
+            search.try_one(fewer);
+        }
+    }
+    while search.best.0.devices_max > 2 {
+        let devices_max = search.best.0.devices_max - 1;
+        let fewer = Recipe { devices_max, ..search.best.0.clone() };
+        if !search.try_one(fewer) && search.is_over() {
+            break;
+        }
+        if search.best.0.devices_max > devices_max {
+            break;
+        }
+    }
+    search.fewer_deeds();
+    search.best
+}
+
+struct Search {
+    broken: Invariant,
+    until: Instant,
+    best: (Recipe, Played),
+}
+
+impl Search {
+    fn is_over(&self) -> bool {
+        Instant::now() >= self.until
+    }
+
+    fn try_one(&mut self, recipe: Recipe) -> bool {
+        if self.is_over() {
+            return false;
+        }
+        let played = play(&recipe);
+        let same = played.violation.as_ref().is_some_and(|violation| violation.invariant == self.broken);
+        if same {
+            self.best = (recipe, played);
+        }
+        same
+    }
+
+    /// Leaves out ever smaller runs of deeds (ddmin).
+    fn fewer_deeds(&mut self) {
+        let mut parts = 2;
+        while !self.is_over() {
+            let deeds = self.best.1.deeds.clone();
+            if deeds.is_empty() {
+                return;
+            }
+            let length = deeds.len().div_ceil(parts);
+            let shorter = deeds.chunks(length).any(|run| {
+                let only: BTreeSet<usize> = deeds.iter().copied().filter(|deed| !run.contains(deed)).collect();
+                self.try_one(Recipe { only: Some(only), ..self.best.0.clone() })
+            });
+            if shorter {
+                parts = (parts - 1).max(2);
+            } else if length == 1 {
+                return;
+            } else {
+                parts = (parts * 2).min(deeds.len());
+            }
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! The simulator itself: a seed is one history, what is found is named, and a history can be cut short.
+
+use tombolo_tests::world::history::STEPS_MIN;
+use tombolo_tests::world::{Fault, Recipe, Scenario, play};
+
+#[test]
+fn a_seed_of_the_swarm_is_one_history() {
+    let recipe = Recipe::new(3, Scenario::Swarm);
+    let (once, again) = (play(&recipe), play(&recipe));
+    assert_eq!(once.hash, again.hash);
+    assert_eq!((once.steps, once.words), (again.steps, again.words));
+    assert!(!once.census.faults.is_empty());
+}
+
+#[test]
+fn a_team_on_good_days_writes_enough_and_nothing_breaks() {
+    let played = play(&Recipe::new(4, Scenario::Calm));
+    assert!(played.violation.is_none(), "{:?}", played.violation);
+    assert!(played.steps >= STEPS_MIN, "{} steps", played.steps);
+    assert!(played.census.faults.is_empty());
+}
+
+#[test]
+fn what_a_recipe_leaves_out_does_not_happen() {
+    let mut recipe = Recipe::new(4, Scenario::Network);
+    recipe.without.extend([Fault::Partition, Fault::Reset]);
+    let played = play(&recipe);
+    let left_out = |fault: &Fault| recipe.without.contains(fault) || fault.place() != "network";
+    assert!(!played.census.faults.keys().any(left_out));
+}
+
+#[test]
+fn a_recipe_says_how_it_is_played_again() {
+    let mut recipe = Recipe::new(47, Scenario::Relays);
+    recipe.without.insert(Fault::Lie);
+    recipe.only = Some([1, 5].into());
+    assert_eq!(recipe.to_words(), "--seeds 1 --from 47 --scenario relays --without lie --only 1,5");
+    assert_eq!(Fault::ALL.iter().filter(|fault| Fault::named(fault.name()) == Some(**fault)).count(), Fault::ALL.len());
+}
