@@ -171,6 +171,37 @@ mod tests {
         }
     }
 
+    /// Chance that goes round and round.
+    struct Round(u8);
+
+    impl Entropy for Round {
+        fn fill(&mut self, bytes: &mut [u8]) {
+            self.0 = (self.0 + 1) % 3;
+            bytes.fill(self.0);
+        }
+    }
+
+    /// How many of a million salts of one place are distinct, each over another plaintext.
+    fn distinct_salts(mut entropy: impl Entropy) -> usize {
+        let device = DeviceSecrets::generate(&mut Fixed);
+        let keys = EpochKeys::derive(&WorkspaceId::from_bytes([3; 32]), &EpochSecret::from_bytes([4; 32]));
+        let header = sealed_as_it_is(&keys, &pad(b"")).header().clone();
+        let salt = |nth: u32| hedged_salt(&header, &nth.to_be_bytes(), &device, &mut entropy);
+        let mut salts: Vec<_> = (0..1_000_000).map(salt).collect();
+        salts.sort_unstable();
+        salts.dedup();
+        salts.len()
+    }
+
+    #[test]
+    fn a_million_plaintexts_have_a_million_salts_though_chance_is_stuck_or_repeats() {
+        std::thread::scope(|scope| {
+            let stuck = scope.spawn(|| distinct_salts(Fixed));
+            assert_eq!(distinct_salts(Round(0)), 1_000_000);
+            assert_eq!(stuck.join().unwrap(), 1_000_000);
+        });
+    }
+
     /// Seals a plaintext as it is: what a member with all keys can do.
     fn sealed_as_it_is(keys: &EpochKeys, plaintext: &[u8]) -> Entry {
         let device = DeviceSecrets::generate(&mut Fixed);
