@@ -18,6 +18,7 @@ mod build;
 mod counting;
 mod edit;
 mod findings;
+mod forks;
 mod gather;
 mod input;
 mod open;
@@ -69,6 +70,8 @@ pub(crate) struct Again {
     pub(crate) mended: BTreeSet<i64>,
     /// Documents of which other entries may count than before.
     pub(crate) recounts: BTreeSet<i64>,
+    /// Documents with chains in two branches, one of which may have grown.
+    pub(crate) forked: BTreeSet<i64>,
     /// Workspaces whose members have changed since their documents were counted.
     pub(crate) rejudged: BTreeSet<i64>,
 }
@@ -204,6 +207,7 @@ impl Engine {
         self.settle_own(now, tx)?;
         self.apply_due(now, tx)?;
         self.rebuild_mended(now, tx)?;
+        self.rebuild_forked(now, tx)?;
         self.recount_due(now, tx)?;
         self.open_wanted(tx)?;
         if on_platter {

@@ -7,6 +7,7 @@
 //! dropped; trouble with memory or disk is never taken for corruption. SQL lives in `queries.sql` and
 //! the migrations beside it.
 
+mod branches;
 mod documents;
 mod entries;
 mod error;
@@ -21,6 +22,7 @@ mod workspaces;
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
 
+pub(crate) use branches::Branch;
 pub(crate) use documents::{About, ChainRow, DocumentRow, Pending, PendingRow};
 pub(crate) use entries::{EntryState, QuarantinedRow};
 pub use error::StoreError;

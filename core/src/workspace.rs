@@ -30,7 +30,7 @@ use tombolo_protocol::receipt::{Attestation, Signed};
 use tombolo_protocol::record::{Policy, Record, RecordBody, Role};
 
 use crate::engine::Struck;
-use crate::store::{StoreError, Tx, WorkspaceRow, WorkspaceState};
+use crate::store::{Branch, StoreError, Tx, WorkspaceRow, WorkspaceState};
 use crate::sync::reason::SetAsideReason;
 
 /// An epoch whose secret this device holds.
@@ -63,6 +63,8 @@ pub(crate) struct Workspace {
     pub(crate) counted: View,
     /// What does not count of documents' entries.
     pub(crate) struck: BTreeMap<i64, Struck>,
+    /// The second branches of chains, by the rows of both branches.
+    pub(crate) branches: BTreeMap<i64, Branch>,
     pub(crate) blinding: Option<BlindingKey>,
     pub(crate) epochs: BTreeMap<EpochId, HeldEpoch>,
     /// What opens epochs wrapped to a recovery key, while a kit is in use.
@@ -105,6 +107,7 @@ impl Workspace {
             has_expiries: false,
             counted: View::default(),
             struck: BTreeMap::new(),
+            branches: BTreeMap::new(),
             blinding: None,
             epochs: BTreeMap::new(),
             recovery: None,
@@ -167,7 +170,20 @@ impl Workspace {
             let reason = SetAsideReason::from_code(reason);
             self.struck.entry(document).or_default().insert(hash, chain, reason);
         }
+        tx.branches(self.row)?.into_iter().for_each(|branch| self.note_branch(branch));
         Ok(())
+    }
+
+    /// Notes a second branch of a chain.
+    pub(crate) fn note_branch(&mut self, branch: Branch) {
+        self.branches.insert(branch.row, branch);
+        self.branches.insert(branch.of, branch);
+    }
+
+    /// Returns the seq behind which a chain's own entries begin.
+    pub(crate) fn floor_of(&self, chain: i64) -> u64 {
+        let branch = self.branches.get(&chain).filter(|branch| branch.row == chain);
+        branch.map_or(0, |branch| branch.floor_seq)
     }
 
     /// Learns from the records what the disk has changed of the keys, the name and the state.

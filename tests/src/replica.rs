@@ -137,6 +137,17 @@ impl Device {
         }
     }
 
+    /// Writes the copied files over the present ones, as a machine's snapshot would: nothing tells that they are old.
+    pub(crate) fn rewind(&mut self) {
+        self.kill();
+        for entry in std::fs::read_dir(self.folder()).expect("the folder is there").flatten() {
+            if !self.backup().join(entry.file_name()).exists() {
+                std::fs::remove_file(entry.path()).expect("the file goes");
+            }
+        }
+        crate::station::copy_all(&self.backup(), self.folder());
+    }
+
     pub(crate) fn store_path(&self) -> PathBuf {
         self.path.clone()
     }

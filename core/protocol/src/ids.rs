@@ -231,6 +231,14 @@ impl ChainKey {
         let parts: [&[u8]; 4] = [&self.device.0, &incarnation, &self.document.0, &[self.stream.0]];
         ChainId(prefix(&hash("chain", &parts)))
     }
+
+    /// Returns the key under which a second branch of this chain is kept and asked for: that of a life which
+    /// nobody lives. What stands in the branch names the chain's own key.
+    #[must_use]
+    pub fn branch(&self) -> Self {
+        let life: [u8; 8] = prefix(&hash("branch", &[&self.id().0]));
+        Self { incarnation: Incarnation(u64::from_be_bytes(life)), ..*self }
+    }
 }
 
 #[cfg(test)]

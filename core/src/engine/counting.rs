@@ -2,7 +2,8 @@
 //!
 //! An entry beyond a removal's pins counts all the same if an entry that counts, by another user, in the
 //! same stream, depends on it: the least fixed point over the dependencies that the entries name. Work of
-//! this device that is not sealed yet counts as depending on all that counted when it was made.
+//! this device that is not sealed yet counts as depending on all that counted when it was made. Of a chain with two
+//! branches one is kept out before that (`forks.rs`).
 //!
 //! Invariant: the outcome is a function of the document's entries and the records, but for that last rule,
 //! which holds until the work is sealed and says so itself. Where nothing was ever removed or judged, nothing
@@ -24,6 +25,7 @@ use crate::workspace::Workspace;
 /// An entry of a document, opened.
 pub(super) struct OpenedEntry {
     pub(super) arrival: i64,
+    pub(super) chain: i64,
     pub(super) state: EntryState,
     pub(super) entry: Entry,
     pub(super) actor: Option<Actor>,
@@ -66,11 +68,13 @@ impl Struck {
 
 /// What the records and the other entries say of one entry.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Verdict {
+pub(super) enum Verdict {
     Counts,
     /// It counts if other work that counts builds on it.
     Beyond,
     Excluded,
+    /// It is of the branch of its chain that does not stay.
+    Forked,
 }
 
 /// Returns what the records are asked about an entry.
@@ -81,16 +85,27 @@ pub(crate) fn claim<'a>(entry: &'a Entry, hash: &'a EntryHash) -> Claim<'a> {
 
 impl Engine {
     /// Tells of each entry whether it counts, and notes what changes by that.
-    pub(super) fn counting(&mut self, now: Now, row: &DocumentRow, opened: &[OpenedEntry]) -> Vec<bool> {
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(super) fn counting(
+        &mut self,
+        now: Now,
+        row: &DocumentRow,
+        opened: &[OpenedEntry],
+        tx: &Tx<'_>,
+    ) -> Result<Vec<Verdict>, StoreError> {
         let own = self.device.id();
         let Some(held) = self.workspaces.get_mut(&row.workspace) else {
-            return vec![true; opened.len()];
+            return Ok(vec![Verdict::Counts; opened.len()]);
         };
-        if !held.membership.strikes_entries() && !held.struck.contains_key(&row.row) {
-            return vec![true; opened.len()];
+        let is_forked = held.branches.values().any(|branch| branch.document == row.row);
+        if !held.membership.strikes_entries() && !held.struck.contains_key(&row.row) && !is_forked {
+            return Ok(vec![Verdict::Counts; opened.len()]);
         }
         let mut verdicts = held.verdicts(opened);
-        let leans = held.lean(row.row, &own, opened, &mut verdicts);
+        let mut leans = is_forked && held.choose_branches(row.row, opened, &mut verdicts, tx)?;
+        leans |= held.lean(row.row, &own, opened, &mut verdicts);
         held.admit_through_others(opened, &mut verdicts);
         let struck = held.struck.entry(row.row).or_default();
         struck.leans = leans;
@@ -100,12 +115,13 @@ impl Engine {
                 Verdict::Counts => self.let_count(row, one),
                 Verdict::Beyond => self.strike(now, row, (one.arrival, &one.entry), SetAsideReason::BeyondPin),
                 Verdict::Excluded => self.strike(now, row, (one.arrival, &one.entry), SetAsideReason::Excluded),
+                Verdict::Forked => self.strike(now, row, (one.arrival, &one.entry), SetAsideReason::Fork),
             }
         }
         if let Some(held) = self.workspaces.get_mut(&row.workspace) {
             held.struck.retain(|document, struck| *document != row.row || struck.leans || !struck.entries.is_empty());
         }
-        verdicts.into_iter().map(|verdict| verdict == Verdict::Counts).collect()
+        Ok(verdicts)
     }
 
     fn let_count(&mut self, row: &DocumentRow, one: &OpenedEntry) {
@@ -237,7 +253,7 @@ impl Workspace {
         {
             return Ok(false);
         }
-        let mut next = 1;
+        let mut next = self.floor_of(chain) + 1;
         loop {
             let run = tx.entries_of_chain(chain, next, PAGE_ENTRIES)?;
             let is_out = |entry: &Entry| self.verdict(entry) != Verdict::Counts;
@@ -293,7 +309,8 @@ impl Workspace {
             return;
         }
         let mut by_chain: BTreeMap<ChainId, Vec<usize>> = BTreeMap::new();
-        for (at, one) in opened.iter().enumerate() {
+        let stays = |at: &usize| verdicts.get(*at) != Some(&Verdict::Forked);
+        for (at, one) in opened.iter().enumerate().filter(|(at, _)| stays(at)) {
             by_chain.entry(one.entry.header().chain.id()).or_default().push(at);
         }
         let mut open: Vec<usize> = (0..opened.len()).filter(|at| verdicts.get(*at) == Some(&Verdict::Counts)).collect();

@@ -10,7 +10,7 @@ use tombolo_protocol::entry::{Entry, EntryFlags};
 use tombolo_protocol::ids::{ChainKey, DocumentId, Stream};
 
 use super::build::{Piece, derive_actor, join_parts};
-use super::counting::OpenedEntry;
+use super::counting::{OpenedEntry, Verdict};
 use super::{Engine, Now};
 use crate::document::{Actor, Crdt};
 use crate::error::Error;
@@ -60,13 +60,15 @@ impl Engine {
                 continue;
             };
             match self.open_entry(row.workspace, about, &entry) {
-                Ok(Some((actor, body))) => opened.push(OpenedEntry { arrival, state, entry, actor, body }),
+                Ok(Some((actor, body))) => {
+                    opened.push(OpenedEntry { arrival, chain: stored.chain, state, entry, actor, body })
+                }
                 Ok(None) => self.counters.count(SetAsideReason::PendingKey),
                 Err(reason) => self.set_entry_aside(now, row, &entry, Some(arrival), reason, tx)?,
             }
         }
-        let counting = self.counting(now, row, &opened);
-        Ok(pieces(opened, &counting))
+        let verdicts = self.counting(now, row, &opened, tx)?;
+        Ok(pieces(opened, &verdicts))
     }
 
     /// Opens one entry and judges what it says of itself; `None` while its key is not here.
@@ -111,14 +113,18 @@ impl Engine {
 }
 
 /// Puts together what counts of the opened entries.
-fn pieces(opened: Vec<OpenedEntry>, counting: &[bool]) -> Vec<Piece> {
+fn pieces(opened: Vec<OpenedEntry>, verdicts: &[Verdict]) -> Vec<Piece> {
     let mut parts: BTreeMap<ChainKey, Vec<u8>> = BTreeMap::new();
     let mut pieces = Vec::new();
-    for (OpenedEntry { arrival, state, entry, actor, body }, counts) in opened.into_iter().zip(counting) {
-        if !*counts {
-            // Parts of a change are one: without one of them the others are nothing.
-            parts.remove(&entry.header().chain);
-            continue;
+    for (OpenedEntry { arrival, state, entry, actor, body, .. }, verdict) in opened.into_iter().zip(verdicts) {
+        match verdict {
+            Verdict::Counts => {}
+            Verdict::Forked => continue,
+            Verdict::Beyond | Verdict::Excluded => {
+                // Parts of a change are one: without one of them the others are nothing.
+                parts.remove(&entry.header().chain);
+                continue;
+            }
         }
         let changes = join_parts(&mut parts, &entry, body.changes);
         let author = entry.header().chain.device;

@@ -40,6 +40,15 @@ pub(crate) struct ChainRun {
     pub(crate) damaged: Option<u64>,
 }
 
+/// Where an entry stands that waits.
+pub(crate) struct HeldPlace {
+    pub(crate) held: i64,
+    pub(crate) chain: ChainId,
+    pub(crate) seq: u64,
+    pub(crate) hash: EntryHash,
+    pub(crate) since_ms: i64,
+}
+
 /// An entry that is kept and never applied.
 #[derive(Clone, Debug)]
 pub(crate) struct QuarantinedRow {
@@ -96,6 +105,8 @@ impl Tx<'_> {
                 incarnation: Incarnation(row.get::<_, i64>(2)?.cast_unsigned()),
             };
             let hash = EntryHash::from_bytes(exact("entry", row.get(4)?)?);
+            // Of two branches the one that counts goes on behind what both have in common.
+            heads.pop_if(|(before, ..): &mut (ChainKey, u64, EntryHash)| *before == chain);
             heads.push((chain, row.get::<_, i64>(3)?.cast_unsigned(), hash));
         }
         Ok(heads)
@@ -224,6 +235,28 @@ impl Tx<'_> {
         Ok(rows.into_iter().map(|(_, entry)| entry).collect())
     }
 
+    /// Returns where the entries stand that are held for one reason.
+    pub(crate) fn held_places(&self, workspace: i64, reason: u8) -> Result<Vec<HeldPlace>, StoreError> {
+        let mut statement = self.transaction.prepare_cached(sql!("held_places"))?;
+        let mut rows = statement.query((workspace, reason))?;
+        let mut places = Vec::new();
+        while let Some(row) = rows.next()? {
+            places.push(HeldPlace {
+                held: row.get(0)?,
+                chain: ChainId::from_bytes(exact("held", row.get(1)?)?),
+                seq: row.get::<_, i64>(2)?.cast_unsigned(),
+                hash: EntryHash::from_bytes(exact("held", row.get(3)?)?),
+                since_ms: row.get(4)?,
+            });
+        }
+        Ok(places)
+    }
+
+    pub(crate) fn release_held(&self, held: i64) -> Result<(), StoreError> {
+        self.transaction.prepare_cached(sql!("release_held"))?.execute([held])?;
+        Ok(())
+    }
+
     /// Returns how many entries wait, by the code of the reason.
     pub(crate) fn held_by_reason(&self, workspace: i64) -> Result<Vec<(u8, u64)>, StoreError> {
         let mut statement = self.transaction.prepare_cached(sql!("held_by_reason"))?;
@@ -285,19 +318,17 @@ impl Tx<'_> {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// Returns the documents in which some of these entries stand; it looks at every entry of the workspace.
+    /// Returns the documents in which some of these entries stand.
     pub(crate) fn documents_of(
         &self,
         workspace: i64,
         entries: &BTreeSet<EntryHash>,
     ) -> Result<BTreeSet<i64>, StoreError> {
-        let mut statement = self.transaction.prepare_cached(sql!("entries_by_hash"))?;
-        let mut rows = statement.query([workspace])?;
+        let mut statement = self.transaction.prepare_cached(sql!("document_of_entry"))?;
         let mut documents = BTreeSet::new();
-        while let Some(row) = rows.next()? {
-            if entries.contains(&EntryHash::from_bytes(exact("entry", row.get(1)?)?)) {
-                documents.insert(row.get(0)?);
-            }
+        for entry in entries {
+            let found = statement.query_row((workspace, entry.as_bytes()), |row| row.get::<_, i64>(0));
+            documents.extend(found.optional()?);
         }
         Ok(documents)
     }

@@ -96,14 +96,20 @@ JOIN document USING (document) WHERE chain = ?1;
 -- name: insert_chain
 INSERT INTO chain (workspace, document, stream, device, incarnation, id, head_seq, head_hash, members_head)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9);
+-- name: insert_branch
+INSERT INTO chain (workspace, document, stream, device, incarnation, id, head_seq, head_hash, members_head,
+branch_of, floor_seq) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11);
+-- name: branches
+SELECT chain, branch_of, floor_seq, document FROM chain WHERE workspace = ?1 AND branch_of IS NOT NULL;
 -- name: move_chain
 UPDATE chain SET head_seq = ?2, head_hash = ?3, members_head = ?4 WHERE chain = ?1;
 -- name: admitted_heads
-SELECT document.tag, chain.stream, chain.incarnation, entry.seq, entry.hash FROM chain
+SELECT document.tag, chain.stream, own.incarnation, entry.seq, entry.hash FROM chain
 JOIN document USING (document) JOIN entry USING (chain)
+JOIN chain AS own ON own.chain = coalesce(chain.branch_of, chain.chain)
 WHERE chain.workspace = ?1 AND chain.device = ?2
   AND entry.seq = (SELECT max(seq) FROM entry AS counted WHERE counted.chain = chain.chain AND counted.state < 2)
-ORDER BY document.tag, chain.stream, chain.incarnation;
+ORDER BY document.tag, chain.stream, own.incarnation, entry.seq;
 -- name: chains_of_document
 SELECT chain, device, head_seq FROM chain WHERE document = ?1 ORDER BY chain;
 -- name: document_by_row
@@ -151,7 +157,8 @@ DELETE FROM pending WHERE pending = ?1;
 DELETE FROM pending WHERE document = ?1 AND stream = ?2 AND pending <= ?3;
 
 -- name: dependencies_since
-SELECT chain.id, chain.chain, entry.seq, entry.hash FROM chain
+SELECT coalesce((SELECT own.id FROM chain AS own WHERE own.chain = chain.branch_of), chain.id),
+chain.chain, entry.seq, entry.hash FROM chain
 LEFT JOIN dependency ON dependency.chain = ?1 AND dependency.other = chain.chain
 CROSS JOIN entry
 WHERE chain.document = ?2 AND chain.stream = ?3 AND chain.chain <> ?1
@@ -165,7 +172,8 @@ ON CONFLICT (chain, other) DO UPDATE SET seq = excluded.seq;
 
 -- name: hold
 INSERT INTO held (workspace, document, chain, seq, hash, reason, since_ms, bytes)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING;
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (workspace, hash) DO UPDATE
+SET reason = excluded.reason, since_ms = excluded.since_ms, bytes = excluded.bytes WHERE reason = 2 AND excluded.reason <> 2;
 -- name: held_bytes
 SELECT coalesce(sum(length(bytes)), 0) FROM held WHERE workspace = ?1 AND document = ?2;
 -- name: held_successor
@@ -173,8 +181,10 @@ SELECT held, hash, bytes FROM held WHERE workspace = ?1 AND chain = ?2 AND seq =
 ORDER BY held LIMIT 1;
 -- name: held_for_reason
 SELECT held, seq, hash, bytes FROM held WHERE workspace = ?1 AND reason = ?2 ORDER BY seq;
+-- name: held_places
+SELECT held, chain, seq, hash, since_ms FROM held WHERE workspace = ?1 AND reason = ?2 ORDER BY held;
 -- name: held_by_reason
-SELECT reason, count(*) FROM held WHERE workspace = ?1 GROUP BY reason ORDER BY reason;
+SELECT reason, count(*) FROM held WHERE workspace = ?1 AND reason <> 2 GROUP BY reason ORDER BY reason;
 -- name: release_held
 DELETE FROM held WHERE held = ?1;
 
@@ -184,17 +194,19 @@ VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING;
 -- name: release_quarantined
 DELETE FROM quarantine WHERE workspace = ?1 AND hash = ?2 AND reason = ?3;
 -- name: release_struck
-DELETE FROM quarantine WHERE workspace = ?1 AND hash = ?2 AND reason IN (31, 32);
+DELETE FROM quarantine WHERE workspace = ?1 AND hash = ?2 AND reason IN (13, 31, 32);
 -- name: struck
-SELECT chain.document, entry.hash, chain.id, quarantine.reason FROM quarantine
+SELECT chain.document, entry.hash,
+coalesce((SELECT own.id FROM chain AS own WHERE own.chain = chain.branch_of), chain.id), quarantine.reason FROM quarantine
 JOIN document ON document.workspace = quarantine.workspace AND document.tag = quarantine.document
 JOIN chain ON chain.document = document.document AND chain.device = quarantine.device
 JOIN entry ON entry.chain = chain.chain AND entry.seq = quarantine.seq AND entry.hash = quarantine.hash
-WHERE quarantine.workspace = ?1 AND quarantine.reason IN (31, 32);
+WHERE quarantine.workspace = ?1 AND quarantine.reason IN (13, 31, 32);
 -- name: chains_of_device
 SELECT chain, document, head_seq FROM chain WHERE workspace = ?1 AND device = ?2 ORDER BY chain;
--- name: entries_by_hash
-SELECT chain.document, entry.hash FROM chain JOIN entry USING (chain) WHERE chain.workspace = ?1;
+-- name: document_of_entry
+SELECT chain.document FROM entry JOIN chain USING (chain)
+WHERE substr(entry.hash, 1, 8) = substr(?2, 1, 8) AND entry.hash = ?2 AND chain.workspace = ?1;
 -- name: quarantined_places
 SELECT chain.chain, entry.seq FROM quarantine
 JOIN document ON document.workspace = quarantine.workspace AND document.tag = quarantine.document
@@ -242,7 +254,7 @@ UPDATE placed SET seq = min(seq, ?3) WHERE relay = ?1 AND chain = ?2;
 -- name: placed
 SELECT seq, position FROM placed WHERE relay = ?1 AND chain = ?2;
 -- name: unplaced_chains
-SELECT chain.chain, coalesce(placed.seq, 0), chain.head_seq FROM chain
+SELECT chain.chain, coalesce(placed.seq, chain.floor_seq), chain.head_seq FROM chain
 LEFT JOIN placed ON placed.relay = ?1 AND placed.chain = chain.chain
 WHERE chain.workspace = ?2 AND chain.head_seq > coalesce(placed.seq, 0) ORDER BY chain.chain;
 -- name: place_record
@@ -277,12 +289,13 @@ SELECT count(*) FROM workspace WHERE state NOT IN (0, 1, 2, 3, 4) OR (state <> 1
 -- name: strange_chains
 SELECT count(*) FROM chain JOIN document USING (document) WHERE chain.workspace <> document.workspace
 OR head_seq IS NOT (SELECT max(seq) FROM entry WHERE entry.chain = chain.chain)
-OR head_seq IS NOT (SELECT count(*) FROM entry WHERE entry.chain = chain.chain)
+OR head_seq - floor_seq IS NOT (SELECT count(*) FROM entry WHERE entry.chain = chain.chain)
+OR (branch_of IS NULL AND floor_seq <> 0)
 OR head_hash IS NOT (SELECT hash FROM entry WHERE entry.chain = chain.chain AND entry.seq = chain.head_seq);
 -- name: strange_entries
 SELECT count(*) FROM entry JOIN chain USING (chain) WHERE entry.state NOT IN (0, 1, 2, 3)
 OR (entry.state = 3) IS NOT EXISTS (SELECT 1 FROM quarantine
-    WHERE quarantine.workspace = chain.workspace AND quarantine.hash = entry.hash AND quarantine.reason IN (31, 32))
+    WHERE quarantine.workspace = chain.workspace AND quarantine.hash = entry.hash AND quarantine.reason IN (13, 31, 32))
     AND entry.state <> 2
 OR (entry.state = 2 AND NOT EXISTS (SELECT 1 FROM quarantine
     WHERE quarantine.workspace = chain.workspace AND quarantine.hash = entry.hash))
@@ -308,7 +321,8 @@ SELECT chain.workspace, chain.id, entry.seq, entry.hash, entry.bytes FROM entry 
 -- name: held_to_check
 SELECT document, chain, NULL, seq, hash, reason, bytes FROM held;
 -- name: quarantine_to_check
-SELECT document, NULL, device, seq, hash, reason, CASE WHEN reason NOT IN (31, 32) THEN bytes ELSE coalesce(
+SELECT document, NULL, device, seq, hash, reason,
+CASE WHEN reason NOT IN (13, 31, 32) OR length(bytes) > 0 THEN bytes ELSE coalesce(
     (SELECT entry.bytes FROM document JOIN chain USING (document) JOIN entry USING (chain)
      WHERE document.workspace = quarantine.workspace AND document.tag = quarantine.document
      AND chain.device = quarantine.device AND entry.seq = quarantine.seq AND entry.hash = quarantine.hash), x'') END

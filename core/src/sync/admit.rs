@@ -7,6 +7,8 @@
 //! Invariant: every outcome that is not "stored" has a counted reason; a bad entry never stops the other
 //! chains of its document, nor other documents.
 
+mod branch;
+
 use tombolo_protocol::entry::{Entry, EntryFlags, Header};
 use tombolo_protocol::frame::Fetch;
 use tombolo_protocol::ids::ChainKey;
@@ -45,13 +47,19 @@ impl Engine {
         let Some((key, _)) = tx.chain_key(chain)? else {
             return Ok(());
         };
+        let held = self.workspaces.get(&at.1);
+        let own = held.and_then(|held| held.branches.get(&chain)).map_or(chain, |branch| branch.of);
+        let Some((own, _)) = tx.chain_key(own)? else {
+            return Ok(());
+        };
         while let Some(head) = tx.chain_by_id(at.1, &key.id())? {
-            let place = (&key.id(), head.head_seq + 1);
+            // What waits is known by the chain's own name, whichever branch it belongs to.
+            let place = (&own.id(), head.head_seq + 1);
             let next = match tx.take_held(at.1, place, SetAsideReason::Gap.code())? {
                 Some(Some(next)) => next,
                 Some(None) => {
                     self.counters.count(SetAsideReason::Damaged);
-                    self.ask_again(at, &key, place.1, place.1);
+                    self.ask_again(at, &own, place.1, place.1);
                     return Ok(());
                 }
                 None => return Ok(()),
@@ -86,16 +94,13 @@ impl Engine {
         }
         let head_seq = chain.as_ref().map_or(0, |(row, _)| row.head_seq);
         if let Some((row, _)) = &chain
-            && header.seq <= head_seq
+            && (header.seq <= head_seq || self.is_beside(workspace, row, &header, tx)?)
         {
-            return self.compare_held(now, at.1, row, &entry, tx);
+            return self.compare_held(now, at, row, entry, tx);
         }
         if header.seq > head_seq + 1 {
             self.ask_again(at, &header.chain, head_seq + 1, header.seq - 1);
             return self.hold(now, at, &entry, SetAsideReason::Gap, tx);
-        }
-        if chain.as_ref().map_or(Ok(false), |(row, _)| is_fork(row, &header, tx))? {
-            return self.keep_evidence(now, workspace, &entry, SetAsideReason::Fork, tx);
         }
         let verdict = self.judge_author(workspace, &entry, chain.as_ref().map(|(_, head)| *head));
         let row = match document {
@@ -109,8 +114,8 @@ impl Engine {
         Ok(Admission::Stored { chain, document: row.row })
     }
 
-    /// Stores an entry at the head of its chain, and hands it to its document if that is open.
-    fn place(
+    /// Stores an entry at the head of its chain or branch, and hands it to its document if that is open.
+    pub(super) fn place(
         &mut self,
         now: Now,
         row: &DocumentRow,
@@ -119,8 +124,12 @@ impl Engine {
         tx: &Tx<'_>,
     ) -> Result<(), StoreError> {
         let (chain, entry) = of;
+        self.note_places(row.workspace, chain, &entry, tx)?;
         let arrival = tx.insert_entry(chain, &entry, state_of(verdict))?;
         match verdict {
+            Ok(()) if self.is_forked(row.workspace, chain) => {
+                self.came_forked(row.row);
+            }
             Ok(()) if self.documents.is_open(row.row) => {
                 self.queue_apply(now, row.row, (chain, arrival, entry), tx)?;
             }
@@ -129,6 +138,24 @@ impl Engine {
                 self.came_struck(now, row, (arrival, &entry), reason);
             }
             Err(reason) => self.set_entry_aside(now, row, &entry, None, reason, tx)?,
+        }
+        Ok(())
+    }
+
+    /// Notes where an entry stands in the logs that brought it before it could be stored.
+    fn note_places(&mut self, workspace: i64, chain: i64, entry: &Entry, tx: &Tx<'_>) -> Result<(), StoreError> {
+        let seq = entry.header().seq;
+        for (relay, state) in &mut self.relays {
+            let Some(channel) = state.channel_mut(workspace).filter(|channel| !channel.mending.aside_at.is_empty())
+            else {
+                continue;
+            };
+            if let Some((position, full)) = channel.mending.aside_at.remove(&entry.hash()) {
+                tx.place(*relay, chain, seq, position)?;
+                if full {
+                    tx.declare((*relay, workspace), position, chain, seq)?;
+                }
+            }
         }
         Ok(())
     }
@@ -180,28 +207,43 @@ impl Engine {
     fn compare_held(
         &mut self,
         now: Now,
+        at: (i64, i64),
+        chain: &ChainRow,
+        entry: Entry,
+        tx: &Tx<'_>,
+    ) -> Result<Admission, Fault> {
+        if self.is_held(now, at.1, chain, &entry, tx)? {
+            return Ok(Admission::Duplicate { chain: chain.row });
+        }
+        self.admit_beside(now, at, chain, entry, tx)
+    }
+
+    /// Tells whether an entry is the one that is held in its place, which it mends if the disk has changed that.
+    pub(super) fn is_held(
+        &mut self,
+        now: Now,
         workspace: i64,
         chain: &ChainRow,
         entry: &Entry,
         tx: &Tx<'_>,
-    ) -> Result<Admission, Fault> {
+    ) -> Result<bool, Fault> {
         let place = (chain.row, entry.header().seq);
         if self.workspaces.get(&workspace).is_some_and(|held| held.damaged.contains(&place))
             && self.mend(now, workspace, chain, entry, tx)?
         {
-            return Ok(Admission::Duplicate { chain: chain.row });
+            return Ok(true);
         }
         let same = tx.entry_hash(chain.row, entry.header().seq)? == Some(entry.hash());
         #[cfg(feature = "planted-bugs")]
         let same = same || crate::planted::Bug::DedupeBySeq.is_planted();
         if same {
             self.counters.count(SetAsideReason::Duplicate);
-            return Ok(Admission::Duplicate { chain: chain.row });
+            return Ok(true);
         }
-        self.keep_evidence(now, workspace, entry, SetAsideReason::Fork, tx)
+        Ok(false)
     }
 
-    fn keep_evidence(
+    pub(super) fn keep_evidence(
         &mut self,
         now: Now,
         workspace: i64,
@@ -216,7 +258,7 @@ impl Engine {
     }
 
     /// An entry of this device that this store never wrote: the store was copied or restored.
-    fn note_own(&mut self, now: Now, workspace: i64, chain: &ChainKey, tx: &Tx<'_>) -> Result<(), Fault> {
+    pub(super) fn note_own(&mut self, now: Now, workspace: i64, chain: &ChainKey, tx: &Tx<'_>) -> Result<(), Fault> {
         if chain.device != self.device.id() {
             return Ok(());
         }
@@ -234,7 +276,7 @@ impl Engine {
         Ok(())
     }
 
-    fn hold(
+    pub(super) fn hold(
         &mut self,
         now: Now,
         at: (i64, i64),
@@ -253,7 +295,7 @@ impl Engine {
     }
 
     /// Asks a relay for entries that are missing from a chain.
-    fn ask_again(&mut self, at: (i64, i64), chain: &ChainKey, from_seq: u64, to_seq: u64) {
+    pub(super) fn ask_again(&mut self, at: (i64, i64), chain: &ChainKey, from_seq: u64, to_seq: u64) {
         let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) else {
             return;
         };

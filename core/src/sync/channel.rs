@@ -15,6 +15,7 @@ use tombolo_protocol::receipt::{LogReset, Signed};
 
 use super::handshake::MALFORMED;
 use super::heads::Heads;
+use super::mend::Mending;
 use super::reason::SetAsideReason;
 use super::{Fault, Live};
 use crate::engine::{Engine, Event, Now};
@@ -89,10 +90,7 @@ pub(crate) struct Channel {
     /// For fetched chains: position and seq of the item that declares them.
     pub(crate) listed: BTreeMap<ChainId, Option<(u64, u64)>>,
     pub(crate) list_ended: bool,
-    /// Whether the disk has changed entries that this relay was not asked for yet.
-    pub(crate) has_damage: bool,
-    /// Damaged places (chain and seq) that this relay was asked for in this session.
-    pub(crate) asked: BTreeSet<(i64, u64)>,
+    pub(crate) mending: Mending,
     /// Frames that wait for a damaged entry.
     pub(crate) stalled: Vec<Frame>,
     waiting: Vec<Items>,
@@ -135,8 +133,7 @@ impl Channel {
             fetching: BTreeMap::new(),
             listed: BTreeMap::new(),
             list_ended: false,
-            has_damage: true,
-            asked: BTreeSet::new(),
+            mending: Mending::default(),
             stalled: Vec::new(),
             waiting: Vec::new(),
             waiting_head: None,
@@ -164,8 +161,8 @@ impl Channel {
 
     /// Tells whether it is level and has something to say.
     pub(crate) fn wants_flush(&self) -> bool {
-        let has_work = self.has_changes || self.has_records || self.has_damage || !self.unplaced.is_empty();
-        self.phase == Phase::Level && has_work
+        let has_work = self.has_changes || self.has_records || !self.unplaced.is_empty();
+        self.phase == Phase::Level && (has_work || self.mending.is_due())
     }
 
     pub(crate) fn wake_at(&self) -> Option<Duration> {

@@ -18,7 +18,7 @@ use tombolo_protocol::record::Record;
 use super::Fault;
 use super::admit::Admission;
 use super::channel::Phase;
-use super::reason::SetAsideReason;
+use super::reason::{SetAsideReason, of_unread};
 use crate::engine::{Engine, Now};
 use crate::store::{StoreError, Tx};
 
@@ -101,10 +101,42 @@ impl Engine {
         let Some(declared) = declared else {
             return Ok(None);
         };
-        let Some(prev) = self.hash_before(at.1, declared.chain(), elided.seq, run, tx)? else {
-            return Ok(None);
+        let before = self.hashes_before(at.1, declared.chain(), elided.seq, run, tx)?;
+        let mut expanded = before.iter().filter_map(|prev| elided.expand(&declared, *prev).ok());
+        if before.len() < 2 {
+            return Ok(expanded.next());
+        }
+        // Of two branches only one goes on with it: the author's signature says which.
+        let author = self.workspaces.get(&at.1).and_then(|held| held.view.device(&declared.chain().device));
+        Ok(expanded.find(|entry| author.is_some_and(|author| entry.verify(&author.keys.sign).is_ok())))
+    }
+
+    /// Returns the entries that may stand before a place of a chain: one, but for chains in two branches.
+    fn hashes_before(
+        &self,
+        workspace: i64,
+        chain: &ChainKey,
+        seq: u64,
+        run: &[Incoming],
+        tx: &Tx<'_>,
+    ) -> Result<Vec<EntryHash>, Fault> {
+        let mut hashes: Vec<EntryHash> = self.hash_before(workspace, chain, seq, run, tx)?.into_iter().collect();
+        if hashes.is_empty() {
+            hashes.extend(self.hash_of_spoilt(workspace, (chain, seq - 1), tx)?);
+        }
+        let Some(own) = tx.chain_by_id(workspace, &chain.id())? else {
+            return Ok(hashes);
         };
-        Ok(elided.expand(&declared, prev).ok())
+        let is_before =
+            |incoming: &&Incoming| incoming.entry.header().chain == *chain && incoming.entry.header().seq + 1 == seq;
+        hashes.extend(run.iter().filter(is_before).map(|incoming| incoming.entry.hash()));
+        let held = self.workspaces.get(&workspace).and_then(|held| held.branches.get(&own.row));
+        for row in held.into_iter().flat_map(|branch| [branch.of, branch.row]) {
+            hashes.extend(tx.entry_hash(row, seq - 1)?);
+        }
+        hashes.sort_unstable();
+        hashes.dedup();
+        Ok(hashes)
     }
 
     fn hash_before(
@@ -130,15 +162,22 @@ impl Engine {
         }
     }
 
+    /// Returns the name of an entry that came spoilt: the signature is no part of it.
+    fn hash_of_spoilt(&self, workspace: i64, place: (&ChainKey, u64), tx: &Tx<'_>) -> Result<Option<EntryHash>, Fault> {
+        let doubts = tx.held_places(workspace, SetAsideReason::BadSignature.code())?;
+        let id = place.0.id();
+        Ok(doubts.into_iter().find(|doubt| (doubt.chain, doubt.seq) == (id, place.1)).map(|doubt| doubt.hash))
+    }
+
     /// Verifies and admits a run of entries between two records.
     pub(super) fn take_run(&mut self, now: Now, at: (i64, i64), run: Vec<Incoming>, tx: &Tx<'_>) -> Result<(), Fault> {
         let authentic = self.authentic(at.1, &run);
         for (incoming, authentic) in run.into_iter().zip(authentic) {
-            let hash = ItemHash::Entry(incoming.entry.hash());
+            let name = incoming.entry.hash();
             let (key, seq) = (incoming.entry.header().chain, incoming.entry.header().seq);
             let admission = match authentic {
                 Some(false) => {
-                    self.counters.count(SetAsideReason::BadSignature);
+                    self.doubt(now, at.1, &incoming.entry, tx)?;
                     Admission::Aside
                 }
                 // Its record is here and names no such device: nothing that could come would vouch for it.
@@ -152,7 +191,10 @@ impl Engine {
                 continue;
             };
             if let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) {
-                channel.frontier.append(&hash);
+                channel.frontier.append(&ItemHash::Entry(name));
+                if matches!(admission, Admission::Aside) {
+                    channel.mending.note_aside(name, position, full);
+                }
             }
             if let Admission::Stored { chain, .. } | Admission::Duplicate { chain } = admission {
                 tx.place(at.0, chain, seq, position)?;
@@ -205,8 +247,7 @@ impl Engine {
 
     /// Takes in a record of the log.
     pub(super) fn take_record(&mut self, now: Now, at: (i64, i64), bytes: &[u8], tx: &Tx<'_>) -> Result<(), Fault> {
-        let record =
-            Record::decode(bytes).map_err(|_| Fault::Session(CloseCode::Misbehaved, SetAsideReason::Malformed))?;
+        let record = Record::decode(bytes).map_err(|error| Fault::Session(CloseCode::Misbehaved, of_unread(&error)))?;
         self.append_item(at, ItemHash::Record(record.id()), tx)?;
         let Some(workspace) = self.workspaces.get_mut(&at.1) else {
             return Ok(());

@@ -6,11 +6,14 @@
 //!
 //! Invariant: a place is asked for once a session; items that can not be read without it wait, in order.
 
-use std::collections::BTreeMap;
+mod doubt;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use tombolo_protocol::close::CloseCode;
 use tombolo_protocol::entry::Entry;
 use tombolo_protocol::frame::{Fetch, Frame};
+use tombolo_protocol::ids::{ChainId, EntryHash};
 
 use super::Fault;
 use super::admit::state_of;
@@ -21,12 +24,56 @@ use crate::store::{ChainRow, EntryState, StoreError, Tx};
 /// Frames that wait until a damaged entry was fetched; beyond it the session ends and begins anew.
 const STALLED_FRAMES_MAX: usize = 256;
 
+/// Entries that were not stored as they came, of which a session remembers the place in the log; of others a
+/// later session learns it.
+const ASIDE_PLACES_MAX: usize = 4096;
+
+/// What a session asks a relay for again.
+pub(crate) struct Mending {
+    /// Whether the disk has changed entries that this relay was not asked for yet.
+    pub(crate) has_damage: bool,
+    /// Damaged places (chain and seq) that it was asked for.
+    asked: BTreeSet<(i64, u64)>,
+    /// Whether entries came spoilt that it was not asked for yet.
+    pub(crate) has_doubts: bool,
+    /// Places of spoilt entries (chain and seq) that it was asked for.
+    doubted: BTreeSet<(ChainId, u64)>,
+    /// Where entries stand in the log that were not stored as they came, and whether in full.
+    pub(super) aside_at: BTreeMap<EntryHash, (u64, bool)>,
+}
+
+impl Mending {
+    /// Remembers where an entry stands in the log that was not stored as it came.
+    pub(super) fn note_aside(&mut self, entry: EntryHash, position: u64, full: bool) {
+        if self.aside_at.len() < ASIDE_PLACES_MAX {
+            self.aside_at.insert(entry, (position, full));
+        }
+    }
+
+    /// Tells whether there is something to ask for.
+    pub(super) fn is_due(&self) -> bool {
+        self.has_damage || self.has_doubts
+    }
+}
+
+impl Default for Mending {
+    fn default() -> Self {
+        Self {
+            has_damage: true,
+            asked: BTreeSet::new(),
+            has_doubts: true,
+            doubted: BTreeSet::new(),
+            aside_at: BTreeMap::new(),
+        }
+    }
+}
+
 impl Engine {
     /// Notes that a workspace has damage that its relays may mend.
     pub(crate) fn damage_to_mend(&mut self, workspace: i64) {
         for relay in self.relays.values_mut() {
             if let Some(channel) = relay.channel_mut(workspace) {
-                channel.has_damage = true;
+                channel.mending.has_damage = true;
             }
         }
     }
@@ -37,9 +84,9 @@ impl Engine {
         let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) else {
             return Ok(());
         };
-        channel.has_damage = false;
+        channel.mending.has_damage = false;
         let mut runs: BTreeMap<i64, (u64, u64)> = BTreeMap::new();
-        for (chain, seq) in damaged.into_iter().filter(|place| !channel.asked.contains(place)) {
+        for (chain, seq) in damaged.into_iter().filter(|place| !channel.mending.asked.contains(place)) {
             let run = runs.entry(chain).or_insert((seq, seq));
             if run.1 + 1 == seq {
                 run.1 = seq;
@@ -63,7 +110,7 @@ impl Engine {
             return Ok(());
         }
         channel.fetching.insert(id, run);
-        channel.asked.extend((run.0..=run.1).map(|seq| (chain, seq)));
+        channel.mending.asked.extend((run.0..=run.1).map(|seq| (chain, seq)));
         self.send(at.0, Fetch { channel: number, chain: id, from_seq: run.0, to_seq: run.1 });
         Ok(())
     }
@@ -157,7 +204,7 @@ impl Engine {
         let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) else {
             return Ok(());
         };
-        if channel.asked.contains(&place) && !channel.fetching.contains_key(&key.id()) {
+        if channel.mending.asked.contains(&place) && !channel.fetching.contains_key(&key.id()) {
             // The relay was asked, and does not have it: only a comparison can help.
             return self.distrust_log(now, at, tx);
         }
@@ -196,7 +243,7 @@ impl Engine {
         let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) else {
             return Ok(());
         };
-        channel.has_damage = true;
+        (channel.mending.has_damage, channel.mending.has_doubts) = (true, true);
         for frame in std::mem::take(&mut channel.stalled) {
             self.take_frame(now, at.0, frame, tx)?;
         }

@@ -46,6 +46,7 @@ impl Engine {
         }
         for at in level {
             self.fetch_damaged(at, tx)?;
+            self.fetch_doubted(now, at, tx)?;
             self.state_intents(now, at.1, tx)?;
             self.state_owed(now, at, tx)?;
             self.seal_workspace(now, at, tx)?;
@@ -124,7 +125,8 @@ impl Engine {
         tx: &Tx<'_>,
     ) -> Result<bool, StoreError> {
         let placed = tx.placed(at.0, chain)?.map_or(0, |(seq, _)| seq);
-        let declared = self.declared(at.0, chain, tx)?;
+        let declared = self.declared_alone(at, chain, tx)?;
+        let floor = self.workspaces.get(&at.1).map_or(0, |held| held.floor_of(chain));
         loop {
             let Some(live) = self.relays.get_mut(&at.0).and_then(Relay::live_mut) else {
                 return Ok(false);
@@ -135,7 +137,7 @@ impl Engine {
             let Some(channel) = live.channels.get_mut(&at.1) else {
                 return Ok(false);
             };
-            let sent = channel.sent.get(&chain).copied().unwrap_or(placed);
+            let sent = channel.sent.get(&chain).copied().unwrap_or(placed).max(floor);
             let entries = self.entries_to_send(now, chain, sent + 1, tx)?;
             let last = entries.last().map(|entry| entry.header().seq);
             self.note_sent(at, chain, last);
@@ -175,6 +177,17 @@ impl Engine {
             self.note_damage(now, (chain, damaged), tx)?;
         }
         Ok(run.entries)
+    }
+
+    /// Returns what declares a chain, unless it has two branches: the short form of an entry in one could be taken
+    /// for one of the other.
+    fn declared_alone(
+        &self,
+        at: (i64, i64),
+        chain: i64,
+        tx: &Tx<'_>,
+    ) -> Result<Option<(u64, Declaration)>, StoreError> {
+        if self.is_forked(at.1, chain) { Ok(None) } else { self.declared(at.0, chain, tx) }
     }
 
     pub(super) fn declared(

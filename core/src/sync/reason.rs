@@ -7,7 +7,10 @@ use std::collections::BTreeMap;
 use tombolo_crypto::OpenError;
 use tombolo_protocol::entry::Entry;
 use tombolo_protocol::frame::RefusalReason;
+use tombolo_protocol::identity::IdentityError;
 use tombolo_protocol::ids::{DeviceId, DocumentId, EntryHash};
+use tombolo_protocol::keys::KeyError;
+use tombolo_protocol::record::RecordError;
 
 use crate::document::ApplyReason;
 
@@ -103,6 +106,8 @@ reasons! {
     BeyondPin = 31, "its author was removed before this was known here; an admin may admit it, else it stays out";
     /// An admin keeps it out.
     Excluded = 32, "an admin keeps it out; ask an admin if it should count";
+    /// A key in a membership record is weak: anybody could sign for it, or open what is sealed to it.
+    WeakKey = 33, "a key in it is weak, so anybody could use it; whoever made it means harm, and the relay passed it on";
 }
 
 impl std::fmt::Display for SetAsideReason {
@@ -155,6 +160,16 @@ impl From<RefusalReason> for SetAsideReason {
             | RefusalReason::RewrapToNonMember
             | RefusalReason::ExpiryNotProven => Self::RecordRefused,
         }
+    }
+}
+
+/// Returns why a record that can not be read is not taken.
+pub(crate) fn of_unread(error: &RecordError) -> SetAsideReason {
+    match error {
+        RecordError::Identity(IdentityError::Key(KeyError::WeakKey)) | RecordError::Key(KeyError::WeakKey) => {
+            SetAsideReason::WeakKey
+        }
+        _ => SetAsideReason::Malformed,
     }
 }
 

@@ -10,6 +10,7 @@
 use tombolo_protocol::close::CloseCode;
 use tombolo_protocol::entry::Entry;
 use tombolo_protocol::frame::{ChainSummary, Fetch, Fetched, Ground, Summary};
+use tombolo_protocol::ids::ChainId;
 use tombolo_protocol::item::ItemHash;
 use tombolo_protocol::log::Frontier;
 use tombolo_protocol::membership::RecordOutcome;
@@ -20,9 +21,9 @@ use super::Fault;
 use super::channel::Phase;
 use super::handshake::MALFORMED;
 use super::intake::Incoming;
-use super::reason::SetAsideReason;
+use super::reason::{SetAsideReason, of_unread};
 use crate::engine::{Engine, Now};
-use crate::store::Tx;
+use crate::store::{Branch, ChainRow, StoreError, Tx};
 
 /// The greatest seq: "to the end of the chain".
 const TO_THE_END: u64 = i64::MAX as u64;
@@ -34,7 +35,8 @@ impl Engine {
         let at = (relay, found.map(|workspace| workspace.row).ok_or(MALFORMED)?);
         let mut learnt = false;
         for bytes in &ground.records {
-            let record = Record::decode(bytes).map_err(|_| MALFORMED)?;
+            let record =
+                Record::decode(bytes).map_err(|error| Fault::Session(CloseCode::Malformed, of_unread(&error)))?;
             let Some(workspace) = self.workspaces.get_mut(&at.1) else {
                 return Ok(());
             };
@@ -102,14 +104,13 @@ impl Engine {
         let Some(chain) = tx.chain_by_id(at.1, &listed.chain)? else {
             return Ok(Some(1));
         };
+        let held = self.workspaces.get(&at.1);
+        if let Some(branch) = held.and_then(|held| held.branches.get(&chain.row).copied()) {
+            return self.compare_branches(at, listed, &branch, tx);
+        }
         let common = listed.seq.min(chain.head_seq);
-        if common == listed.seq {
-            let hash = tx.entry_hash(chain.row, listed.seq)?;
-            let alike = hash.is_some_and(|hash| hash.as_bytes().starts_with(&listed.hash));
-            if !alike {
-                self.counters.count(SetAsideReason::Fork);
-                return Ok(None);
-            }
+        if common == listed.seq && !is_listed(chain.row, listed, tx)? {
+            return Ok(Some(1));
         }
         // A position of zero: where exactly it stands was not said, and nothing needs it.
         tx.place(at.0, chain.row, common, 0)?;
@@ -117,6 +118,25 @@ impl Engine {
             tx.declare(at, listed.declared_at, chain.row, listed.declared_seq)?;
         }
         Ok((listed.seq > chain.head_seq).then_some(chain.head_seq + 1))
+    }
+
+    /// Compares a chain that has two branches here: the list names one of them, or what is beyond.
+    fn compare_branches(
+        &self,
+        at: (i64, i64),
+        listed: &ChainSummary,
+        branch: &Branch,
+        tx: &Tx<'_>,
+    ) -> Result<Option<u64>, Fault> {
+        for row in [branch.of, branch.row] {
+            if is_listed(row, listed, tx)? {
+                tx.place(at.0, row, listed.seq, 0)?;
+                let declared = if listed.declared_seq > branch.floor_seq { row } else { branch.of };
+                tx.declare(at, listed.declared_at, declared, listed.declared_seq)?;
+                return Ok(None);
+            }
+        }
+        Ok(Some(branch.floor_seq + 1))
     }
 
     /// Takes in entries that were asked for.
@@ -129,41 +149,80 @@ impl Engine {
     ) -> Result<(), Fault> {
         const STRANGE: Fault = Fault::Session(CloseCode::Misbehaved, SetAsideReason::Malformed);
         let channel = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)).ok_or(STRANGE)?;
-        let (_, to_seq) = *channel.fetching.get(&fetched.chain).ok_or(STRANGE)?;
+        let (from_seq, to_seq) = *channel.fetching.get(&fetched.chain).ok_or(STRANGE)?;
         let number = channel.number;
         let mut run = Vec::new();
         for bytes in &fetched.entries {
             let entry = Entry::decode(bytes).map_err(|_| STRANGE)?;
-            if entry.header().chain.id() != fetched.chain {
+            let chain = entry.header().chain;
+            if chain.id() != fetched.chain && chain.branch().id() != fetched.chain {
                 return Err(STRANGE);
             }
             run.push(Incoming { entry, placed: None });
         }
-        let last = run.last().map(|incoming| incoming.entry.header().seq);
-        self.take_run(now, at, run, tx)?;
-        let held = tx.chain_by_id(at.1, &fetched.chain)?;
-        if let (Some(chain), Some(last)) = (&held, last) {
-            tx.place(at.0, chain.row, last.min(chain.head_seq), 0)?;
+        if from_seq > 1 && run.first().map_or(Ok(false), |first| self.is_of_other_branch(at.1, &first.entry, tx))? {
+            self.fetch_on(at, fetched.chain, (1, to_seq), number);
+            return Ok(());
         }
+        let last_entry = run.last().map(|incoming| incoming.entry.clone());
+        let last = last_entry.as_ref().map(|entry| entry.header().seq);
+        self.take_run(now, at, run, tx)?;
+        let held = self.note_fetched(at, fetched.chain, last_entry.as_ref(), tx)?;
         let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) else {
             return Ok(());
         };
         match last {
             // The relay sends as much at once as one frame should hold.
             Some(last) if last < to_seq => {
-                channel.fetching.insert(fetched.chain, (last + 1, to_seq));
-                let (chain, from_seq) = (fetched.chain, last + 1);
-                self.send(at.0, Fetch { channel: number, chain, from_seq, to_seq });
+                self.fetch_on(at, fetched.chain, (last + 1, to_seq), number);
                 return Ok(());
             }
             _ => channel.fetching.remove(&fetched.chain),
         };
-        if let (Some(chain), Some(Some((position, seq)))) = (held, channel.listed.remove(&fetched.chain))
-            && seq <= chain.head_seq
-        {
-            tx.declare(at, position, chain.row, seq)?;
+        if let (Some(chain), Some(Some(declared))) = (held, channel.listed.remove(&fetched.chain)) {
+            self.note_listed(at, &chain, declared, tx)?;
         }
         self.end_comparison(now, at, false, tx)
+    }
+
+    fn fetch_on(&mut self, at: (i64, i64), chain: ChainId, run: (u64, u64), number: u32) {
+        if let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) {
+            channel.fetching.insert(chain, run);
+            self.send(at.0, Fetch { channel: number, chain, from_seq: run.0, to_seq: run.1 });
+        }
+    }
+
+    /// Notes up to where the log holds what was fetched; returns the chain or branch that it belongs to.
+    fn note_fetched(
+        &self,
+        at: (i64, i64),
+        asked: ChainId,
+        last: Option<&Entry>,
+        tx: &Tx<'_>,
+    ) -> Result<Option<ChainRow>, Fault> {
+        let Some(last) = last else {
+            return Ok(tx.chain_by_id(at.1, &asked)?);
+        };
+        let held = match self.branch_with(at.1, last, tx)? {
+            Some(held) => Some(held),
+            // Of what was fetched the last was not taken.
+            None => tx.chain_by_id(at.1, &asked)?.filter(|chain| !self.is_forked(at.1, chain.row)),
+        };
+        if let Some(chain) = &held {
+            tx.place(at.0, chain.row, last.header().seq.min(chain.head_seq), 0)?;
+        }
+        Ok(held)
+    }
+
+    /// Notes where the log declares a chain that was fetched.
+    fn note_listed(&self, at: (i64, i64), chain: &ChainRow, declared: (u64, u64), tx: &Tx<'_>) -> Result<(), Fault> {
+        let (position, seq) = declared;
+        let held = self.workspaces.get(&at.1);
+        let branch = held.and_then(|held| held.branches.get(&chain.row)).filter(|branch| seq <= branch.floor_seq);
+        if seq <= chain.head_seq {
+            tx.declare(at, position, branch.map_or(chain.row, |branch| branch.of), seq)?;
+        }
+        Ok(())
     }
 
     /// Once the list is whole and nothing is missing any more, items are taken in from its position on.
@@ -183,7 +242,13 @@ impl Engine {
     }
 }
 
-fn listed_declaration(chains: &[ChainSummary], chain: tombolo_protocol::ids::ChainId) -> Option<(u64, u64)> {
+/// Tells whether a chain or branch holds the very entry that the list names as its last.
+fn is_listed(chain: i64, listed: &ChainSummary, tx: &Tx<'_>) -> Result<bool, StoreError> {
+    let hash = tx.entry_hash(chain, listed.seq)?;
+    Ok(hash.is_some_and(|hash| hash.as_bytes().starts_with(&listed.hash)))
+}
+
+fn listed_declaration(chains: &[ChainSummary], chain: ChainId) -> Option<(u64, u64)> {
     let listed = chains.iter().find(|listed| listed.chain == chain)?;
     Some((listed.declared_at, listed.declared_seq))
 }

@@ -237,7 +237,10 @@ impl Engine {
             seq: other.head_seq,
             hash_prefix: prefix(other.head_hash.as_bytes()),
         };
-        let deps = others.iter().map(dep).collect();
+        let mut deps: Vec<Dep> = others.iter().map(dep).collect();
+        // Of a chain with two branches the one that counts goes on behind what both have in common.
+        deps.sort_by_key(|dep| (dep.chain, std::cmp::Reverse(dep.seq)));
+        deps.dedup_by_key(|dep| dep.chain);
         Ok((deps, others.iter().map(|(_, other)| (other.row, other.head_seq)).collect()))
     }
 

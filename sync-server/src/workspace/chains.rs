@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use tombolo_protocol::entry::{Entry, Header};
-use tombolo_protocol::ids::{ChainId, EntryHash};
+use tombolo_protocol::ids::{ChainId, ChainKey, EntryHash};
 use tombolo_protocol::item::{Declaration, LogItem};
 
 use crate::log::{ChainRow, Log, LogError, Row, declaration};
@@ -113,6 +113,24 @@ impl Chains {
         let state = ChainState { end: end.clone(), declaration, position };
         self.keep(chain, state);
         (bytes, end)
+    }
+
+    /// Moves the end of a chain's second branch to an entry, and returns the entry as it is stored: in full,
+    /// since a short form means the chain itself.
+    pub(super) fn extend_beside(&mut self, key: ChainKey, entry: &Entry, position: u64) -> (Vec<u8>, ChainRow) {
+        let header = entry.header();
+        let end = ChainRow {
+            key,
+            seq: header.seq,
+            hash: entry.hash(),
+            members_head: header.members_head,
+            declared_at: position,
+            declared_seq: header.seq,
+        };
+        self.recent.insert((key.id(), header.seq), (entry.hash(), position));
+        let declaration = Some(Declaration::of(header));
+        self.keep(key.id(), ChainState { end: end.clone(), declaration, position });
+        (LogItem::encode_entry(entry, None), end)
     }
 
     /// Forgets what can be looked up again, if there is too much.

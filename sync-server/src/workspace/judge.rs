@@ -246,30 +246,69 @@ impl Judge {
             // Sent again, or a second entry for the same place.
             return match self.chains.held(log, &chain, header.seq)? {
                 Some((hash, position)) if hash == entry.hash() => Ok(position),
-                _ => Err(Stop::Refused(RefusalReason::Fork, Some(end_seq))),
+                _ => self.place_beside(log, entry, quota_bytes, verdicts),
             };
         }
-        if header.seq > end_seq + 1 {
+        if let Some(state) = &state {
+            if header.seq > end_seq + 1 || header.prev != state.end.hash {
+                return self.place_beside(log, entry, quota_bytes, verdicts);
+            }
+            self.judge_members(header, state)?;
+        } else if header.seq > 1 {
             return Err(Stop::Refused(RefusalReason::Gap, Some(end_seq)));
         }
-        if let Some(state) = &state {
-            self.judge_link(header, state)?;
-        }
-        let size = (entry.sealed().len() + entry.clear().len()) as u64;
-        if quota_bytes.is_some_and(|quota| self.bytes + size > quota) {
-            return Err(RefusalReason::QuotaExceeded.into());
-        }
+        self.judge_size(entry, quota_bytes)?;
         let (bytes, end) = self.chains.extend(state, entry, self.next_position);
         verdicts.chains.insert(chain, end);
         let hash = ItemHash::Entry(entry.hash());
         Ok(self.push(hash, Some((chain, header.seq)), bytes, verdicts))
     }
 
-    /// Checks that an entry continues its chain, and stands on no older members.
-    fn judge_link(&self, header: &Header, state: &ChainState) -> Result<(), Stop> {
-        if header.prev != state.end.hash || header.chain != state.end.key {
-            return Err(Stop::Refused(RefusalReason::Fork, Some(state.end.seq)));
+    /// Places an entry that does not continue its chain into the second branch of it, if it continues or begins
+    /// that: devices must see both to agree on one (ADR 0014). There is no third.
+    fn place_beside(
+        &mut self,
+        log: &dyn Log,
+        entry: &Entry,
+        quota_bytes: Option<u64>,
+        verdicts: &mut Verdicts,
+    ) -> Result<u64, Stop> {
+        let header = entry.header();
+        let (chain, branch) = (header.chain.id(), header.chain.branch());
+        let end_seq = self.chains.end_seq(log, &chain)?;
+        let state = self.chains.state(log, &branch.id())?.cloned();
+        let is_next = match &state {
+            Some(state) => header.seq == state.end.seq + 1 && header.prev == state.end.hash,
+            None => header.seq <= end_seq + 1 && self.chains.prev(log, &chain, header.seq - 1)? == Some(header.prev),
+        };
+        if !is_next {
+            let held = self.chains.held(log, &branch.id(), header.seq)?;
+            return match held.filter(|(hash, _)| *hash == entry.hash()) {
+                Some((_, position)) => Ok(position),
+                None if header.seq > end_seq + 1 => Err(Stop::Refused(RefusalReason::Gap, Some(end_seq))),
+                None => Err(Stop::Refused(RefusalReason::Fork, Some(end_seq))),
+            };
         }
+        if let Some(state) = &state {
+            self.judge_members(header, state)?;
+        }
+        self.judge_size(entry, quota_bytes)?;
+        let (bytes, end) = self.chains.extend_beside(branch, entry, self.next_position);
+        verdicts.chains.insert(branch.id(), end);
+        let hash = ItemHash::Entry(entry.hash());
+        Ok(self.push(hash, Some((branch.id(), header.seq)), bytes, verdicts))
+    }
+
+    fn judge_size(&self, entry: &Entry, quota_bytes: Option<u64>) -> Result<(), Stop> {
+        let size = (entry.sealed().len() + entry.clear().len()) as u64;
+        if quota_bytes.is_some_and(|quota| self.bytes + size > quota) {
+            return Err(RefusalReason::QuotaExceeded.into());
+        }
+        Ok(())
+    }
+
+    /// Checks that an entry stands on no older members than the one before it.
+    fn judge_members(&self, header: &Header, state: &ChainState) -> Result<(), Stop> {
         let (newer, older) = (&header.members_head, &state.end.members_head);
         if newer != older && !self.membership.descends(newer, older) {
             return Err(RefusalReason::MembershipRegression.into());

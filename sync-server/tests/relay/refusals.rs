@@ -93,20 +93,27 @@ async fn a_gap_is_refused_with_the_last_seq_and_other_chains_go_on() {
 }
 
 #[tokio::test]
-async fn a_fork_is_refused_whether_old_or_at_the_end() {
+async fn a_second_branch_of_a_chain_is_taken_for_devices_to_see_and_a_third_is_refused() {
     let mut scene = Scene::new().await;
-    let (mut pen, mut twin) = (scene.pen(), scene.pen());
+    let (mut pen, mut twin, mut third) = (scene.pen(), scene.pen(), scene.pen());
     let items = (0..3).map(|_| full(&pen.write(b"true"))).collect();
     scene.append(items, 0).await;
+    let first = full(&twin.write(b"false"));
+    assert_eq!(scene.append(vec![first.clone()], 0).await, (vec![], vec![(6, 1)]));
     for expected in [1, 2, 3] {
-        let other = full(&twin.write(b"false"));
-        let (refused, _) = scene.append(vec![other], 1).await;
+        let (refused, _) = scene.append(vec![full(&third.write(b"neither"))], 1).await;
         assert_eq!(refused, [(0, RefusalReason::Fork, Some(3))], "at seq {expected}");
     }
     // The next seq on a false predecessor.
-    let (refused, _) = scene.append(vec![full(&twin.write(b"false"))], 1).await;
+    let (refused, _) = scene.append(vec![full(&third.write(b"neither"))], 1).await;
     assert_eq!(refused, [(0, RefusalReason::Fork, Some(3))]);
-    assert_eq!(scene.append(vec![full(&pen.write(b"true"))], 0).await.1, [(6, 1)]);
+    // Both branches go on, beyond each other, and what came before is known.
+    let beyond = (0..4).map(|_| full(&twin.write(b"false"))).collect();
+    assert_eq!(scene.append(beyond, 0).await, (vec![], vec![(7, 4)]));
+    assert_eq!(scene.append(vec![full(&pen.write(b"true"))], 0).await, (vec![], vec![(11, 1)]));
+    assert_eq!(scene.append(vec![first], 0).await, (vec![], vec![(6, 1)]));
+    let (refused, _) = scene.append(vec![full(&third.write(b"neither"))], 1).await;
+    assert_eq!(refused, [(0, RefusalReason::Fork, Some(4))]);
 }
 
 #[tokio::test]

@@ -216,6 +216,13 @@ impl Replica {
         net.start(self);
     }
 
+    /// Brings the whole machine back to where [`Replica::back_up`] saw it: nothing there can tell.
+    pub fn rewind(self, net: &mut Net) {
+        self.kill(net);
+        net.state_mut(self).rewind();
+        net.start(self);
+    }
+
     /// Returns where the device's store is.
     #[must_use]
     pub fn store_path(self, net: &Net) -> std::path::PathBuf {

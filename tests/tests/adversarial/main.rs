@@ -9,6 +9,7 @@
 //! | `history` | the relay, about its log |
 //! | `entries` | a member, inside an entry |
 //! | `chains` | a member, about chains and the members it stands on |
+//! | `forks` | a machine that was brought back, about what its device has written before |
 //! | `roles` | a member, about what the role allows |
 //! | `records` | a member or a relay, in the records of the members' log |
 //! | `joining` | whoever holds a link, and the relay that is asked |
@@ -16,6 +17,7 @@
 //! | `auth` | somebody who wants a session that is another's |
 //! | `store` | disks, copies of them, and chance itself |
 //! | `pins` | members who were removed, in what they wrote too late |
+//! | `late` | members who come late: their time is over, or their view of others is old |
 //! | `second_factor` | who has a key, and not the second factor |
 //! | `removal` | members who were removed, and those who helped them |
 //! | `leaving` | members who left of their own accord, and may know the keys |
@@ -27,9 +29,11 @@ mod auth;
 mod between;
 mod chains;
 mod entries;
+mod forks;
 mod history;
 mod identity;
 mod joining;
+mod late;
 mod leaving;
 mod pins;
 mod records;

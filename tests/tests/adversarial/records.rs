@@ -184,7 +184,8 @@ fn brings_a_weak_device(seed: u64, weak: &[&str], of: impl Fn(&DeviceKeys) -> [u
     );
     alice.edit(&mut story.net, "bait");
     story.net.run_for(std::time::Duration::from_secs(120));
-    assert!(bob.counted(&story.net, SetAsideReason::Malformed) > 0);
+    assert!(bob.counted(&story.net, SetAsideReason::WeakKey) > 0);
+    assert_eq!(bob.counted(&story.net, SetAsideReason::Malformed), 0);
     story.net.honest(RELAY);
     story.ends();
     let devices = bob.devices_of_members(&mut story.net);

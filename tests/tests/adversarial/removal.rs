@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tombolo::crypto::DeviceSecrets;
+use tombolo::document::Crdt;
 use tombolo::engine::Event;
 use tombolo::protocol::close::CloseCode;
 use tombolo::protocol::frame::{Frame, Head, Items, NotFoundReason, Opened};
@@ -13,7 +14,8 @@ use tombolo_tests::lies::{self, Lie};
 use tombolo_tests::{Net, RelayNode, Replica};
 
 use crate::support::{
-    RELAY, act, invite, openable, others_go_on, role, scene, set_role, stated, turned_away, until_removed, user,
+    RELAY, act, go_on, openable, others_go_on, role, scene, set_aside, set_role, stated, turned_away, until_removed,
+    user,
 };
 
 #[test]
@@ -194,22 +196,40 @@ fn case_22_two_admins_who_remove_each_other_are_both_out_and_the_owner_stays() {
 
 #[test]
 fn case_24_what_a_removed_admin_granted_meanwhile_is_void_with_all_that_rests_on_it() {
-    let (mut net, [alice, ben], second) = with_two_relays(24, ["alice", "ben"]);
-    let bens = user(&net, ben);
+    let (mut net, [alice, ben, carol, zoe], second) = with_two_relays(24, ["alice", "ben", "carol", "zoe"]);
+    let [bens, zoes] = [ben, zoe].map(|replica| user(&net, replica));
     set_role(&mut net, alice, ben, Role::Admin);
+    stated(&mut net, alice, MembershipAct::Remove { user: zoes });
     part(&mut net, alice, ben, &[], second);
-    let zoe = net.device("zoe");
     net.cut_from(zoe, RELAY);
-    net.dial_relay(zoe, second);
-    let link = invite(&mut net, ben, Role::Writer, Some(1));
-    assert_eq!(link.relay, tombolo::protocol::ids::RelayId::from_bytes(net.relay_key(RELAY).public()));
-    let zoes = user(&net, zoe);
-    drop(link);
+    net.cut_from(carol, RELAY);
+    // Ben takes Zoe in again, Carol's device gives her the keys, and she writes, while Alice removes him.
+    set_role(&mut net, ben, zoe, Role::Writer);
+    zoe.crash(&mut net);
+    net.run_for(Duration::from_secs(600));
+    assert_eq!(role(&mut net, zoe, zoes), Some(Role::Writer));
+    zoe.edit(&mut net, "on a void grant");
+    net.run_for(Duration::from_secs(60));
+    let document = net.documents()[0];
+    assert_eq!(role(&mut net, ben, zoes), Some(Role::Writer));
+    assert!(carol.has(&mut net, document, "on a void grant"), "{:?}", zoe.debt(&mut net));
     stated(&mut net, alice, MembershipAct::Remove { user: bens });
     net.heal();
     net.run_for(Duration::from_secs(600));
-    assert_eq!((role(&mut net, alice, bens), role(&mut net, alice, zoes)), (None, None));
-    others_go_on(&mut net, &[alice]);
+    for replica in [alice, carol] {
+        assert_eq!((role(&mut net, replica, bens), role(&mut net, replica, zoes)), (None, None));
+        // She counts as removed without pins: what she wrote is kept, and does not count.
+        assert!(!replica.has(&mut net, document, "on a void grant"), "{replica:?}");
+        assert_eq!(set_aside(&mut net, replica), [SetAsideReason::BeyondPin; 2], "{replica:?}");
+        assert_eq!(replica.counted(&net, SetAsideReason::BeyondPin), 2);
+        replica.assert_sound(&net);
+    }
+    ben.kill(&mut net);
+    zoe.kill(&mut net);
+    net.assert_equal(&[alice, carol]);
+    let other = alice.create(&mut net, Crdt::Yrs);
+    net.run_for(Duration::from_secs(60));
+    go_on(&mut net, &[alice, carol], other);
 }
 
 #[test]

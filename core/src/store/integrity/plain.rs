@@ -119,7 +119,8 @@ fn entry_is_sound(row: &Row<'_>, known: &BTreeMap<i64, Known>) -> Result<bool, S
     let header = entry.header();
     let author = known.get(&workspace).and_then(|known| known.keys.get(&header.chain.device));
     let fits = entry.hash().as_bytes() == &*hash && header.seq == seq.cast_unsigned();
-    let placed = fits && header.chain.id().as_bytes() == &*chain;
+    let named = [header.chain, header.chain.branch()].iter().any(|key| key.id().as_bytes() == &*chain);
+    let placed = fits && named;
     Ok(placed && author.is_none_or(|key| entry.verify(key).is_ok()))
 }
 

@@ -1,0 +1,75 @@
+//! Entries whose copy was spoilt: a signature does not fit, and the original may be elsewhere, or still come.
+//!
+//! The place and the bytes are kept, and each relay is asked once a session for what stands there, until a genuine
+//! copy has come or [`DOUBT_MAX_MS`] are over. So the last entry of a chain is not missed until the next one comes.
+//! Nobody can tell such a copy from one that was made up, so nothing is owed for it, and it is only counted.
+//!
+//! Invariant: what is kept is bounded, is never applied, and keeps nothing out that is genuine.
+
+use tombolo_protocol::entry::Entry;
+use tombolo_protocol::frame::Fetch;
+
+use crate::engine::{Engine, Now};
+use crate::store::{StoreError, Tx};
+use crate::sync::reason::SetAsideReason;
+
+/// Spoilt copies that are kept of a workspace: a lying relay makes up as many as it likes.
+const DOUBTS_MAX: usize = 64;
+/// How long one is asked for: a relay that has not mended its copy by then will not.
+const DOUBT_MAX_MS: i64 = 14 * 24 * 3600 * 1000;
+
+impl Engine {
+    /// Notes an entry whose signature does not fit.
+    pub(in crate::sync) fn doubt(
+        &mut self,
+        now: Now,
+        workspace: i64,
+        entry: &Entry,
+        tx: &Tx<'_>,
+    ) -> Result<(), StoreError> {
+        const REASON: SetAsideReason = SetAsideReason::BadSignature;
+        self.counters.count(REASON);
+        let place = (entry.header().chain.id(), entry.header().seq);
+        let doubts = tx.held_places(workspace, REASON.code())?;
+        let taken = tx.chain_by_id(workspace, &place.0)?.is_some_and(|chain| chain.head_seq >= place.1);
+        let known = taken || doubts.iter().any(|doubt| (doubt.chain, doubt.seq) == place);
+        if known || doubts.len() >= DOUBTS_MAX {
+            return Ok(());
+        }
+        tx.hold(workspace, entry, REASON.code(), now.wall_ms)?;
+        for relay in self.relays.values_mut() {
+            if let Some(channel) = relay.channel_mut(workspace) {
+                channel.mending.has_doubts = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks a relay for what came spoilt, and forgets what has come since.
+    pub(in crate::sync) fn fetch_doubted(&mut self, now: Now, at: (i64, i64), tx: &Tx<'_>) -> Result<(), StoreError> {
+        let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) else {
+            return Ok(());
+        };
+        if !std::mem::take(&mut channel.mending.has_doubts) {
+            return Ok(());
+        }
+        let number = channel.number;
+        let mut wanted = Vec::new();
+        for doubt in tx.held_places(at.1, SetAsideReason::BadSignature.code())? {
+            let (place, chain) = ((doubt.chain, doubt.seq), tx.chain_by_id(at.1, &doubt.chain)?);
+            let has_come = chain.is_some_and(|chain| chain.head_seq >= doubt.seq);
+            if has_come || doubt.since_ms.saturating_add(DOUBT_MAX_MS) < now.wall_ms {
+                tx.release_held(doubt.held)?;
+            } else if channel.fetching.contains_key(&doubt.chain) {
+                // What is asked for already may bring it; then it is looked at again.
+            } else if channel.mending.doubted.insert(place) {
+                channel.fetching.insert(doubt.chain, (doubt.seq, doubt.seq));
+                wanted.push(place);
+            }
+        }
+        for (chain, seq) in wanted {
+            self.send(at.0, Fetch { channel: number, chain, from_seq: seq, to_seq: seq });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,84 @@
+//! Members who come late: whose time was over when their work came, or whose view of others was old.
+
+use std::time::Duration;
+
+use tombolo::document::Crdt;
+use tombolo::protocol::record::Role;
+use tombolo::{MembershipAct, SetAsideReason};
+
+use crate::removal::with_two_relays;
+use crate::support::{AUTOMERGE, POISON, RELAY, go_on, others_go_on, role, scene, set_aside, set_role, stated, user};
+
+#[test]
+fn case_33_what_a_guest_dates_back_after_the_sweep_is_beyond_the_pins_of_it() {
+    let mut story = scene(133, Role::Writer);
+    let ([alice, bob], guest) = (story.honest, user(&story.net, story.mallory));
+    story.mallory.edit(&mut story.net, "in time");
+    story.net.run_until_quiet();
+    let friday = story.net.now().wall_ms + 3_600_000;
+    let granted = MembershipAct::SetRole { user: guest, role: Role::Writer, expires_ms: Some(friday) };
+    let granted = stated(&mut story.net, alice, granted);
+    story.net.cut(story.mallory);
+    story.net.run_for(Duration::from_secs(3700));
+    bob.edit(&mut story.net, "friday");
+    story.net.run_for(Duration::from_secs(60));
+    assert_eq!(role(&mut story.net, alice, guest), None, "the sweep has come");
+    // It stands on the grant as it was, and a relay that helps takes it in.
+    story.rogue.stand_on(granted);
+    let late = story.rogue.seal(story.target, AUTOMERGE, &POISON);
+    story.net.plant_entry(RELAY, &late);
+    story.net.run_for(Duration::from_secs(60));
+    assert_eq!(story.set_aside(), [SetAsideReason::BeyondPin], "it is not even looked into");
+    story.assert_counted(SetAsideReason::BeyondPin, 1);
+    for replica in [alice, bob] {
+        assert!(replica.has(&mut story.net, story.target, "in time"));
+        replica.assert_sound(&story.net);
+    }
+    others_go_on(&mut story.net, &[alice, bob]);
+    story.net.assert_equal(&[alice, bob]);
+}
+
+#[test]
+fn case_64_a_removal_with_old_pins_keeps_what_others_built_on_and_holds_above() {
+    let (mut net, [alice, ben, carol, xenia], second) = with_two_relays(64, ["alice", "ben", "carol", "xenia"]);
+    let gone = user(&net, xenia);
+    set_role(&mut net, alice, ben, Role::Admin);
+    xenia.edit(&mut net, "before he left");
+    net.run_until_quiet();
+    // Ben is away for days; his pins stay where they are.
+    net.cut(ben);
+    net.cut_from(alice, second);
+    net.cut_from(carol, second);
+    net.cut_from(xenia, second);
+    net.run_for(Duration::from_secs(3 * 24 * 3600));
+    xenia.edit(&mut net, "built on");
+    net.run_for(Duration::from_secs(60));
+    carol.edit(&mut net, "on top of it");
+    net.run_for(Duration::from_secs(60));
+    net.cut(alice);
+    net.cut(carol);
+    net.run_for(Duration::from_secs(60));
+    xenia.edit(&mut net, "nobody has seen it");
+    net.run_for(Duration::from_secs(60));
+    net.heal_to(ben, second);
+    net.run_for(Duration::from_secs(60));
+    stated(&mut net, ben, MembershipAct::Remove { user: gone });
+    net.heal();
+    net.run_for(Duration::from_secs(600));
+    let document = net.documents()[0];
+    for replica in [alice, ben, carol] {
+        assert_eq!(role(&mut net, replica, gone), None);
+        for word in ["before he left", "built on", "on top of it"] {
+            assert!(replica.has(&mut net, document, word), "{replica:?} {word}");
+        }
+        assert!(!replica.has(&mut net, document, "nobody has seen it"), "{replica:?}");
+        assert_eq!(set_aside(&mut net, replica), [SetAsideReason::BeyondPin; 2]);
+        assert!(replica.counted(&net, SetAsideReason::BeyondPin) >= 2);
+        replica.assert_sound(&net);
+    }
+    net.assert_equal(&[alice, ben, carol]);
+    xenia.kill(&mut net);
+    let other = alice.create(&mut net, Crdt::Automerge);
+    net.run_for(Duration::from_secs(60));
+    go_on(&mut net, &[alice, ben, carol], other);
+}
