@@ -4,8 +4,10 @@
 //! kept in memory, apart from it. `TOMBOLO_ROUNDS` says how many rounds each story takes.
 
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tombolo::crypto::FileVault;
@@ -106,6 +108,11 @@ mod actors {
         acknowledged
     }
 
+    /// Lets a future go as far as it gets at once.
+    pub(super) async fn asked<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Output> {
+        std::future::poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await
+    }
+
     /// A relay of this process on a folder.
     pub(super) struct Relay {
         end: tokio::sync::oneshot::Sender<()>,
@@ -159,8 +166,8 @@ mod actors {
 }
 
 use actors::{
-    Relay, assert_sound, draw, edit_until_it_fails, is_of_the_disk, numbers, put, read_by_a_newcomer, reboot, rounds,
-    soon, the_document, write_with_receipts,
+    Relay, asked, assert_sound, draw, edit_until_it_fails, is_of_the_disk, numbers, put, read_by_a_newcomer, reboot,
+    rounds, soon, the_document, write_with_receipts,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -342,4 +349,29 @@ async fn a_relay_whose_power_is_cut_or_whose_disk_fails_loses_nothing_that_has_a
     alice.close().await.unwrap();
     bob.close().await.unwrap();
     relay.stop().await;
+}
+
+/// Found by `a_device_that_survives_processes_only…`, which waited for ever now and then.
+#[tokio::test]
+async fn whoever_waits_for_a_receipt_when_the_disk_fails_is_told_so_and_never_that_it_has_come() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = Disk::mount(folder.path()).unwrap();
+    let replica = Replica::open(folder.path().join("device")).await.unwrap();
+    let workspace = replica.create_workspace("Outages").await.unwrap();
+    let document = workspace.create_document(Crdt::Automerge).await.unwrap();
+    put(&document, 1).await.unwrap();
+    // The engine has heard of the wait; whoever waits is not awake meanwhile.
+    let mut waits = std::pin::pin!(document.wait_for(Milestone::RelayDurable));
+    assert!(asked(waits.as_mut()).await.is_pending());
+    put(&document, 2).await.unwrap();
+    disk.fail(Fault::ErrorAfter { of: Operation::Write, others: 0 });
+    assert!(is_of_the_disk(&put(&document, 3).await.unwrap_err()));
+    put(&document, 4).await.unwrap();
+    let mut local = std::pin::pin!(document.wait_for(Milestone::Local));
+    assert!(asked(local.as_mut()).await.is_pending());
+    put(&document, 5).await.unwrap();
+    let told = soon("an answer", waits).await;
+    assert!(matches!(&told, Err(error) if is_of_the_disk(error)), "no relay was ever reached: {told:?}");
+    soon("what is local is local", local).await.unwrap();
+    replica.close().await.unwrap();
 }

@@ -10,6 +10,7 @@ use super::events::DocumentEvent;
 use crate::engine::{Engine, Input, Now};
 use crate::error::Error;
 use crate::store::{StoreError, Tx};
+use crate::sync::milestone::Milestone;
 
 /// Commands that wait for the engine; callers wait beyond it.
 pub(super) const COMMANDS_MAX: usize = 4096;
@@ -34,12 +35,19 @@ pub(super) enum Command {
     Watch(DocumentId, WatchAnswer),
     /// One watcher of a document has gone.
     Unwatch(DocumentId),
-    /// Tell when a waiter's milestone has come.
-    Await(u64, oneshot::Sender<Result<(), Error>>),
+    /// Tell when what was written into a document so far has come this far; whoever waits is known to the driver from
+    /// the turn on that makes the wait, and so is told if it or a later one fails.
+    Await(DocumentId, Milestone, oneshot::Sender<Result<(), Error>>),
     /// Drain, write everything back into the store's file, and let go of it.
     Pause(oneshot::Sender<Result<(), Error>>),
     /// Drain and end.
     Close(oneshot::Sender<Result<(), Error>>),
+}
+
+/// Prepares to tell a caller why it was refused, or that the whole turn failed.
+pub(super) fn refusal(error: Error, answer: oneshot::Sender<Result<(), Error>>) -> Answer {
+    // The caller may have stopped waiting.
+    Box::new(|committed| drop(answer.send(committed.map_err(Error::Store).and(Err(error)))))
 }
 
 /// Tells each caller why nothing was done for it.
@@ -53,7 +61,7 @@ pub(super) fn refuse_all(batch: impl Iterator<Item = Command>, error: &StoreErro
                 }
             }
             Command::Watch(_, answer) => drop(answer.send(Err(Error::Store(error.clone())))),
-            Command::Await(_, answer) | Command::Pause(answer) | Command::Close(answer) => {
+            Command::Await(_, _, answer) | Command::Pause(answer) | Command::Close(answer) => {
                 drop(answer.send(Err(Error::Store(error.clone()))));
             }
             Command::Input(_) | Command::Unwatch(_) => {}

@@ -14,10 +14,10 @@ use tombolo_crypto::KeyVault;
 use tombolo_protocol::ids::DocumentId;
 
 use super::clock::{Clock, SystemEntropy};
-use super::command::{Answer, Command, WatchAnswer, refuse_all};
+use super::command::{Answer, Command, WatchAnswer, refusal, refuse_all};
 #[cfg(feature = "network")]
 use super::connection::Connections;
-use super::events::{DOCUMENT_EVENTS_MAX, DocumentEvent, Outlets};
+use super::events::{DOCUMENT_EVENTS_MAX, DocumentEvent, Outlets, forget_closed};
 use crate::engine::{Effect, Engine, EngineConfig, Event, Input, Now};
 use crate::error::Error;
 use crate::store::{Durability, Store, StoreError};
@@ -163,10 +163,6 @@ impl Driver {
                     ending = Some(Ending::Pause(answer));
                     break;
                 }
-                Command::Await(waiter, answer) => {
-                    self.waiters.insert(waiter, answer);
-                    self.answer_reached();
-                }
                 command => batch.push(command),
             }
             next = if batch.len() < TURN_MAX { self.commands.try_recv().ok() } else { None };
@@ -241,15 +237,17 @@ impl Driver {
                 Command::Input(input) => open.engine.handle(now, input, &tx)?,
                 Command::Watch(document, answer) => watches.push((document, answer)),
                 Command::Unwatch(document) => {
-                    if let Some(list) = self.watchers.get_mut(&document) {
-                        let before = list.len();
-                        list.retain(|listener| !listener.is_closed());
-                        for _ in list.len()..before {
-                            ignore_missing(open.engine.unwatch(&document, &tx))?;
-                        }
+                    for _ in 0..self.watchers.get_mut(&document).map_or(0, forget_closed) {
+                        ignore_missing(open.engine.unwatch(&document, &tx))?;
                     }
                 }
-                Command::Await(..) | Command::Pause(_) | Command::Close(_) => {}
+                Command::Await(document, milestone, answer) => {
+                    match open.engine.await_milestone(&document, milestone, &tx) {
+                        Ok(waiter) => drop(self.waiters.insert(waiter, answer)),
+                        Err(error) => answers.push(refusal(error, answer)),
+                    }
+                }
+                Command::Pause(_) | Command::Close(_) => {}
             }
         }
         open.engine.settle(now, &tx, on_platter)?;

@@ -109,3 +109,10 @@ impl ReplicaEvents {
         }
     }
 }
+
+/// Forgets the listeners that have gone, and counts them.
+pub(super) fn forget_closed(listeners: &mut Vec<mpsc::Sender<DocumentEvent>>) -> usize {
+    let before = listeners.len();
+    listeners.retain(|listener| !listener.is_closed());
+    before - listeners.len()
+}

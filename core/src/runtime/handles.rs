@@ -375,13 +375,11 @@ impl Document {
     /// Waits until all that this device has written into the document so far has come this far.
     ///
     /// # Errors
-    /// [`Error::NoDocument`], [`Error::Closed`]; it waits without an end where no relay is reached, so
+    /// [`Error::NoDocument`], [`Error::Store`], [`Error::Closed`]; it waits without an end where no relay is reached, so
     /// give it a timeout of your own.
     pub async fn wait_for(&self, milestone: Milestone) -> Result<(), Error> {
-        let id = self.id;
-        let waiter = self.replica.call(move |engine, _, tx| engine.await_milestone(&id, milestone, tx)).await?;
         let (answer, answered) = oneshot::channel();
-        self.replica.commands.send(Command::Await(waiter, answer)).await.map_err(|_| Error::Closed)?;
+        self.replica.commands.send(Command::Await(self.id, milestone, answer)).await.map_err(|_| Error::Closed)?;
         answered.await.map_err(|_| Error::Closed)?
     }
 
