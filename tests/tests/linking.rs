@@ -5,6 +5,7 @@ use std::time::Duration;
 use tombolo::crypto::LinkError;
 use tombolo::document::Crdt;
 use tombolo::engine::Event;
+use tombolo::protocol::frame::PartReason;
 use tombolo::protocol::record::Role;
 use tombolo::{Error, LinkFailure, LinkWay};
 use tombolo_tests::Net;
@@ -25,6 +26,31 @@ fn a_phone_is_linked_by_a_scanned_code_and_has_everything() {
         assert!(phone.was_told(&net, |event| matches!(event, Event::Linked { .. })));
         assert_eq!(phone.devices(&net).len(), 2);
     }
+}
+
+#[test]
+fn a_code_that_is_scanned_before_its_device_is_at_the_relay_links_once_it_comes() {
+    let mut net = Net::seeded(23);
+    let [laptop] = net.replicas(["laptop"]);
+    let phone = net.device("phone");
+    net.cut(phone);
+    let text = phone.ask_to_be_linked(&mut net, LinkWay::Scan);
+    laptop.take_up(&mut net, &text).unwrap();
+    net.run_for(Duration::from_secs(5));
+    net.heal();
+    net.run_for(Duration::from_secs(5));
+    let digits = phone.digits(&mut net).expect("digits are shown").to_string();
+    laptop.confirm(&mut net, &digits).unwrap();
+    net.run_until_quiet();
+    assert_eq!(phone.ids(&net).1, laptop.ids(&net).1, "one user");
+    // One who never comes is not waited for.
+    let tablet = net.device("tablet");
+    net.cut(tablet);
+    let text = tablet.ask_to_be_linked(&mut net, LinkWay::Scan);
+    laptop.take_up(&mut net, &text).unwrap();
+    net.run_for(Duration::from_secs(22));
+    let absent = LinkFailure::Parted(PartReason::NotThere);
+    assert!(laptop.was_told(&net, |event| matches!(event, Event::LinkFailed { reason } if *reason == absent)));
 }
 
 #[test]

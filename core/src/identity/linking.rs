@@ -87,7 +87,9 @@ pub(super) struct Links {
 impl Links {
     pub(super) fn wake_at(&self) -> Option<Duration> {
         let request = self.request.as_ref().map(|request| request.until);
-        request.into_iter().chain(self.approval.as_ref().map(|approval| approval.until)).min()
+        let approval = self.approval.as_ref();
+        let until = approval.map(|approval| approval.until);
+        request.into_iter().chain(until).chain(approval.and_then(|approval| approval.again_at)).min()
     }
 
     pub(super) fn is_requesting(&self) -> bool {
@@ -117,7 +119,7 @@ impl Engine {
     /// Takes the ends of a rendezvous where sessions stand, and gives up what is too late.
     pub(super) fn drive_links(&mut self, now: Now) {
         self.drive_request(now);
-        self.drive_approval();
+        self.drive_approval(now);
     }
 
     fn session_of(&self, relay: i64) -> Option<u64> {
@@ -149,7 +151,13 @@ impl Engine {
         let Some(approving) = links.approval.as_mut().filter(|held| held.rendezvous == part.rendezvous) else {
             return Ok(());
         };
-        if approving.at.remove(&relay).is_none() || !approving.at.is_empty() {
+        // A relay where it does not look now says of the message too what it said of the meeting.
+        let looks = approving.at.get(&relay).is_some_and(Option::is_some);
+        if !looks || part.reason == PartReason::NotThere && approving.look_again(now, relay) {
+            return Ok(());
+        }
+        approving.at.remove(&relay);
+        if !approving.at.is_empty() {
             return Ok(());
         }
         self.fail_approval(now, LinkFailure::Parted(part.reason), tx)

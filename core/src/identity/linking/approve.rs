@@ -23,14 +23,39 @@ pub(super) struct Approving {
     /// Where it looks, and in which session.
     pub(super) at: BTreeMap<i64, Option<u64>>,
     state: Vouching,
+    /// The commitment that was sent, until it is answered: the new device may not be at its relay yet.
+    unheard: Option<Vec<u8>>,
+    /// When to look for it again.
+    pub(super) again_at: Option<Duration>,
+    /// Until when a device that is not there is looked for again.
+    look_until: Duration,
     pub(super) until: Duration,
 }
+
+/// How long a device whose code was scanned may take to come to its relay, and how often it is looked for.
+const LOOK: (Duration, Duration) = (Duration::from_secs(20), Duration::from_millis(400));
 
 enum Vouching {
     /// Nobody has been found by the code yet.
     Looking(LinkCode),
     /// The commitment waits for a session, then messages go to and fro.
     Talking(Box<Approver>, Option<Vec<u8>>),
+}
+
+impl Approving {
+    /// Looks again in a moment, if the device whose code was scanned may still be on its way to this relay.
+    pub(super) fn look_again(&mut self, now: Now, relay: i64) -> bool {
+        let Vouching::Talking(_, commitment) = &mut self.state else {
+            return false;
+        };
+        let Some(unheard) = self.unheard.take().filter(|_| now.mono < self.look_until) else {
+            return false;
+        };
+        *commitment = Some(unheard);
+        self.at.insert(relay, None);
+        self.again_at = Some(now.mono + LOOK.1);
+        true
+    }
 }
 
 impl Engine {
@@ -60,7 +85,9 @@ impl Engine {
             let state = Vouching::Talking(Box::new(approver), Some(commitment));
             (rendezvous, BTreeMap::from([(relay.0, None)]), state)
         };
-        self.own.links.approval = Some(Approving { rendezvous, at, state, until: deadline(now) });
+        let (look_until, until) = (now.mono + LOOK.0, deadline(now));
+        let approving = Approving { rendezvous, at, state, unheard: None, again_at: None, look_until, until };
+        self.own.links.approval = Some(approving);
         self.drive_links(now);
         Ok(())
     }
@@ -123,10 +150,13 @@ impl Engine {
         linked.take(OPEN_WORKSPACES_MAX).collect()
     }
 
-    pub(super) fn drive_approval(&mut self) {
+    pub(super) fn drive_approval(&mut self, now: Now) {
         let Some(approving) = self.own.links.approval.as_ref() else {
             return;
         };
+        if approving.again_at.is_some_and(|again_at| again_at > now.mono) {
+            return;
+        }
         let rendezvous = approving.rendezvous;
         let known = approving.at.iter().map(|(relay, session)| (*relay, *session));
         let changed: Vec<(i64, Option<u64>)> = known
@@ -138,6 +168,7 @@ impl Engine {
                 return;
             };
             approving.at.insert(relay, session);
+            approving.again_at = None;
             let Some(_) = session else {
                 continue;
             };
@@ -145,6 +176,7 @@ impl Engine {
                 Vouching::Talking(_, commitment) => commitment.take(),
                 Vouching::Looking(_) => None,
             };
+            approving.unheard.clone_from(&message);
             self.send(relay, Meet { rendezvous, waits: false });
             if let Some(message) = message {
                 self.send(relay, Pass { rendezvous, message: message.into() });
@@ -189,7 +221,7 @@ impl Engine {
         pass: &Pass,
         tx: &Tx<'_>,
     ) -> Result<(), StoreError> {
-        let Some(Approving { rendezvous, at, state, until }) = self.own.links.approval.take() else {
+        let Some(Approving { rendezvous, at, state, look_until, until, .. }) = self.own.links.approval.take() else {
             return Ok(());
         };
         let (at, state, step) = match state {
@@ -209,7 +241,8 @@ impl Engine {
             Vouching::Talking(approver, _) => Some(approver.device()),
             Vouching::Looking(_) => None,
         };
-        self.own.links.approval = Some(Approving { rendezvous, at, state, until });
+        let approving = Approving { rendezvous, at, state, unheard: None, again_at: None, look_until, until };
+        self.own.links.approval = Some(approving);
         match (step, device) {
             (Ok(ApproverStep::Send(message)), _) => self.send(relay, Pass { rendezvous, message: message.into() }),
             (Ok(ApproverStep::AskDigits), Some(device)) => self.tell(Event::LinkAsks { device }),
