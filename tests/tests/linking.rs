@@ -39,7 +39,7 @@ fn a_code_that_is_scanned_before_its_device_is_at_the_relay_links_once_it_comes(
     net.run_for(Duration::from_secs(5));
     net.heal();
     net.run_for(Duration::from_secs(5));
-    let digits = phone.digits(&mut net).expect("digits are shown").to_string();
+    let digits = phone.digits(&net).expect("digits are shown").to_string();
     laptop.confirm(&mut net, &digits).unwrap();
     net.run_until_quiet();
     assert_eq!(phone.ids(&net).1, laptop.ids(&net).1, "one user");

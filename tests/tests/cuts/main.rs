@@ -7,7 +7,7 @@
 //! | module | whose life |
 //! |---|---|
 //! | `device` | a store: made, migrated, and a year of work with others |
-//! | `relay` | a log: two devices that write, restarts, an older copy put back |
+//! | `relay` | a log: two devices that write, a third member, restarts |
 //! | `life` | what both share: images, what must be in them, and how many cuts |
 
 #[cfg(test)]

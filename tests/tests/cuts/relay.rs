@@ -1,4 +1,4 @@
-//! The life of a relay's log: devices that write, restarts, and an older copy that is put back.
+//! The life of a relay's log: devices that write, a member who joins, and restarts.
 
 use std::path::Path;
 use std::sync::Arc;
