@@ -40,7 +40,8 @@ async fn a_bit_in_any_column_is_found_or_harmless_and_the_other_documents_are_re
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store");
     let (one, two) = full_store(folder.path(), &path).await;
-    assert!(open_store(&path).unwrap().integrity().unwrap().is_sound());
+    let report = open_store(&path).unwrap().integrity().unwrap();
+    assert!(report.is_sound(), "{report:?}");
     let (mut flipped, mut complaints) = (0, Vec::new());
     for (table, column) in columns(&path) {
         for bit in [0, 4] {
@@ -153,7 +154,7 @@ async fn full_store(folder: &Path, path: &Path) -> (DocumentId, DocumentId) {
     end.send(()).unwrap();
     let file = open_file(path);
     // What waits and what is set aside hold whole entries: copies of one that is there.
-    let tables = [("held", "chain.id", "chain", 4), ("quarantine", "chain.device", "device", 13)];
+    let tables = [("held", "chain.id", "chain", 4), ("quarantine", "chain.device", "device", 14)];
     for (table, value, column, reason) in tables {
         let insert = format!(
             "INSERT INTO {table} (workspace, document, {column}, seq, hash, reason, since_ms, bytes)
