@@ -7,7 +7,7 @@ use tombolo::document::Crdt;
 use tombolo::engine::Event;
 use tombolo::protocol::frame::PartReason;
 use tombolo::protocol::record::Role;
-use tombolo::{Error, LinkFailure, LinkWay};
+use tombolo::{Error, LinkFailure, LinkWay, WorkspaceState};
 use tombolo_tests::Net;
 
 #[test]
@@ -51,6 +51,27 @@ fn a_code_that_is_scanned_before_its_device_is_at_the_relay_links_once_it_comes(
     net.run_for(Duration::from_secs(22));
     let absent = LinkFailure::Parted(PartReason::NotThere);
     assert!(laptop.was_told(&net, |event| matches!(event, Event::LinkFailed { reason } if *reason == absent)));
+}
+
+#[test]
+fn the_store_of_a_device_that_is_on_its_way_into_a_workspace_is_whole() {
+    let mut net = Net::seeded(27);
+    let [laptop] = net.replicas(["laptop"]);
+    let phone = net.device("phone");
+    let text = phone.ask_to_be_linked(&mut net, LinkWay::Scan);
+    net.run_for(Duration::from_secs(1));
+    laptop.take_up(&mut net, &text).unwrap();
+    net.run_for(Duration::from_secs(2));
+    let digits = phone.digits(&net).expect("digits are shown").to_string();
+    laptop.confirm(&mut net, &digits).unwrap();
+    let mut returning = 0;
+    for _ in 0..400 {
+        net.run_for(Duration::from_millis(2));
+        let here = net.act(phone, |engine, _, _| Ok(engine.workspaces())).unwrap().unwrap();
+        returning += here.iter().filter(|workspace| workspace.state == WorkspaceState::Returning).count();
+        phone.assert_sound(&net);
+    }
+    assert!(returning > 0, "it was on its way for a while");
 }
 
 #[test]

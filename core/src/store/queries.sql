@@ -285,7 +285,7 @@ ON CONFLICT DO NOTHING;
 -- name: evidence
 SELECT relay, log, position, kind, ours, theirs, since_ms FROM evidence WHERE workspace = ?1 ORDER BY evidence;
 -- name: strange_workspaces
-SELECT count(*) FROM workspace WHERE state NOT IN (0, 1, 2, 3, 4) OR (state <> 1 AND join_sealed IS NULL);
+SELECT count(*) FROM workspace WHERE state NOT IN (0, 1, 2, 3, 4, 5) OR (state NOT IN (1, 5) AND join_sealed IS NULL);
 -- name: strange_chains
 SELECT count(*) FROM chain JOIN document USING (document) WHERE chain.workspace <> document.workspace
 OR head_seq IS NOT (SELECT max(seq) FROM entry WHERE entry.chain = chain.chain)
