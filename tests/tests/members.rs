@@ -33,6 +33,26 @@ fn role(net: &mut Net, who: Replica, whose: UserId) -> Option<Role> {
 }
 
 #[test]
+fn a_reader_who_was_none_for_a_while_is_given_the_keys_of_what_was_written_meanwhile() {
+    for restarts in [false, true] {
+        let mut net = Net::seeded(300);
+        let [alice, bob] = net.replicas(["alice", "bob"]);
+        let (bobs, [document, _]) = (user(&mut net, bob), net.documents()[..].try_into().unwrap());
+        for (role, word) in [(Role::Carrier, "while-away"), (Role::Writer, "after")] {
+            act(&mut net, alice, MembershipAct::SetRole { user: bobs, role, expires_ms: None }).unwrap();
+            alice.edit(&mut net, word);
+            net.run_for(Duration::from_millis(150));
+        }
+        if restarts {
+            alice.crash(&mut net);
+        }
+        net.run_until_quiet();
+        assert!(bob.has(&mut net, document, "while-away") && bob.has(&mut net, document, "after"));
+        net.assert_equal([alice, bob].as_slice());
+    }
+}
+
+#[test]
 fn a_removed_member_reads_nothing_that_is_written_from_then_on() {
     let mut net = Net::seeded(301);
     let [alice, bob, carol] = net.replicas(["alice", "bob", "carol"]);

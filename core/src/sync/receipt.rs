@@ -64,7 +64,7 @@ impl Engine {
         }
         self.keep_relay_key(at.0, tx)?;
         self.state_successions(now, at, tx)?;
-        self.plan_healing(now, at);
+        self.plan_care(now, at);
         self.plan_status(now, at);
         Ok(())
     }

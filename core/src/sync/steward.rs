@@ -7,6 +7,8 @@
 
 use std::time::Duration;
 
+use tombolo_protocol::record::{RecordBody, Role, Standing};
+
 use super::channel::Phase;
 use super::draw;
 use crate::engine::{Engine, Event, Now};
@@ -33,10 +35,21 @@ impl Engine {
         }
     }
 
-    /// Plans to begin an epoch where there is none, as an earlier session may have ended before.
-    pub(super) fn plan_healing(&mut self, now: Now, at: (i64, i64)) {
-        if self.needs_healing(at.1) {
+    /// Plans to begin an epoch where there is none, and to give keys to who lacks them, as an earlier session may
+    /// have ended before.
+    pub(super) fn plan_care(&mut self, now: Now, at: (i64, i64)) {
+        if self.needs_healing(at.1) || self.workspaces.get(&at.1).is_some_and(|held| !held.without_epoch().is_empty()) {
             self.plan_chores(now, at);
+        }
+    }
+
+    /// Plans to give keys to those to whom a record of this device has given a role.
+    pub(crate) fn plan_giving(&mut self, now: Now, row: i64, stated: &RecordBody) {
+        let reads = |standing: &Standing| standing.role.is_some_and(Role::may_read);
+        if matches!(stated, RecordBody::Standing(standing) if reads(standing)) {
+            for relay in self.relays.keys().copied().collect::<Vec<_>>() {
+                self.plan_chores(now, (relay, row));
+            }
         }
     }
 

@@ -121,6 +121,7 @@ impl Engine {
             RecordOutcome::Admitted | RecordOutcome::AwaitsAttestation => {
                 self.records_to_send(row);
                 self.membership_changed(row);
+                self.plan_giving(now, row, record.body());
                 Ok(record)
             }
             RecordOutcome::Refused(reason) => Err(Error::Refused(reason)),
