@@ -257,6 +257,11 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// Tells whether an entry waits for this reason.
+    pub(crate) fn holds_for(&self, workspace: i64, reason: u8) -> Result<bool, StoreError> {
+        Ok(self.held_by_reason(workspace)?.iter().any(|(code, _)| *code == reason))
+    }
+
     /// Returns how many entries wait, by the code of the reason.
     pub(crate) fn held_by_reason(&self, workspace: i64) -> Result<Vec<(u8, u64)>, StoreError> {
         let mut statement = self.transaction.prepare_cached(sql!("held_by_reason"))?;

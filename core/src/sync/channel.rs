@@ -221,8 +221,9 @@ impl Engine {
         let Some(held) = self.workspaces.get(&workspace) else {
             return Ok(());
         };
-        // What the disk took of the records, only a comparison brings back.
-        let log = if held.incomplete { None } else { tx.log(relay, workspace)? };
+        // What the disk took of the records, or somebody spoilt on the way, only a comparison brings back.
+        let lacks_record = held.incomplete || tx.holds_for(workspace, SetAsideReason::UnknownRecord.code())?;
+        let log = if lacks_record { None } else { tx.log(relay, workspace)? };
         let open = Open {
             workspace: held.tag,
             // Without a place in the log, an id that no log has asks for a comparison instead of everything.

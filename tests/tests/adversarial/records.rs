@@ -1,6 +1,8 @@
 //! A member, or a relay, who makes records that must not count: beyond the role, with keys for the wrong
 //! people, with keys that are none, without the signatures it takes.
 
+use std::time::Duration;
+
 use tombolo::protocol::frame::{Frame, RefusalReason};
 use tombolo::protocol::identity::{
     DeviceKeys, Identity, IdentityAct, IdentityDraft, IdentityError, IdentityLog, IdentityRecord, Signer,
@@ -15,8 +17,9 @@ use tombolo::protocol::record::{
     Devices, Draft, EpochWrap, PreviousEpoch, Record, RecordBody, RecordError, Rewrap, Role, Rotation, Standing,
 };
 use tombolo::{Error, MembershipAct, SetAsideReason};
-use tombolo_tests::lies;
+use tombolo_tests::lies::{self, Lie};
 use tombolo_tests::tamper::Planted;
+use tombolo_tests::{Net, Replica};
 
 use crate::support::{RELAY, Scene, act, role, scene, set_role, user};
 
@@ -303,4 +306,46 @@ fn case_66_no_clock_but_the_relays_ends_a_role() {
     }
     assert_eq!(role(&mut story.net, alice, bobs), Some(Role::Writer));
     story.ends();
+}
+
+#[test]
+fn a_record_that_was_spoilt_on_the_way_is_found_by_the_next_session() {
+    for persists in [false, true] {
+        let mut net = Net::seeded(231);
+        let [alice, bob] = net.replicas(["alice", "bob"]);
+        net.lie(RELAY, spoil_records_for(bob));
+        alice.invite(&mut net, Role::Reader);
+        alice.edit(&mut net, "behind-it");
+        net.run_for(Duration::from_secs(60));
+        if persists {
+            bob.crash(&mut net);
+            net.run_for(Duration::from_secs(60));
+        }
+        let document = net.documents()[0];
+        assert!(!bob.has(&mut net, document, "behind-it"));
+        assert!(bob.counted(&net, SetAsideReason::RecordRefused) > 0);
+        net.honest(RELAY);
+        bob.crash(&mut net);
+        net.run_until_quiet();
+        assert!(bob.has(&mut net, document, "behind-it"));
+        net.assert_converged([alice, bob]);
+    }
+}
+
+/// Breaks the signature of each record on its way to one device.
+fn spoil_records_for(whose: Replica) -> Lie {
+    let flip = |bytes: &mut [u8]| bytes.iter_mut().last().into_iter().for_each(|byte| *byte ^= 1);
+    Box::new(move |to, bytes, _| {
+        let Ok(mut frame) = Frame::decode(&bytes) else { return vec![bytes] };
+        match &mut frame {
+            Frame::Items(items) if to == whose => items
+                .items
+                .iter_mut()
+                .filter(|item| matches!(LogItem::decode(item), Ok(LogItem::Record(_))))
+                .for_each(|item| flip(item)),
+            Frame::Ground(ground) if to == whose => ground.records.iter_mut().for_each(|record| flip(record)),
+            _ => {}
+        }
+        vec![frame.encode()]
+    })
 }
