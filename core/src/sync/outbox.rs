@@ -64,7 +64,8 @@ impl Engine {
         if !std::mem::take(&mut channel.has_records) {
             return Ok(());
         }
-        let under_way = |item: &SentItem| item.entry.is_none().then_some(item.hash);
+        // What was refused may go again at once, though the rest of its batch is not durable yet.
+        let under_way = |item: &SentItem| (item.entry.is_none() && !item.refused).then_some(item.hash);
         let in_flight: Vec<ItemHash> =
             channel.in_flight.iter().flat_map(|batch| batch.items.iter().filter_map(under_way)).collect();
         let placed = tx.placed_records(at.0, at.1)?;
