@@ -5,6 +5,9 @@
 //! printed. Verification is RFC 8032 in the strict reading: S and R canonical, R not of small order,
 //! and the equation without the cofactor.
 
+#[cfg(feature = "verify-memo")]
+pub mod memo;
+
 use std::fmt;
 
 use ed25519_dalek::{Signer as _, SigningKey};
@@ -85,7 +88,8 @@ impl VerifyKey {
     /// order.
     pub fn parse(bytes: &[u8; 32]) -> Result<Self, KeyError> {
         match ed25519_dalek::VerifyingKey::from_bytes(bytes) {
-            Ok(key) if !key.is_weak() && key.to_edwards().compress().0 == *bytes => Ok(Self(key)),
+            // Where x is 0, the sign has two readings; but those two points are of small order.
+            Ok(key) if !key.is_weak() && is_reduced(bytes) => Ok(Self(key)),
             _ => Err(KeyError::WeakKey),
         }
     }
@@ -101,8 +105,16 @@ impl VerifyKey {
     /// # Errors
     /// [`KeyError::BadSignature`] if it is not this key's.
     pub fn verify(&self, context: &str, message: &[u8], signature: &Signature) -> Result<(), KeyError> {
+        let framed = framed(context, message);
+        #[cfg(feature = "verify-memo")]
+        return memo::or_else(self.0.as_bytes(), &framed, signature, || self.verify_framed(&framed, signature));
+        #[cfg(not(feature = "verify-memo"))]
+        self.verify_framed(&framed, signature)
+    }
+
+    fn verify_framed(&self, framed: &[u8], signature: &Signature) -> Result<(), KeyError> {
         let signature = ed25519_dalek::Signature::from_bytes(signature);
-        self.0.verify_strict(&framed(context, message), &signature).map_err(|_| KeyError::BadSignature)
+        self.0.verify_strict(framed, &signature).map_err(|_| KeyError::BadSignature)
     }
 }
 
@@ -111,6 +123,12 @@ impl fmt::Debug for VerifyKey {
         let bytes = self.to_bytes();
         write!(f, "VerifyKey({})", data_encoding::HEXLOWER.encode(&bytes).get(..8).unwrap_or_default())
     }
+}
+
+/// Tells whether the y coordinate is below p = 2^255 − 19: so a point has one encoding, and it costs no inversion.
+fn is_reduced(bytes: &[u8; 32]) -> bool {
+    let [low, middle @ .., high] = bytes;
+    high & 0x7f != 0x7f || middle.iter().any(|byte| *byte != 0xff) || *low < 0xed
 }
 
 fn framed(context: &str, message: &[u8]) -> Vec<u8> {

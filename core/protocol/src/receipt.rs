@@ -61,8 +61,9 @@ impl<T: Statement> Signed<T> {
         out
     }
 
-    /// Returns the statement, for code that has verified it before.
-    pub(crate) fn claim(&self) -> &T {
+    /// Returns the statement as it was read: nobody's word yet, unless the caller has verified it before.
+    #[must_use]
+    pub fn claim(&self) -> &T {
         &self.statement
     }
 

@@ -44,15 +44,21 @@ impl StatusRow {
         row
     }
 
+    /// Returns what the content of such a row is bound to.
+    #[must_use]
+    pub fn header_of(workspace: &WorkspaceTag, device: &DeviceId, nth: u64, epoch: &EpochId) -> Vec<u8> {
+        let mut out = MAGIC.to_vec();
+        out.extend_from_slice(workspace.as_bytes());
+        out.extend_from_slice(device.as_bytes());
+        out.extend_from_slice(&nth.to_be_bytes());
+        out.extend_from_slice(epoch.as_bytes());
+        out
+    }
+
     /// Returns what the sealed content is bound to.
     #[must_use]
     pub fn header(&self) -> Vec<u8> {
-        let mut out = MAGIC.to_vec();
-        out.extend_from_slice(self.workspace.as_bytes());
-        out.extend_from_slice(self.device.as_bytes());
-        out.extend_from_slice(&self.nth.to_be_bytes());
-        out.extend_from_slice(self.epoch.as_bytes());
-        out
+        Self::header_of(&self.workspace, &self.device, self.nth, &self.epoch)
     }
 
     fn digest(&self) -> [u8; 32] {

@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _};
 use tombolo_crypto::{Entropy, KeyVault, Secret32, StoreCipher};
 
@@ -210,6 +211,8 @@ fn unlock(vault: &dyn KeyVault, exists: bool, entropy: &mut dyn Entropy) -> Resu
 fn connect(path: &Path) -> Result<Connection, StoreError> {
     let connection = Connection::open(path)?;
     connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
+    // Else what is bound to a statement may ask for another plan, and half of them are parsed anew at each use.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     // One owner needs no memory shared with others, which a full disk would refuse.
     connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
     let mode: String = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0)).map_err(

@@ -99,8 +99,8 @@ impl Engine {
             told.extend(places.into_iter().find(here).map(|place| (device, place)));
         }
         let above = |place: &&Reached| {
-            let theirs = place.receipt.as_deref().and_then(verified);
-            theirs.is_some_and(|theirs| theirs.position > ours.position && theirs.time_ms <= ours.time_ms)
+            let such = |theirs: &Receipt| theirs.position > ours.position && theirs.time_ms <= ours.time_ms;
+            place.receipt.as_deref().and_then(|receipt| verified_if(receipt, such)).is_some()
         };
         let hidden = told.values().find(above).cloned();
         if let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) {
@@ -152,8 +152,8 @@ impl Engine {
         channel.heads.keep(length, head);
         channel.heads.measure(now, length);
         let differs = |place: &&Reached| {
-            let theirs = place.receipt.as_deref().and_then(verified);
-            theirs.is_some_and(|theirs| theirs.position == length && theirs.head != head)
+            let such = |theirs: &Receipt| theirs.position == length && theirs.head != head;
+            place.receipt.as_deref().and_then(|receipt| verified_if(receipt, such)).is_some()
         };
         let Some(place) = channel.heads.told.values().find(differs).cloned() else {
             return Ok(());
@@ -189,7 +189,7 @@ impl Engine {
     /// Returns the receipt of this device's own that a fellow's contradicts: inside, it may have none at that
     /// very length.
     fn contradicts(&self, at: (i64, i64), place: &Reached, tx: &Tx<'_>) -> Result<Option<Option<Vec<u8>>>, StoreError> {
-        let (Some(theirs), Some(log)) = (place.receipt.as_deref().and_then(verified), tx.log(at.0, at.1)?) else {
+        let (Some(receipt), Some(log)) = (place.receipt.as_deref(), tx.log(at.0, at.1)?) else {
             return Ok(None);
         };
         let Some(workspace) = self.workspaces.get(&at.1).filter(|_| log.id == place.log) else {
@@ -198,11 +198,16 @@ impl Engine {
         let channel = self.relays.get(&at.0).and_then(|relay| relay.live()?.channels.get(&at.1));
         let lived = channel.filter(|channel| channel.log == place.log);
         let origin = LogOrigin::new(&place.relay, &place.log, &workspace.id);
-        let stored = (log.frontier.length() == theirs.position).then(|| log.frontier.head(&origin));
-        let signed = log.receipt.as_deref().and_then(verified).filter(|ours| ours.position == theirs.position);
-        let ours = lived.and_then(|channel| channel.heads.at(theirs.position)).or(stored);
-        let ours = ours.or(signed.map(|ours| ours.head));
-        Ok(ours.filter(|ours| *ours != theirs.head).map(|_| log.receipt))
+        let differs = |theirs: &Receipt| {
+            let stored = || (log.frontier.length() == theirs.position).then(|| log.frontier.head(&origin));
+            let signed = || {
+                let same = |ours: &Receipt| ours.position == theirs.position;
+                log.receipt.as_deref().and_then(|ours| verified_if(ours, same)).map(|ours| ours.head)
+            };
+            let ours = lived.and_then(|channel| channel.heads.at(theirs.position)).or_else(stored).or_else(signed);
+            ours.is_some_and(|ours| ours != theirs.head)
+        };
+        Ok(verified_if(receipt, differs).map(|_| log.receipt))
     }
 
     /// Two heads of one length: keeps both words; the first time, nothing of that log is believed any more.
@@ -253,5 +258,12 @@ impl Engine {
 
 /// Reads a receipt whose signature holds.
 fn verified(bytes: &[u8]) -> Option<Receipt> {
-    Signed::<Receipt>::decode(bytes).ok()?.verify().ok().cloned()
+    verified_if(bytes, |_| true)
+}
+
+/// Reads a receipt that says such a thing and whose signature holds: most say nothing new, and a signature is
+/// worth many comparisons.
+fn verified_if(bytes: &[u8], such: impl FnOnce(&Receipt) -> bool) -> Option<Receipt> {
+    let receipt = Signed::<Receipt>::decode(bytes).ok()?;
+    if such(receipt.claim()) { receipt.verify().ok().cloned() } else { None }
 }

@@ -96,10 +96,9 @@ impl Engine {
         };
         let nth = now.wall_ms.max(0).cast_unsigned();
         let (tag, device, epoch) = (held.tag, self.device.id(), keys.epoch());
-        let key = self.device.sign_key();
-        let header = StatusRow::sign(tag, device, nth, epoch, Vec::new(), key).header();
+        let header = StatusRow::header_of(&tag, &device, nth, &epoch);
         let sealed = keys.seal_section(LABEL, &header, &encode(&places), self.entropy.as_mut());
-        Ok(Some(StatusRow::sign(tag, device, nth, epoch, sealed, key)))
+        Ok(Some(StatusRow::sign(tag, device, nth, epoch, sealed, self.device.sign_key())))
     }
 
     /// Keeps another device's status row, and compares what it says with what this device has.

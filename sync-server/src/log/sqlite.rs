@@ -9,6 +9,7 @@ mod writes;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use tombolo_protocol::hash::Digest;
 use tombolo_protocol::ids::{ChainId, DeviceId, LogId, UserId, WorkspaceTag};
@@ -243,6 +244,8 @@ impl From<rusqlite::Error> for LogError {
 fn connect(path: &Path) -> Result<Connection, LogError> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    // Else what is bound to a statement may ask for another plan, and it is parsed anew at its next use.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;

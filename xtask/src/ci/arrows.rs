@@ -20,6 +20,9 @@ const NETWORK: &[&str] = &["tokio-tungstenite", "tungstenite", "rustls", "tokio-
 /// What belongs to the driver and the store; the leaf crates are functions over bytes.
 const DRIVER: &[&str] = &["tokio", "rusqlite", "libsqlite3-sys", "tokio-tungstenite", "rustls", "axum"];
 
+/// Features for simulations: a product has not a byte of them.
+const SIMULATED: &[&str] = &["verify-memo", "planted-bugs"];
+
 /// The folders that a `clippy.toml` with the law of the engine must guard.
 const GUARDED: &[&str] = &["core", "core/protocol", "core/crypto"];
 
@@ -39,6 +42,7 @@ pub(super) fn prove(bench: &Bench<'_>) -> Result<(), String> {
     tree_is_free(root, &["-p", "tombolo", "--no-default-features"], NETWORK)?;
     tree_is_free(root, &["-p", "tombolo-protocol"], DRIVER)?;
     tree_is_free(root, &["-p", "tombolo-crypto"], DRIVER)?;
+    features_are_real(root, &["-p", "tombolo", "-p", "tombolo-relay"])?;
     let repo = Repo::read(root)?;
     let findings = [lifted_bans(&repo), unguarded(&repo)].concat();
     for finding in &findings {
@@ -65,6 +69,16 @@ fn tree_is_free(root: &Path, of: &[&str], forbidden: &[&str]) -> Result<(), Stri
     }
     println!("`cargo tree {of}`: {packages} packages, none of {}", forbidden.join(", "));
     Ok(())
+}
+
+/// Proves that these packages enable nothing that is there for simulations alone.
+fn features_are_real(root: &Path, of: &[&str]) -> Result<(), String> {
+    let mut cargo = command::cargo(root, &["tree", "-e", "normal", "--prefix", "none", "--format", "{p} {f}"]);
+    let tree = command::output(cargo.args(of))?;
+    match SIMULATED.iter().find(|feature| tree.contains(**feature)) {
+        Some(feature) => Err(format!("`cargo tree {}` enables {feature}", of.join(" "))),
+        None => Ok(()),
+    }
 }
 
 /// The package names of a tree printed without its branches; the first is the package asked about, and stays out.

@@ -24,6 +24,8 @@ pub(crate) fn run(plan: &Plan) -> ExitCode {
         return ExitCode::from(2);
     }
     hush();
+    // All devices and relays of a history are one process, and verify the same bytes.
+    tombolo::protocol::keys::memo::switch_on();
     let (next, stopped) = (AtomicU64::new(0), AtomicBool::new(false));
     let started = Instant::now();
     let mut report = Report::new(plan, started);
