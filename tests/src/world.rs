@@ -2,8 +2,6 @@
 //!
 //! | module | one sentence |
 //! |---|---|
-//! | [`fault`] | what can befall a team: the classes of the fault matrix |
-//! | [`script`] | what a seed has in store: the cast and the deeds, drawn before anything happens |
 //! | [`ledger`] | which words were acknowledged, and which may be missing with a reason |
 //! | `stage` | the team itself: its devices, users, relays and documents |
 //! | `writing` | how people write |
@@ -14,12 +12,12 @@
 //! | `finale` | heal, wait within a bound, and judge |
 //! | [`census`] | what has happened, so that a run can show that it proved something |
 //! | [`history`] | one seed from its first step to its judgement |
-//! | [`shrink`] | a failing history, made as short as the time allows |
+//!
+//! What a seed has in store, what can befall a team and how a failing history is shrunk is `tombolo_testkit`'s.
 //!
 //! Invariant: everything is drawn from the seed; what a script leaves out shifts nothing that it keeps.
 
 pub mod census;
-pub mod fault;
 mod finale;
 pub mod history;
 pub mod ledger;
@@ -27,12 +25,11 @@ mod mishaps;
 mod oracles;
 mod people;
 mod rogue_deeds;
-pub mod script;
-pub mod shrink;
 mod stage;
 mod writing;
 
 pub use census::Census;
-pub use fault::Fault;
 pub use history::{Played, play};
-pub use script::{Recipe, Scenario};
+pub use tombolo_testkit::fault::{self, Fault};
+pub use tombolo_testkit::script::{self, Recipe, Scenario};
+pub use tombolo_testkit::shrink::{self, Outcome};

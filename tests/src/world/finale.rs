@@ -157,7 +157,7 @@ impl World {
     /// Fails unless the rogue's entries are kept aside by everybody or by nobody, and stores agree with themselves.
     pub(super) fn judge_stores(&mut self, stay: bool) -> Result<(), Violation> {
         for actor in self.judged() {
-            let report = self.net.state(self.actors[actor].replica).integrity();
+            let report = self.actors[actor].replica.integrity(&self.net);
             let what = || format!("d{actor}: {report:?}");
             Violation::unless(report.is_sound(), Invariant::CrashOrder, what)?;
             let Some(debt) = self.debt_of(actor).filter(|_| stay && actor < self.cast) else { continue };

@@ -2,10 +2,13 @@
 //!
 //! Invariant: a history ends with a hash of all that happened; what falls over inside is a violation like any other.
 
-use std::cell::RefCell;
 use std::time::Duration;
 
+use tombolo_testkit::fall::caught;
+
+use super::Outcome;
 use super::census::Census;
+use super::fault::Fault;
 use super::script::{Deed, Planned, Recipe, Script};
 use super::stage::World;
 use crate::invariant::{Invariant, Violation};
@@ -37,42 +40,40 @@ pub struct Played {
     pub told: Vec<String>,
 }
 
-thread_local! {
-    static FALLEN: RefCell<Option<String>> = const { RefCell::new(None) };
-}
-
-/// Keeps what a falling history says to itself instead of printing it; to be called once.
-pub fn hush() {
-    std::panic::set_hook(Box::new(|fallen| {
-        FALLEN.with(|kept| *kept.borrow_mut() = Some(fallen.to_string()));
-    }));
-}
-
 /// Plays a recipe.
 #[must_use]
 pub fn play(recipe: &Recipe) -> Played {
-    let whole = std::panic::AssertUnwindSafe(|| play_on(recipe));
-    match std::panic::catch_unwind(whole) {
-        Ok(played) => played,
-        Err(_) => {
-            let said = FALLEN.with(|kept| kept.borrow_mut().take()).unwrap_or_default();
-            let invariant = if said.contains("no rest within") || said.contains("a storm") {
-                Invariant::Liveness
-            } else {
-                Invariant::ApplyIsSafe
-            };
-            Played {
-                hash: String::new(),
-                steps: 0,
-                words: (0, 0),
-                time: Duration::ZERO,
-                census: Census::default(),
-                deeds: Script::draw(recipe).deeds.iter().map(|planned| planned.number).collect(),
-                violation: Some(Violation { invariant, what: said }),
-                lines: Vec::new(),
-                told: Vec::new(),
-            }
+    caught(|| play_on(recipe)).unwrap_or_else(|said| {
+        let invariant = if said.contains("no rest within") || said.contains("a storm") {
+            Invariant::Liveness
+        } else {
+            Invariant::ApplyIsSafe
+        };
+        Played {
+            hash: String::new(),
+            steps: 0,
+            words: (0, 0),
+            time: Duration::ZERO,
+            census: Census::default(),
+            deeds: Script::draw(recipe).deeds.iter().map(|planned| planned.number).collect(),
+            violation: Some(Violation { invariant, what: said }),
+            lines: Vec::new(),
+            told: Vec::new(),
         }
+    })
+}
+
+impl Outcome for Played {
+    fn violation(&self) -> Option<&Violation> {
+        self.violation.as_ref()
+    }
+
+    fn deeds(&self) -> &[usize] {
+        &self.deeds
+    }
+
+    fn may_have_struck(&self, fault: Fault) -> bool {
+        self.census.faults.contains_key(&fault) || self.steps == 0
     }
 }
 

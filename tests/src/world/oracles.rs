@@ -124,7 +124,7 @@ impl World {
     }
 
     pub(super) fn is_settled(&mut self, actor: usize) -> bool {
-        self.debt_of(actor).is_some_and(|debt| debt.is_settled())
+        self.actors[actor].replica.is_settled(&mut self.net)
     }
 
     /// Whoever says that nothing is owed has a session, and a relay has all of its chains.
@@ -138,7 +138,7 @@ impl World {
         let stands = self.net.has_session(self.actors[actor].replica);
         let what = || format!("d{actor} says that all is settled, and has no session");
         Violation::unless(stands, Invariant::StatusIsTrue, what)?;
-        if self.net.now().mono < self.moved_at + NEWS || !self.lying.is_empty() {
+        if self.net.now().mono < self.moved_at + NEWS || self.mishaps.anybody_lies() {
             return Ok(());
         }
         self.judge_chains(actor)
@@ -216,8 +216,8 @@ impl World {
     pub(super) fn describe(&mut self, actor: usize) -> String {
         let debt = self.debt_of(actor);
         let standing = self.actors[actor].standing;
-        let counted = self.net.state(self.actors[actor].replica).all_counted();
-        let engine = self.net.state(self.actors[actor].replica).engine();
+        let counted = self.actors[actor].replica.all_counted(&self.net);
+        let engine = self.actors[actor].replica.engine(&self.net);
         let states: Vec<_> =
             engine.iter().flat_map(|engine| engine.workspaces()).map(|it| (it.state, it.role)).collect();
         format!("d{actor} ({standing:?}) {states:?} {debt:?}, counted {counted:?}")

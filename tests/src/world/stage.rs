@@ -2,7 +2,7 @@
 //!
 //! Invariant: the first actor founds the workspace, owns it, and is spared everything that loses a store.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tombolo::document::Crdt;
@@ -10,6 +10,7 @@ use tombolo::engine::Event;
 use tombolo::protocol::ids::{DeviceId, DocumentId, EntryHash};
 use tombolo::protocol::record::Role;
 use tombolo::{LinkWay, SetAsideReason};
+use tombolo_testkit::mishap::Mishaps;
 
 use super::census::Census;
 use super::fault::Fault;
@@ -78,8 +79,7 @@ pub(super) struct World {
     pub(super) harm: Option<Harm>,
     /// The one actor whose store may be lost or put back.
     pub(super) unlucky: usize,
-    pub(super) lying: BTreeSet<RelayNode>,
-    pub(super) stalled: BTreeSet<(usize, RelayNode)>,
+    pub(super) mishaps: Mishaps,
     pub(super) backed_up: bool,
     /// Whether relays keep what they were given in this history.
     pub(super) relays_keep: bool,
@@ -118,8 +118,7 @@ impl World {
             census: Census::default(),
             harm: None,
             unlucky: script.devices - 1,
-            lying: BTreeSet::new(),
-            stalled: BTreeSet::new(),
+            mishaps: Mishaps::default(),
             backed_up: false,
             relays_keep: !losses.into_iter().any(|fault| script.has(fault)),
             words: 0,
@@ -140,7 +139,7 @@ impl World {
         let founder = self.actors[founder].replica;
         self.net.dial_relay(founder, RelayNode::FIRST);
         let made = self.net.act(founder, |engine, now, tx| engine.create_workspace(now, "Field notes reef7b1f", tx));
-        self.net.workspace = Some(made.expect("a workspace is founded").expect("the founder lives"));
+        self.net.share(made.expect("a workspace is founded").expect("the founder lives"));
         let first = self.chance.index(2);
         for nth in 0..script.documents {
             let crdt = if (first + nth).is_multiple_of(2) { Crdt::Automerge } else { Crdt::Yrs };

@@ -52,7 +52,7 @@ impl World {
         match made {
             Ok(Some(id)) => {
                 self.documents.push(id);
-                self.net.documents.push(id);
+                self.net.share_document(id);
                 self.word(actor, self.documents.len() - 1)
             }
             Ok(None) => Ok(()),

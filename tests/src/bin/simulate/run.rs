@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use tombolo_tests::invariant::{Invariant, Violation};
-use tombolo_tests::world::history::{Played, hush};
+use tombolo_tests::world::history::Played;
 use tombolo_tests::world::shrink::shrink;
 use tombolo_tests::world::{Recipe, play};
 
@@ -23,7 +23,6 @@ pub(crate) fn run(plan: &Plan) -> ExitCode {
         println!("{problem}");
         return ExitCode::from(2);
     }
-    hush();
     // All devices and relays of a history are one process, and verify the same bytes.
     tombolo::protocol::keys::memo::switch_on();
     let (next, stopped) = (AtomicU64::new(0), AtomicBool::new(false));
@@ -42,7 +41,7 @@ pub(crate) fn run(plan: &Plan) -> ExitCode {
     });
     for (recipe, played) in report.take_failures() {
         println!("\nseed {}: shrinking for up to {} s", recipe.seed, plan.shrink.as_secs());
-        let (recipe, played) = shrink(&recipe, played, plan.shrink);
+        let (recipe, played) = shrink(&recipe, played, plan.shrink, play);
         report.tell_failure(&recipe, &played);
     }
     report.sum_up()

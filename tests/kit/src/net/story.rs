@@ -2,12 +2,14 @@
 //!
 //! Invariant: every word that is written is distinct, so that a loss names the edit.
 
+use std::collections::BTreeMap;
+
 use tombolo::crypto::{DeviceSecrets, InviteLink, MemoryVault};
 use tombolo::document::Crdt;
 use tombolo::engine::{Engine, Event};
 use tombolo::protocol::ids::{DocumentId, WorkspaceId};
 use tombolo::protocol::record::Role;
-use tombolo::{Error, InviteTerms, SetAsideReason, SyncDebt};
+use tombolo::{Error, IntegrityReport, InviteTerms, SetAsideReason, SyncDebt};
 
 use super::Net;
 use crate::replica::{CrashAt, Replica, Witness};
@@ -26,12 +28,18 @@ impl Net {
         replicas
     }
 
-    /// Founds the shared workspace and its documents, and brings them to the first relay.
-    pub fn found(&mut self, founder: Replica) -> WorkspaceId {
+    /// Founds the shared workspace, at the first relay.
+    pub fn found_empty(&mut self, founder: Replica) -> WorkspaceId {
         self.dial_relay(founder, RelayNode(0));
         let made = self.act(founder, |engine, now, tx| engine.create_workspace(now, "Field notes", tx));
         let workspace = made.expect("a workspace is founded").expect("the founder lives");
         self.workspace = Some(workspace);
+        workspace
+    }
+
+    /// Founds the shared workspace and its documents, and brings them to the first relay.
+    pub fn found(&mut self, founder: Replica) -> WorkspaceId {
+        let workspace = self.found_empty(founder);
         for crdt in [Crdt::Automerge, Crdt::Yrs] {
             let document = founder.create(self, crdt);
             self.documents.push(document);
@@ -275,6 +283,31 @@ impl Replica {
         let workspace = net.workspace();
         let debt = net.act(self, |engine, _, tx| engine.sync_debt(&workspace, tx));
         debt.expect("the workspace is here").expect("the device lives")
+    }
+
+    /// Tells whether the device is up and owes the shared workspace nothing.
+    pub fn is_settled(self, net: &mut Net) -> bool {
+        let workspace = net.workspace();
+        let debt = net.act(self, |engine, _, tx| engine.sync_debt(&workspace, tx));
+        matches!(debt, Ok(Some(debt)) if debt.is_settled())
+    }
+
+    /// Compares the rows of the device's store with each other.
+    #[must_use]
+    pub fn integrity(self, net: &Net) -> IntegrityReport {
+        net.state(self).integrity()
+    }
+
+    /// Returns how often each reason was counted in all of the device's lives.
+    #[must_use]
+    pub fn all_counted(self, net: &Net) -> BTreeMap<SetAsideReason, u64> {
+        net.state(self).all_counted()
+    }
+
+    /// Returns the device's engine, if it is up.
+    #[must_use]
+    pub fn engine(self, net: &Net) -> Option<&Engine> {
+        net.state(self).engine()
     }
 
     /// Returns the words of a document.

@@ -35,6 +35,12 @@ pub struct RelayNode(pub(crate) usize);
 impl RelayNode {
     /// The relay that every net begins with.
     pub const FIRST: Self = Self(0);
+
+    /// Names a relay by its number, from 0.
+    #[must_use]
+    pub fn nth(number: usize) -> Self {
+        Self(number)
+    }
 }
 
 /// One connection: of which device, in which of its lives, and which attempt.

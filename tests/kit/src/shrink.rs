@@ -5,21 +5,30 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use super::fault::Fault;
-use super::history::{Played, play};
-use super::script::Recipe;
-use crate::invariant::Invariant;
+use crate::fault::Fault;
+use crate::invariant::Violation;
+use crate::script::Recipe;
 
-/// Shrinks a failing recipe; returns it with what it plays now.
+/// What became of a history, as far as it matters to who makes it shorter.
+pub trait Outcome {
+    /// Returns what was broken.
+    fn violation(&self) -> Option<&Violation>;
+    /// Returns the numbers of its deeds.
+    fn deeds(&self) -> &[usize];
+    /// Tells whether a class may have struck in it.
+    fn may_have_struck(&self, fault: Fault) -> bool;
+}
+
+/// Shrinks a failing recipe by playing shorter ones; returns the shortest with what it plays.
 #[must_use]
-pub fn shrink(recipe: &Recipe, played: Played, time: Duration) -> (Recipe, Played) {
-    let Some(violation) = &played.violation else { return (recipe.clone(), played) };
+pub fn shrink<P: Outcome>(recipe: &Recipe, played: P, time: Duration, play: impl Fn(&Recipe) -> P) -> (Recipe, P) {
+    let Some(violation) = played.violation() else { return (recipe.clone(), played) };
     let until = Instant::now() + time;
-    let mut search = Search { broken: violation.invariant, until, best: (recipe.clone(), played) };
+    let mut search = Search { broken: violation.clone(), until, play, best: (recipe.clone(), played) };
     for fault in Fault::ALL {
         let mut fewer = search.best.0.clone();
         fewer.without.insert(*fault);
-        if search.best.1.census.faults.contains_key(fault) || search.best.1.steps == 0 {
+        if search.best.1.may_have_struck(*fault) {
             search.try_one(fewer);
         }
     }
@@ -37,13 +46,14 @@ pub fn shrink(recipe: &Recipe, played: Played, time: Duration) -> (Recipe, Playe
     search.best
 }
 
-struct Search {
-    broken: Invariant,
+struct Search<P, F> {
+    broken: Violation,
     until: Instant,
-    best: (Recipe, Played),
+    play: F,
+    best: (Recipe, P),
 }
 
-impl Search {
+impl<P: Outcome, F: Fn(&Recipe) -> P> Search<P, F> {
     fn is_over(&self) -> bool {
         Instant::now() >= self.until
     }
@@ -52,8 +62,8 @@ impl Search {
         if self.is_over() {
             return false;
         }
-        let played = play(&recipe);
-        let same = played.violation.as_ref().is_some_and(|violation| violation.invariant == self.broken);
+        let played = (self.play)(&recipe);
+        let same = played.violation().is_some_and(|violation| violation.invariant == self.broken.invariant);
         if same {
             self.best = (recipe, played);
         }
@@ -64,7 +74,7 @@ impl Search {
     fn fewer_deeds(&mut self) {
         let mut parts = 2;
         while !self.is_over() {
-            let deeds = self.best.1.deeds.clone();
+            let deeds = self.best.1.deeds().to_vec();
             if deeds.is_empty() {
                 return;
             }

@@ -27,7 +27,7 @@ use crate::replica::{Device, Replica, Turn};
 use crate::station::{Line, RelayNode, SharedClock, Station};
 use crate::trace::Trace;
 use plan::{Happening, Plan};
-pub(crate) use watch::holds;
+pub use watch::holds;
 pub use weather::DiskFault;
 
 /// The wall clock when a net begins, milliseconds since 1970.
@@ -151,6 +151,16 @@ impl Net {
 
     pub(crate) fn station_mut(&mut self, relay: RelayNode) -> &mut Station {
         &mut self.stations[relay.0]
+    }
+
+    /// Takes a workspace that somebody founded for the one that all share.
+    pub fn share(&mut self, workspace: WorkspaceId) {
+        self.workspace = Some(workspace);
+    }
+
+    /// Adds a document to those that edits and judgements go over.
+    pub fn share_document(&mut self, document: DocumentId) {
+        self.documents.push(document);
     }
 
     /// Returns the hash of everything that has happened.

@@ -43,7 +43,11 @@ impl Net {
         }
     }
 
-    fn content(&mut self, replica: Replica) -> Vec<(DocumentId, Version, Value)> {
+    /// Returns a device's documents in the order of their ids, with what they hold.
+    ///
+    /// # Panics
+    /// If the device is down, or can not read what it lists.
+    pub fn content(&mut self, replica: Replica) -> Vec<(DocumentId, Version, Value)> {
         let workspace = self.workspace();
         let listed = self.act(replica, |engine, now, tx| {
             let mut content = Vec::new();

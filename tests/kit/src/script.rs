@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::fault::Fault;
 use crate::chance::Chance;
+use crate::fault::Fault;
 
 /// Fewest and most deeds of one history.
 const DEEDS: (usize, usize) = (40, 80);
@@ -33,6 +33,8 @@ pub enum Scenario {
     People,
     /// What members who mean harm do.
     Harm,
+    /// What can befall an app without anybody's doing: networks, relays, processes, disks and clocks.
+    App,
 }
 
 impl Scenario {
@@ -55,6 +57,10 @@ impl Scenario {
             Self::Relays => fault.place() == "relay" || fault == Fault::Partition,
             Self::Devices => fault.place() == "device" || fault == Fault::Partition,
             Self::People => fault.place() == "people" || matches!(fault, Fault::Partition | Fault::Crash),
+            Self::App => {
+                let survived = [Fault::Crash, Fault::CrashAtCommit, Fault::PowerCut, Fault::DiskError];
+                matches!(fault.place(), "network" | "relay" | "clock") || survived.contains(&fault)
+            }
             Self::Harm => fault.place() == "members" || fault == Fault::Rotate,
         }
     }
@@ -82,6 +88,29 @@ impl Recipe {
         Self { seed, scenario, without: BTreeSet::new(), devices_max: DEVICES_MAX, only: None }
     }
 
+    /// Reads the words that [`Recipe::to_words`] wrote; `None` if they say anything else.
+    #[must_use]
+    pub fn from_words(words: &str, scenario: Scenario) -> Option<Self> {
+        let mut recipe = Self::new(0, scenario);
+        let mut words = words.split_whitespace();
+        while let (Some(name), value) = (words.next(), words.next()) {
+            let value = value?;
+            match name {
+                "--seeds" => {}
+                "--from" => recipe.seed = value.parse().ok()?,
+                "--devices" => recipe.devices_max = value.parse().ok()?,
+                "--without" => recipe.without = value.split(',').map(Fault::named).collect::<Option<_>>()?,
+                "--only" if value == "none" => recipe.only = Some(BTreeSet::new()),
+                "--only" => {
+                    let numbers: Result<BTreeSet<usize>, _> = value.split(',').map(str::parse).collect();
+                    recipe.only = Some(numbers.ok()?);
+                }
+                _ => return None,
+            }
+        }
+        Some(recipe)
+    }
+
     /// Returns the words of a command line that play it again.
     #[must_use]
     pub fn to_words(&self) -> String {
@@ -106,9 +135,20 @@ impl Recipe {
     }
 }
 
+impl Style {
+    /// Returns how many deeds of an app it stands for.
+    #[must_use]
+    pub fn deeds(self) -> u64 {
+        match self {
+            Self::Word | Self::Create => 1,
+            Self::Burst(deeds) | Self::Letters(deeds) => deeds,
+        }
+    }
+}
+
 /// How somebody writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Style {
+pub enum Style {
     /// One word.
     Word,
     /// Many words at once.
@@ -121,7 +161,7 @@ pub(crate) enum Style {
 
 /// One deed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Deed {
+pub enum Deed {
     /// Somebody writes.
     Write(Style),
     /// Something befalls the team.
@@ -132,28 +172,36 @@ pub(crate) enum Deed {
 
 /// One deed, with what it needs to be decided.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Planned {
-    pub(crate) number: usize,
-    pub(crate) deed: Deed,
+pub struct Planned {
+    /// Its number in the script.
+    pub number: usize,
+    /// What it is.
+    pub deed: Deed,
     /// Picks whom it befalls.
-    pub(crate) who: u64,
+    pub who: u64,
     /// Picks how.
-    pub(crate) how: u64,
+    pub how: u64,
     /// How long nothing else is decided.
-    pub(crate) pause: Duration,
+    pub pause: Duration,
 }
 
 /// What a seed has in store.
 #[derive(Clone, Debug)]
-pub(crate) struct Script {
-    pub(crate) devices: usize,
-    pub(crate) relays: usize,
-    pub(crate) documents: usize,
-    pub(crate) deeds: Vec<Planned>,
+pub struct Script {
+    /// How many devices there are in the beginning.
+    pub devices: usize,
+    /// How many relays.
+    pub relays: usize,
+    /// How many documents there are in the beginning.
+    pub documents: usize,
+    /// What happens, in its order.
+    pub deeds: Vec<Planned>,
 }
 
 impl Script {
-    pub(crate) fn draw(recipe: &Recipe) -> Self {
+    /// Draws what the recipe's seed has in store, and strikes what the recipe leaves out.
+    #[must_use]
+    pub fn draw(recipe: &Recipe) -> Self {
         let mut chance = Chance::new(recipe.seed, "script");
         let devices =
             (2 + chance.index(DEVICES_MAX - 1).min(chance.index(DEVICES_MAX - 1))).min(recipe.devices_max).max(2);
@@ -175,7 +223,8 @@ impl Script {
     }
 
     /// Tells whether a class strikes anywhere in it.
-    pub(crate) fn has(&self, fault: Fault) -> bool {
+    #[must_use]
+    pub fn has(&self, fault: Fault) -> bool {
         self.deeds.iter().any(|planned| planned.deed == Deed::Fault(fault))
     }
 }

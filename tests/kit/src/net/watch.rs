@@ -141,6 +141,6 @@ fn files(folder: &std::path::Path) -> Vec<PathBuf> {
 
 /// Tells whether bytes stand somewhere in others.
 #[must_use]
-pub(crate) fn holds(bytes: &[u8], needle: &[u8]) -> bool {
+pub fn holds(bytes: &[u8], needle: &[u8]) -> bool {
     memchr::memmem::find(bytes, needle).is_some()
 }

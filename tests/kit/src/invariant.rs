@@ -52,6 +52,8 @@ invariants! {
     Liveness = "I13", "without faults all comes to rest within a bound, and stays there";
     /// One seed, one history.
     SameSeed = "I15", "one seed is one history";
+    /// What an app on Tombolo promises.
+    AppPromise = "A", "what the app itself promises";
 }
 
 impl std::fmt::Display for Invariant {

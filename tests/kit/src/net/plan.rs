@@ -200,6 +200,11 @@ impl Net {
         self.stations[relay.0].start();
     }
 
+    /// Starts every relay that is down.
+    pub fn start_relays(&mut self) {
+        (0..self.stations.len()).for_each(|relay| self.start_relay(RelayNode(relay)));
+    }
+
     /// Stops a relay and starts it again.
     pub fn restart_relay(&mut self, relay: RelayNode) {
         self.stop_relay(relay);
