@@ -1,0 +1,214 @@
+//! Many seeds of one app: played one after the other, and the first that breaks is shrunk and told.
+//!
+//! Invariant: a seed is one history; what is printed plays it again.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use super::App;
+use super::team::Team;
+use crate::fall::caught;
+use crate::fault::Fault;
+use crate::invariant::{Invariant, Violation};
+use crate::script::{Recipe, Scenario, Script};
+use crate::shrink::{Outcome, shrink};
+
+/// The words of a recipe, for one run: what a failure prints.
+pub const DAYS_VARIABLE: &str = "TOMBOLO_DAYS";
+/// How long a failing history is shrunk, unless told otherwise.
+const SHRINK: Duration = Duration::from_secs(30);
+/// Every so many seeds one is played twice.
+const TWICE: u64 = 50;
+const SEEDS: u64 = 100;
+
+/// An app under many bad days.
+pub struct Days<M> {
+    make: M,
+    template: Recipe,
+    seeds: u64,
+    shrink: Duration,
+}
+
+/// What was played.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DaysReport {
+    /// How many seeds.
+    pub seeds: u64,
+    /// How much happened in all of them.
+    pub steps: u64,
+    /// Simulated time of all of them.
+    pub time: Duration,
+}
+
+/// A history that broke something, as short as it could be made.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// What was broken.
+    pub violation: Violation,
+    /// What plays it again.
+    pub recipe: Recipe,
+    /// What was decided, deed by deed.
+    pub story: Vec<String>,
+    /// Where it was found, for the command that plays it again.
+    place: String,
+}
+
+impl<A: App, M: Fn() -> A> Days<M> {
+    /// Begins with a way to make the app anew for each seed.
+    #[must_use]
+    pub fn of(make: M) -> Self {
+        Self { make, template: Recipe::new(0, Scenario::App), seeds: SEEDS, shrink: SHRINK }
+    }
+
+    /// Sets how many seeds are played.
+    #[must_use]
+    pub fn seeds(mut self, seeds: u64) -> Self {
+        self.seeds = seeds;
+        self
+    }
+
+    /// Sets the first seed.
+    #[must_use]
+    pub fn from(mut self, seed: u64) -> Self {
+        self.template.seed = seed;
+        self
+    }
+
+    /// Leaves out a class of faults.
+    #[must_use]
+    pub fn without(mut self, fault: Fault) -> Self {
+        self.template.without.insert(fault);
+        self
+    }
+
+    /// Sets how many devices there are at most.
+    #[must_use]
+    pub fn devices(mut self, most: usize) -> Self {
+        self.template.devices_max = most.clamp(2, self.template.devices_max);
+        self
+    }
+
+    /// Sets for how long a failing history is made shorter.
+    #[must_use]
+    pub fn shrink_within(mut self, time: Duration) -> Self {
+        self.shrink = time;
+        self
+    }
+
+    /// Plays the seeds, or what [`DAYS_VARIABLE`] says instead.
+    ///
+    /// # Errors
+    /// The first [`Failure`]; to print it is to tell the whole story.
+    ///
+    /// # Panics
+    /// If the variable is set and says nothing that can be played.
+    pub fn play(&self) -> Result<DaysReport, Box<Failure>> {
+        let said = std::env::var(DAYS_VARIABLE).ok();
+        let replayed = said.map(|words| Recipe::from_words(&words, Scenario::App).expect("the words of a failure"));
+        let seeds = if replayed.is_some() { 1 } else { self.seeds };
+        let template = replayed.unwrap_or_else(|| self.template.clone());
+        tombolo::protocol::keys::memo::switch_on();
+        let mut report = DaysReport { seeds, steps: 0, time: Duration::ZERO };
+        for nth in 0..seeds {
+            let recipe = Recipe { seed: template.seed + nth, ..template.clone() };
+            let mut day = self.play_one(&recipe);
+            if recipe.seed.is_multiple_of(TWICE) && day.violation.is_none() && self.play_one(&recipe).hash != day.hash {
+                let what = "played twice, it went two ways: something asks a clock, a map or the system".to_owned();
+                day.violation = Some(Violation { invariant: Invariant::SameSeed, what });
+            }
+            if day.violation.is_some() {
+                return Err(self.fail(&recipe, day));
+            }
+            report.steps += day.steps;
+            report.time += day.time;
+        }
+        Ok(report)
+    }
+
+    /// Plays the seeds; a failure is told in full and ends the test.
+    ///
+    /// # Panics
+    /// With the [`Failure`].
+    pub fn assert_good(&self) -> DaysReport {
+        match self.play() {
+            Ok(report) => report,
+            Err(failure) => panic!("{failure}"),
+        }
+    }
+
+    fn fail(&self, recipe: &Recipe, day: Day) -> Box<Failure> {
+        let began = Instant::now();
+        let (recipe, day) = shrink(recipe, day, self.shrink, |recipe| self.play_one(recipe));
+        let place = std::thread::current().name().unwrap_or("main").to_owned();
+        let mut story = day.story;
+        story.push(format!("{:>14} shrunk for {} s", "", began.elapsed().as_secs()));
+        let violation = day.violation.unwrap_or(Violation { invariant: Invariant::SameSeed, what: String::new() });
+        Box::new(Failure { violation, recipe, story, place })
+    }
+
+    fn play_one(&self, recipe: &Recipe) -> Day {
+        let script = Script::draw(recipe);
+        let deeds: Vec<usize> = script.deeds.iter().map(|planned| planned.number).collect();
+        caught(|| self.live(recipe, &script)).unwrap_or_else(|said| {
+            let violation = Violation { invariant: Invariant::ApplyIsSafe, what: said };
+            Day { deeds, violation: Some(violation), ..Day::default() }
+        })
+    }
+
+    fn live(&self, recipe: &Recipe, script: &Script) -> Day {
+        let mut day = Day { deeds: script.deeds.iter().map(|planned| planned.number).collect(), ..Day::default() };
+        let mut team = match Team::meet((self.make)(), recipe, script) {
+            Ok(team) => team,
+            Err(violation) => return Day { violation: Some(violation), ..day },
+        };
+        let lived = team.live(script).and_then(|()| team.judge());
+        day.violation = lived.and_then(|()| team.net.take_found().map_or(Ok(()), Err)).err();
+        day.hash = team.net.trace_hash();
+        (day.steps, day.time) = (team.net.steps(), team.net.now().mono);
+        (day.struck, day.story) = (Some(team.struck), team.told);
+        day
+    }
+}
+
+/// What became of one seed.
+#[derive(Default)]
+struct Day {
+    hash: String,
+    steps: u64,
+    time: Duration,
+    deeds: Vec<usize>,
+    /// What has struck; nobody knows, if it fell over.
+    struck: Option<std::collections::BTreeSet<Fault>>,
+    story: Vec<String>,
+    violation: Option<Violation>,
+}
+
+impl Outcome for Day {
+    fn violation(&self) -> Option<&Violation> {
+        self.violation.as_ref()
+    }
+
+    fn deeds(&self) -> &[usize] {
+        &self.deeds
+    }
+
+    fn may_have_struck(&self, fault: Fault) -> bool {
+        self.struck.as_ref().is_none_or(|struck| struck.contains(&fault))
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "seed {} breaks {}", self.recipe.seed, self.violation)?;
+        writeln!(f, "the shortest history found:")?;
+        self.story.iter().try_for_each(|line| writeln!(f, "{line}"))?;
+        writeln!(f, "play it again:")?;
+        let words = self.recipe.to_words();
+        match self.place.as_str() {
+            "main" => write!(f, "  {DAYS_VARIABLE}='{words}' and the same program"),
+            test => write!(f, "  {DAYS_VARIABLE}='{words}' cargo test {test}"),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
