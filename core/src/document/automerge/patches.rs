@@ -3,8 +3,10 @@
 //! A new container comes as an empty one, followed by the patches that fill it. Marks and conflict
 //! flags are no part of the model.
 
+use std::collections::BTreeSet;
+
 use ::automerge::{
-    Automerge, ObjId, ObjType, Patch as NativePatch, PatchAction as Native, PatchLog, Prop, ReadDoc,
+    Automerge, ObjId, ObjType, Patch as NativePatch, PatchAction as Native, PatchLog, Prop, ReadDoc, ScalarValue,
     Value as NativeValue,
 };
 
@@ -12,7 +14,33 @@ use super::read::scalar;
 use crate::document::{Patch, PatchAction, PathStep, Value};
 
 pub(super) fn from_log(document: &Automerge, log: &mut PatchLog) -> Vec<Patch> {
-    document.make_patches(log).into_iter().filter_map(|patch| from_native(document, patch)).collect()
+    let mut native = document.make_patches(log);
+    settle_counters(document, &mut native);
+    native.into_iter().filter_map(|patch| from_native(document, patch)).collect()
+}
+
+/// Of a counter that two devices made under one key, the library may tell the value of the one that does not count:
+/// where a counter is put, what the document says in the end is told, and no more.
+fn settle_counters(document: &Automerge, patches: &mut Vec<NativePatch>) {
+    let mut settled = BTreeSet::new();
+    for patch in patches.iter_mut() {
+        if let Native::PutMap { key, value, .. } = &mut patch.action
+            && is_counter(&value.0)
+            && let Ok(Some((now, id))) = document.get(&patch.obj, key.as_str())
+            && is_counter(&now)
+        {
+            *value = (now.into_owned(), id);
+            settled.insert((patch.obj.clone(), key.clone()));
+        }
+    }
+    patches.retain(|patch| match &patch.action {
+        Native::Increment { prop: Prop::Map(key), .. } => !settled.contains(&(patch.obj.clone(), key.clone())),
+        _ => true,
+    });
+}
+
+fn is_counter(value: &NativeValue<'_>) -> bool {
+    matches!(value, NativeValue::Scalar(scalar) if matches!(scalar.as_ref(), ScalarValue::Counter(_)))
 }
 
 fn from_native(document: &Automerge, patch: NativePatch) -> Option<Patch> {

@@ -11,6 +11,7 @@ on_both! {
     positions_out_of_range_or_inside_a_pair_are_refused,
     lists_insert_delete_and_nest,
     a_counter_adds_up_concurrent_increments,
+    what_is_told_of_a_counter_that_two_devices_made_is_what_is_read,
     concurrent_edits_converge,
     duplicates_and_any_order_change_nothing,
     a_failed_edit_leaves_no_trace,
@@ -459,5 +460,26 @@ fn random_edits_converge_and_observers_follow(crdt: Crdt) {
         assert_eq!(writers[0].document.version(), writers[2].document.version(), "seed {seed}");
         let reloaded = reload(&writers[0]);
         assert_eq!(reloaded.read().to_value().unwrap(), writers[0].value(), "seed {seed}");
+    }
+}
+
+fn what_is_told_of_a_counter_that_two_devices_made_is_what_is_read(crdt: Crdt) {
+    for n in 0..256 {
+        let (mut a, mut b) = (Writer::new(crdt, 1), Writer::new(crdt, 2));
+        for (writer, ahead, times, by) in [(&mut a, n / 64, n / 16 % 4, 3), (&mut b, n / 4 % 4, n % 4, 5)] {
+            (0..ahead).for_each(|n| writer.edit(|root| root.put("other", n)));
+            (0..=times).for_each(|_| writer.edit(|root| root.counter("count")?.increment(by)));
+        }
+        exchange(&mut a, &mut b);
+        for writer in [&mut a, &mut b] {
+            let counted = |writer: &Writer| match writer.value() {
+                Value::Map(root) => root.get("count").cloned(),
+                _ => None,
+            };
+            let Some(Value::Counter(before)) = counted(writer) else { panic!("a counter") };
+            writer.edit(|root| root.counter("count")?.increment(1));
+            assert_eq!(counted(writer), Some(Value::Counter(before + 1)), "{n}");
+        }
+        exchange(&mut a, &mut b);
     }
 }
