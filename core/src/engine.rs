@@ -292,6 +292,9 @@ impl Engine {
     /// Begins another life of this device's chains: the store was copied, restored or forked.
     pub(crate) fn next_incarnation(&mut self, tx: &Tx<'_>) -> Result<(), StoreError> {
         self.incarnation = fresh_incarnation(self.entropy.as_mut());
+        for workspace in self.workspaces.values_mut() {
+            workspace.former.extend(workspace.unsealed.iter().copied());
+        }
         tx.set_meta(INCARNATION, &self.incarnation.0.to_be_bytes(), self.entropy.as_mut())
     }
 }

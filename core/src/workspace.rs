@@ -71,6 +71,8 @@ pub(crate) struct Workspace {
     pub(crate) recovery: Option<RecoveryBox>,
     /// Documents with changes that no entry carries yet.
     pub(crate) unsealed: BTreeSet<(i64, Stream)>,
+    /// Those of them with changes that an older life of this device may have made.
+    pub(crate) former: BTreeSet<(i64, Stream)>,
     /// Records that wait for their parents, and what each costs; oldest first.
     waiting: VecDeque<(RecordId, usize)>,
     /// How many waiting records were forgotten and not counted yet.
@@ -112,6 +114,7 @@ impl Workspace {
             epochs: BTreeMap::new(),
             recovery: None,
             unsealed: BTreeSet::new(),
+            former: BTreeSet::new(),
             waiting: VecDeque::new(),
             forgotten: 0,
             damaged: BTreeSet::new(),
@@ -157,9 +160,16 @@ impl Workspace {
         workspace.known_role = workspace.role(device);
         workspace.known_policy = workspace.view.policy().cloned();
         workspace.note_expiries();
-        workspace.unsealed = tx.pending_documents(row)?.into_iter().collect();
+        workspace.load_unsealed(tx)?;
         workspace.damaged = tx.quarantined_places(row, SetAsideReason::Damaged.code())?.into_iter().collect();
         Ok(workspace)
+    }
+
+    /// Notes what no entry carries yet; which life it is of is seen when it is sealed.
+    fn load_unsealed(&mut self, tx: &Tx<'_>) -> Result<(), StoreError> {
+        self.unsealed = tx.pending_documents(self.row)?.into_iter().collect();
+        self.former.clone_from(&self.unsealed);
+        Ok(())
     }
 
     /// Takes the view that the records make, and what is known to be kept out by it.

@@ -7,6 +7,7 @@
 mod fold;
 mod patches;
 mod read;
+mod reauthor;
 mod scan;
 mod session;
 
@@ -17,6 +18,7 @@ use ::automerge::{ActorId, Automerge, AutomergeError, Change, PatchLog, TextEnco
 use self::fold::Renamed;
 pub(super) use self::fold::{Renames, fold};
 pub(super) use self::read::AutomergeView;
+pub(super) use self::reauthor::{is_own, reauthor};
 use self::session::AutomergeSession;
 use super::poison::guarded;
 use super::text::may_hold_pairs;

@@ -3,6 +3,7 @@
 mod conformance;
 mod fold;
 mod hostile;
+mod reauthor;
 mod speed;
 
 use super::*;

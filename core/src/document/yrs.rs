@@ -8,6 +8,7 @@ mod apply;
 mod fold;
 mod patches;
 mod reader;
+mod reauthor;
 mod rebuild;
 mod scan;
 mod session;
@@ -20,6 +21,7 @@ pub use ::yrs::TransactionMut;
 use ::yrs::{ClientID, DeepObservable, Doc, MapRef, OffsetKind, Options, ReadTxn, StateVector, Transact};
 
 pub(super) use self::fold::fold;
+pub(super) use self::reauthor::{is_own, reauthor};
 use self::session::YrsSession;
 pub(super) use self::value::YrsView;
 use self::waiting::Waiting;

@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use tombolo_crypto::array;
 use tombolo_protocol::entry::{Entry, EntryFlags};
-use tombolo_protocol::ids::{DocumentId, Instance};
+use tombolo_protocol::ids::{DocumentId, Incarnation, Instance};
 
 use super::build::{Piece, build, find_culprit, foreign};
 use super::{Engine, Event, Now, Origin};
-use crate::document::{ApplyReason, Crdt, OpenDocument, PatchMode, trial};
+use crate::document::{Actor, ApplyReason, Crdt, OpenDocument, PatchMode, trial};
 use crate::error::Error;
 use crate::store::{DocumentRow, EntryState, StoreError, Tx};
 use crate::sync::fold::Stored;
@@ -43,6 +43,8 @@ pub(crate) struct Opened {
     pub(crate) id: DocumentId,
     pub(crate) crdt: OpenDocument,
     pub(crate) instance: Instance,
+    /// In which life of this device's chains it was loaded.
+    life: Incarnation,
     pub(crate) watchers: u32,
     last_used: u64,
     pub(crate) stored: Stored,
@@ -124,7 +126,9 @@ impl OpenDocuments {
 impl Engine {
     /// Makes sure that a document is in memory.
     pub(crate) fn open_document(&mut self, now: Now, row: &DocumentRow, tx: &Tx<'_>) -> Result<(), Error> {
-        let reload = self.documents.get(row.row).is_some_and(|opened| opened.crdt.is_reload_required());
+        let life = self.incarnation_in(row.workspace);
+        let is_stale = |opened: &mut Opened| opened.crdt.is_reload_required() || opened.life != life;
+        let reload = self.documents.get(row.row).is_some_and(is_stale);
         if self.documents.is_open(row.row) && !reload {
             return Ok(());
         }
@@ -138,10 +142,36 @@ impl Engine {
         let about = self.about_of(row, tx)?;
         let crdt = Crdt::from_u8(about.crdt).ok_or(Error::Document(ApplyReason::Malformed))?;
         let instance = Instance(u64::from_be_bytes(array(self.entropy.as_mut())));
-        let mut pieces = self.gather(now, row, &about, tx)?;
-        let mut own = self.own_changes(row, tx)?;
+        let own = self.own_changes(row, tx)?;
         let actor = self.own_actor(row.workspace, &about.id, instance);
-        let loaded = loop {
+        let loaded = self.assemble(now, row, (crdt, actor), own, tx)?;
+        Ok(Opened {
+            row: DocumentRow { about: Some(about.clone()), ..row.clone() },
+            id: about.id,
+            crdt: loaded,
+            instance,
+            life: self.incarnation_in(row.workspace),
+            watchers,
+            last_used: self.documents.uses,
+            stored: Stored::default(),
+            queue: Vec::new(),
+            apply_at: None,
+            applied_at: now.mono,
+        })
+    }
+
+    /// Builds a document of its entries and the given pending changes; what stands in the way is set aside.
+    pub(crate) fn assemble(
+        &mut self,
+        now: Now,
+        row: &DocumentRow,
+        (crdt, actor): (Crdt, Actor),
+        mut own: Vec<Vec<u8>>,
+        tx: &Tx<'_>,
+    ) -> Result<OpenDocument, Error> {
+        let about = self.about_of(row, tx)?;
+        let mut pieces = self.gather(now, row, &about, tx)?;
+        let assembled = loop {
             match build(crdt, actor, &pieces, &own) {
                 Ok(document) => break document,
                 Err(blame) => {
@@ -160,18 +190,7 @@ impl Engine {
         for piece in pieces.iter().filter(|piece| piece.state == EntryState::Stored) {
             self.findings.note_proven(piece.arrival);
         }
-        Ok(Opened {
-            row: DocumentRow { about: Some(about.clone()), ..row.clone() },
-            id: about.id,
-            crdt: loaded,
-            instance,
-            watchers,
-            last_used: self.documents.uses,
-            stored: Stored::default(),
-            queue: Vec::new(),
-            apply_at: None,
-            applied_at: now.mono,
-        })
+        Ok(assembled)
     }
 
     /// Queues an entry that was just stored for its document, if that is open.

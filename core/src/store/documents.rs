@@ -335,17 +335,16 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Stores fewer rows in the place of a document's pending changes behind a row.
+    /// Stores rows in the place of pending changes of a document that say the same.
     pub(crate) fn replace_pending(
         &self,
         document: i64,
         stream: Stream,
-        after: i64,
+        before: &[i64],
         pending: &[PendingRow],
         entropy: &mut dyn Entropy,
     ) -> Result<(), StoreError> {
-        let mut delete = self.transaction.prepare_cached(sql!("delete_pending_after"))?;
-        delete.execute((document, stream.0, after))?;
+        before.iter().try_for_each(|row| self.delete_pending_row(*row))?;
         let mut statement = self.transaction.prepare_cached(sql!("insert_pending_at"))?;
         for row in pending {
             let key = pending_key(document, stream, row.instance.0, row.wall_ms);

@@ -144,8 +144,6 @@ INSERT INTO pending (document, stream, instance, wall_ms, change_sealed, pending
 -- name: pending_of_document
 SELECT pending, instance, wall_ms, change_sealed FROM pending
 WHERE document = ?1 AND stream = ?2 AND pending > ?3 ORDER BY pending;
--- name: delete_pending_after
-DELETE FROM pending WHERE document = ?1 AND stream = ?2 AND pending > ?3;
 -- name: pending_documents
 SELECT DISTINCT pending.document, pending.stream FROM pending JOIN document USING (document)
 WHERE document.workspace = ?1 ORDER BY pending.document;

@@ -97,12 +97,12 @@ impl Engine {
             self.note_damaged_changes(row, pending.damaged.len());
             return Ok(());
         }
-        let before = pending.rows.len();
+        let before: Vec<i64> = pending.rows.iter().map(|pending| pending.row).collect();
         let folded = self.fold_pending(row, pending.rows, tx)?;
-        let Some(last) = folded.last().filter(|_| folded.len() < before).map(|last| last.row) else {
+        let Some(last) = folded.last().filter(|_| folded.len() < before.len()).map(|last| last.row) else {
             return Ok(());
         };
-        tx.replace_pending(row.row, Stream::CONTENT, after, &folded, self.entropy.as_mut())?;
+        tx.replace_pending(row.row, Stream::CONTENT, &before, &folded, self.entropy.as_mut())?;
         if let Some(opened) = self.documents.get(row.row) {
             opened.stored.folded = last;
         }

@@ -7,6 +7,8 @@
 //! Invariant: an entry is stored, and its pending changes deleted, in one commit that reaches the
 //! platter before the entry leaves; a sealed entry is never sealed again.
 
+mod reauthor;
+
 use tombolo_crypto::{Body, CHANGES_MAX, Creation, Dep, EntryDraft};
 use tombolo_protocol::entry::{Entry, EntryFlags, EntryKind, Header};
 use tombolo_protocol::hash::Digest;
@@ -110,11 +112,9 @@ impl Engine {
         if !may || workspace.sealing().is_none() {
             return Ok(());
         }
-        let Pending { rows, damaged } = tx.pending_of_document(document, stream)?;
-        self.note_damaged_changes(&row, damaged.len());
-        if rows.is_empty() || row.about.is_none() {
+        let Some(Pending { rows, damaged }) = self.pending_to_seal(now, &row, stream, tx)? else {
             return Ok(());
-        }
+        };
         let sealed: Vec<i64> = rows.iter().map(|pending| pending.row).collect();
         let (chain, head_seq) = self.seal_pending(now, &row, key, chain, rows, tx)?;
         let arrived = self.retire_pending(at.1, (document, stream), sealed, &damaged, tx)?;
@@ -126,6 +126,22 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// Returns what there is to seal of a document, all of it this life's own.
+    fn pending_to_seal(
+        &mut self,
+        now: Now,
+        row: &DocumentRow,
+        stream: Stream,
+        tx: &Tx<'_>,
+    ) -> Result<Option<Pending>, StoreError> {
+        if row.about.is_none() || !self.reauthor_pending(now, row, stream, tx)? {
+            return Ok(None);
+        }
+        let pending = tx.pending_of_document(row.row, stream)?;
+        self.note_damaged_changes(row, pending.damaged.len());
+        Ok(Some(pending).filter(|pending| !pending.rows.is_empty()))
     }
 
     /// Deletes the changes that an entry carries now, and none that the disk has changed; returns up to

@@ -69,9 +69,9 @@ impl World {
     fn trouble_unlucky(&mut self, planned: &Planned, fault: Fault) -> Result<bool, Violation> {
         let (actor, founder) = (self.unlucky, self.actors[0].replica);
         let here = self.actors[actor].standing == Standing::Member && self.is_up(actor);
-        // A copy with something pending is a finding that is still open (docs/reliability.md).
-        let copies = fault == Fault::Clone || !self.backed_up && fault == Fault::StoreRollback;
-        if !here || !founder.is_up(&self.net) || copies && self.own_chains(actor).0 > 0 {
+        // What is pending in a copy that runs beside its original is said twice (ADR 0015).
+        let twice = fault == Fault::Clone && self.own_chains(actor).0 > 0;
+        if !here || !founder.is_up(&self.net) || twice {
             return Ok(false);
         }
         let replica = self.actors[actor].replica;

@@ -36,14 +36,14 @@ pub(in crate::document) fn fold(changes: &[Unsent<'_>]) -> Result<Vec<Run>, Appl
 
 /// What an update contributes: the clocks of at most one client.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Section {
-    client: Option<u64>,
-    first: u32,
-    end: u32,
+pub(super) struct Section {
+    pub(super) client: Option<u64>,
+    pub(super) first: u32,
+    pub(super) end: u32,
 }
 
 impl Section {
-    fn of(bytes: &[u8]) -> Result<Self, ApplyReason> {
+    pub(super) fn of(bytes: &[u8]) -> Result<Self, ApplyReason> {
         let shape = scan::check(bytes)?;
         match (shape.sections.first_key_value(), shape.sections.len()) {
             (None, _) => Ok(Self { client: None, first: 0, end: 0 }),
@@ -121,7 +121,7 @@ fn merge(updates: &[&[u8]], section: &Section) -> Result<Vec<u8>, ApplyReason> {
     Ok(merged)
 }
 
-fn write_deleted(merged: &mut Vec<u8>, deleted: BTreeMap<u64, Vec<(u32, u32)>>) {
+pub(super) fn write_deleted(merged: &mut Vec<u8>, deleted: BTreeMap<u64, Vec<(u32, u32)>>) {
     write_number(merged, deleted.len() as u64);
     for (client, mut ranges) in deleted {
         ranges.sort_unstable();

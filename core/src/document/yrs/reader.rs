@@ -8,7 +8,10 @@ use crate::document::ApplyReason;
 use crate::document::text::may_hold_pairs;
 
 /// What a block is, as far as safety goes.
+#[derive(Default)]
 pub(super) struct Block<'b> {
+    /// The byte that says what follows.
+    pub(super) info: u8,
     pub(super) len: u32,
     pub(super) is_container: bool,
     /// The block that says where this one lies: its parent, or a neighbour.
@@ -20,6 +23,8 @@ pub(super) struct Block<'b> {
     pub(super) string: Option<&'b str>,
     /// Whether it is a string that holds a surrogate pair.
     pub(super) holds_pairs: bool,
+    /// What stands behind the blocks it names.
+    pub(super) after_ids: &'b [u8],
 }
 
 pub(super) struct Reader<'b> {
@@ -57,30 +62,28 @@ impl<'b> Reader<'b> {
     pub(super) fn block(&mut self, client: u64, clock: u32) -> Result<Block<'b>, ApplyReason> {
         let info = self.byte()?;
         if info == GC {
+            let start = self.bytes;
             let len = self.nonzero()?;
-            return Ok(Block {
-                len,
-                is_container: false,
-                near: None,
-                near_is_parent: false,
-                origin: None,
-                right_origin: None,
-                string: None,
-                holds_pairs: false,
-            });
+            return Ok(Block { info, len, after_ids: read_of(start, self.bytes), ..Block::default() });
         }
         let origin = (info & HAS_ORIGIN != 0).then(|| self.id(client, clock)).transpose()?;
         let right_origin = (info & HAS_RIGHT_ORIGIN != 0).then(|| self.id(client, clock)).transpose()?;
         let neighbour = origin.or(right_origin);
-        let near = match neighbour {
-            Some(_) => neighbour,
-            None => self.parent(info, client, clock)?,
-        };
+        let mut behind = self.bytes;
+        let mut near = neighbour;
+        if neighbour.is_none() {
+            near = self.parent(client, clock)?;
+            behind = if near.is_some() { self.bytes } else { behind };
+            if info & HAS_PARENT_SUB != 0 {
+                self.string()?;
+            }
+        }
         let content = info & CONTENT;
         let start = self.bytes;
         let len = self.content(content)?;
-        let read = start.get(..start.len() - self.bytes.len()).unwrap_or_default();
+        let read = read_of(start, self.bytes);
         Ok(Block {
+            info,
             len,
             is_container: content == TYPE,
             near,
@@ -89,20 +92,17 @@ impl<'b> Reader<'b> {
             right_origin,
             string: if content == STRING && info & HAS_PARENT_SUB == 0 { Reader::new(read).str().ok() } else { None },
             holds_pairs: content == STRING && may_hold_pairs(read),
+            after_ids: read_of(behind, self.bytes),
         })
     }
 
     /// Reads what a block without neighbours lies in; a root type is no block.
-    fn parent(&mut self, info: u8, client: u64, clock: u32) -> Result<Option<(u64, u32)>, ApplyReason> {
-        let parent = match self.number()? {
-            0 => Some(self.id(client, clock)?),
-            1 => self.string().map(|()| None)?,
-            _ => return Err(ApplyReason::Malformed),
-        };
-        if info & HAS_PARENT_SUB != 0 {
-            self.string()?;
+    fn parent(&mut self, client: u64, clock: u32) -> Result<Option<(u64, u32)>, ApplyReason> {
+        match self.number()? {
+            0 => self.id(client, clock).map(Some),
+            1 => self.string().map(|()| None),
+            _ => Err(ApplyReason::Malformed),
         }
-        Ok(parent)
     }
 
     /// Reads a reference, which only points at what was there before.
@@ -229,6 +229,11 @@ impl<'b> Reader<'b> {
         }
         Err(ApplyReason::Malformed)
     }
+}
+
+/// Returns what was read between two points of the same bytes.
+fn read_of<'b>(from: &'b [u8], to: &[u8]) -> &'b [u8] {
+    from.get(..from.len() - to.len()).unwrap_or_default()
 }
 
 const HAS_ORIGIN: u8 = 0b1000_0000;
