@@ -3,7 +3,7 @@
 //! They are in builds with the feature `planted-bugs` alone, and do nothing there before one is chosen; without the
 //! feature there is not a byte of them.
 //!
-//! Invariant: one bug at a time, for the whole process, chosen before anything runs.
+//! Invariant: one bug at a time, for the whole process, chosen or lifted while nothing runs.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -66,6 +66,11 @@ impl Bug {
     /// Plants it, for the whole process.
     pub fn plant(self) {
         PLANTED.store(self as u8, Ordering::Relaxed);
+    }
+
+    /// Lifts whichever bug is planted.
+    pub fn lift() {
+        PLANTED.store(0, Ordering::Relaxed);
     }
 
     /// Tells whether it is planted.

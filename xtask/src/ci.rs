@@ -5,8 +5,10 @@
 mod arrows;
 mod examples;
 mod fuzz;
+mod simulate;
 
-use std::path::Path;
+use std::env;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::{command, tidy};
@@ -44,6 +46,9 @@ pub(crate) fn run(root: &Path, words: &[String]) -> Result<(), String> {
         for step in STEPS {
             println!("{:<10} {}", step.name, step.purpose);
         }
+        for step in ON_REQUEST {
+            println!("{:<10} {} (only if named)", step.name, step.purpose);
+        }
         return Ok(());
     }
     let bench = Bench { root, fuzz_seconds: request.fuzz_seconds };
@@ -63,7 +68,7 @@ fn parse(words: &[String]) -> Result<Request, String> {
                 request.fuzz_seconds = number.parse().map_err(|_| format!("`{number}` is not a number of seconds"))?;
             }
             name => {
-                let step = STEPS.iter().find(|step| step.name == name);
+                let step = STEPS.iter().chain(ON_REQUEST).find(|step| step.name == name);
                 request.steps.push(step.ok_or_else(|| format!("there is no step `{name}`; try --list"))?);
             }
         }
@@ -129,10 +134,20 @@ const STEPS: &[Step] = &[
     Step { name: "clippy", purpose: "lints over all targets, warnings are errors", run: clippy },
     Step { name: "arrows", purpose: "what may depend on what: three proofs", run: arrows::prove },
     Step { name: "test", purpose: "every test of the workspace", run: test },
+    Step { name: "planted", purpose: "bugs planted on purpose: each is caught by a seed", run: simulate::catch },
     Step { name: "doc", purpose: "documentation builds, warnings are errors", run: doc },
     Step { name: "fuzz", purpose: "each fuzz target, for a while, from its kept corpus", run: fuzz::run },
     Step { name: "examples", purpose: "each example runs to its end", run: examples::run },
 ];
+
+/// Steps that run only where they are named.
+const ON_REQUEST: &[Step] =
+    &[Step { name: "simulate", purpose: "teams through bad days: no seed breaks an invariant", run: simulate::hold }];
+
+/// Where cargo puts what it builds.
+fn target(root: &Path) -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |folder| root.join(folder))
+}
 
 fn fmt(bench: &Bench<'_>) -> Result<(), String> {
     let words = ["fmt", "--all", "--check"];

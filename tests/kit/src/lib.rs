@@ -16,7 +16,7 @@
 //!
 //! impl App for Tally {
 //!     fn found(&mut self, device: &mut AppDevice<'_>) -> Result<(), tombolo::Error> {
-//!         device.create(Crdt::Automerge, |edit| edit.counter("tally")?.increment(0))?;
+//!         device.create(Crdt::Automerge, |edit| edit.counter("tally")?.increment(0))?.done();
 //!         Ok(())
 //!     }
 //!
@@ -91,3 +91,7 @@ pub use invariant::{Invariant, Violation};
 pub use net::Net;
 pub use replica::{CrashAt, Replica, Witness};
 pub use station::RelayNode;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/testkit.md")]
+struct Guide;

@@ -3,8 +3,7 @@
 //! Examples are the programs in `examples/src/bin`. One that takes commands has a story of its own in `examples/tests`,
 //! which the tests run; every other takes no arguments and ends by itself.
 
-use std::env;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -23,7 +22,7 @@ pub(super) fn run(bench: &Bench<'_>) -> Result<(), String> {
     let (with_story, alone): (Vec<String>, Vec<String>) =
         names.into_iter().partition(|name| bench.root.join(format!("examples/tests/{name}.rs")).is_file());
     for name in &alone {
-        let program = target(bench.root).join("release").join(name);
+        let program = super::target(bench.root).join("release").join(name);
         command::run_within(Command::new(program).current_dir(bench.root), EXAMPLE_LIMIT)?;
     }
     println!(
@@ -46,8 +45,4 @@ fn names(root: &Path) -> Result<Vec<String>, String> {
     }
     names.sort();
     Ok(names)
-}
-
-fn target(root: &Path) -> PathBuf {
-    env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |folder| root.join(folder))
 }

@@ -3,7 +3,7 @@
 //! Invariant: a seed is one history; what is printed plays it again.
 
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::App;
 use super::team::Team;
@@ -30,7 +30,7 @@ pub struct Days<M> {
 }
 
 /// What was played.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DaysReport {
     /// How many seeds.
     pub seeds: u64,
@@ -103,25 +103,37 @@ impl<A: App, M: Fn() -> A> Days<M> {
     /// # Panics
     /// If the variable is set and says nothing that can be played.
     pub fn play(&self) -> Result<DaysReport, Box<Failure>> {
-        let said = std::env::var(DAYS_VARIABLE).ok();
-        let replayed = said.map(|words| Recipe::from_words(&words, Scenario::App).expect("the words of a failure"));
-        let seeds = if replayed.is_some() { 1 } else { self.seeds };
-        let template = replayed.unwrap_or_else(|| self.template.clone());
-        tombolo::protocol::keys::memo::switch_on();
-        let mut report = DaysReport { seeds, steps: 0, time: Duration::ZERO };
-        for nth in 0..seeds {
-            let recipe = Recipe { seed: template.seed + nth, ..template.clone() };
+        if let Ok(words) = std::env::var(DAYS_VARIABLE) {
+            return self.play_again(&Recipe::from_words(&words, Scenario::App).expect("the words of a failure"));
+        }
+        let mut report = DaysReport::default();
+        for nth in 0..self.seeds {
+            let recipe = Recipe { seed: self.template.seed + nth, ..self.template.clone() };
             let mut day = self.play_one(&recipe);
             if recipe.seed.is_multiple_of(TWICE) && day.violation.is_none() && self.play_one(&recipe).hash != day.hash {
                 let what = "played twice, it went two ways: something asks a clock, a map or the system".to_owned();
                 day.violation = Some(Violation { invariant: Invariant::SameSeed, what });
             }
             if day.violation.is_some() {
-                return Err(self.fail(&recipe, day));
+                let (recipe, day) = shrink(&recipe, day, self.shrink, |recipe| self.play_one(recipe));
+                return Err(Failure::of(recipe, day));
             }
-            report.steps += day.steps;
-            report.time += day.time;
+            report.add(&day);
         }
+        Ok(report)
+    }
+
+    /// Plays one recipe, as it is.
+    ///
+    /// # Errors
+    /// The [`Failure`], not shrunk.
+    pub fn play_again(&self, recipe: &Recipe) -> Result<DaysReport, Box<Failure>> {
+        let day = self.play_one(recipe);
+        if day.violation.is_some() {
+            return Err(Failure::of(recipe.clone(), day));
+        }
+        let mut report = DaysReport::default();
+        report.add(&day);
         Ok(report)
     }
 
@@ -136,17 +148,8 @@ impl<A: App, M: Fn() -> A> Days<M> {
         }
     }
 
-    fn fail(&self, recipe: &Recipe, day: Day) -> Box<Failure> {
-        let began = Instant::now();
-        let (recipe, day) = shrink(recipe, day, self.shrink, |recipe| self.play_one(recipe));
-        let place = std::thread::current().name().unwrap_or("main").to_owned();
-        let mut story = day.story;
-        story.push(format!("{:>14} shrunk for {} s", "", began.elapsed().as_secs()));
-        let violation = day.violation.unwrap_or(Violation { invariant: Invariant::SameSeed, what: String::new() });
-        Box::new(Failure { violation, recipe, story, place })
-    }
-
     fn play_one(&self, recipe: &Recipe) -> Day {
+        tombolo::protocol::keys::memo::switch_on();
         let script = Script::draw(recipe);
         let deeds: Vec<usize> = script.deeds.iter().map(|planned| planned.number).collect();
         caught(|| self.live(recipe, &script)).unwrap_or_else(|said| {
@@ -194,6 +197,23 @@ impl Outcome for Day {
 
     fn may_have_struck(&self, fault: Fault) -> bool {
         self.struck.as_ref().is_none_or(|struck| struck.contains(&fault))
+    }
+}
+
+impl DaysReport {
+    fn add(&mut self, day: &Day) {
+        self.seeds += 1;
+        self.steps += day.steps;
+        self.time += day.time;
+    }
+}
+
+impl Failure {
+    fn of(recipe: Recipe, day: Day) -> Box<Self> {
+        let place = std::thread::current().name().unwrap_or("main").to_owned();
+        let unknown = || Violation { invariant: Invariant::SameSeed, what: "it breaks no more".to_owned() };
+        let violation = day.violation.unwrap_or_else(unknown);
+        Box::new(Self { violation, recipe, story: day.story, place })
     }
 }
 

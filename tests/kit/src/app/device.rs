@@ -47,14 +47,16 @@ impl<'n> AppDevice<'n> {
         self.number
     }
 
-    /// Lists the documents of the shared workspace that are here, in an order of no meaning.
+    /// Lists the documents of the shared workspace that are here, in the order of their ids.
     ///
     /// # Errors
     /// What Tombolo answers.
     pub fn documents(&mut self) -> Result<Vec<DocumentId>, Error> {
         let workspace = self.net.workspace();
         let listed = self.net.act(self.replica, |engine, _, tx| engine.documents(&workspace, tx))?;
-        Ok(listed.unwrap_or_default().into_iter().map(|document| document.id).collect())
+        let mut ids: Vec<_> = listed.unwrap_or_default().into_iter().map(|document| document.id).collect();
+        ids.sort();
+        Ok(ids)
     }
 
     /// Creates a document, with what stands in it from the first.

@@ -168,6 +168,8 @@ impl<A: App> Team<A> {
         self.mishaps.calm(&mut self.net);
         for replica in self.devices.clone() {
             replica.spare(&mut self.net);
+            // What a relay kept to itself is noticed in the next session.
+            self.net.reset(replica);
         }
         self.net.run_for(Duration::from_secs(30));
         for _ in 0..2 {

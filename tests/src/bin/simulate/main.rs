@@ -5,6 +5,7 @@
 
 #![expect(clippy::print_stdout, reason = "a program for a terminal")]
 
+mod bugs;
 mod options;
 mod report;
 mod run;

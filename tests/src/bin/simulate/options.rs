@@ -42,6 +42,9 @@ pub(crate) struct Options {
     /// Plants a bug into the product, to see that it is caught: needs the feature `planted-bugs`.
     #[arg(long)]
     planted: Option<String>,
+    /// Plants a bug, or `all` one after the other, and looks for a seed that breaks with it and is sound without.
+    #[arg(long)]
+    catch: Option<String>,
     /// Ends at the first history that fails.
     #[arg(long)]
     first: bool,
@@ -56,6 +59,7 @@ EXAMPLES
   simulate --seeds 1 --from 4711 --verbose  one seed, with its hash
   simulate --minutes 30 --from 100000       as many as fit
   simulate --scenario relays --seeds 500    only what befalls relays
+  simulate --catch all --seeds 50           each planted bug must be caught by one of 50 seeds
 
 ENDS with 0 if nothing was broken and, over 200 seeds or more of the swarm, everything that can befall a team did;
 with 1 otherwise; with 2 if the command line is wrong.";
@@ -68,6 +72,7 @@ pub(crate) struct Plan {
     pub(crate) threads: usize,
     pub(crate) shrink: Duration,
     pub(crate) planted: Option<String>,
+    pub(crate) catch: Option<String>,
     pub(crate) first: bool,
     pub(crate) verbose: bool,
 }
@@ -101,6 +106,7 @@ impl Options {
             threads: self.threads.clamp(1, 64),
             shrink: Duration::from_secs(self.shrink_seconds),
             planted: self.planted,
+            catch: self.catch,
             first: self.first,
             verbose: self.verbose,
         })

@@ -10,6 +10,7 @@ use tombolo_tests::world::history::Played;
 use tombolo_tests::world::shrink::shrink;
 use tombolo_tests::world::{Recipe, play};
 
+use crate::bugs;
 use crate::options::Plan;
 use crate::report::Report;
 
@@ -19,12 +20,15 @@ const TWICE: u64 = 50;
 const TELL: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(plan: &Plan) -> ExitCode {
-    if let Some(problem) = plan.planted.as_deref().and_then(plant) {
+    // All devices and relays of a history are one process, and verify the same bytes.
+    tombolo::protocol::keys::memo::switch_on();
+    if let Some(name) = &plan.catch {
+        return bugs::catch(name, plan);
+    }
+    if let Some(problem) = plan.planted.as_deref().and_then(bugs::plant) {
         println!("{problem}");
         return ExitCode::from(2);
     }
-    // All devices and relays of a history are one process, and verify the same bytes.
-    tombolo::protocol::keys::memo::switch_on();
     let (next, stopped) = (AtomicU64::new(0), AtomicBool::new(false));
     let started = Instant::now();
     let mut report = Report::new(plan, started);
@@ -113,21 +117,4 @@ fn listen_for_interrupts() {
             }
         });
     });
-}
-
-#[cfg(feature = "planted-bugs")]
-fn plant(name: &str) -> Option<String> {
-    use tombolo::planted::Bug;
-    match Bug::named(name) {
-        Some(bug) => {
-            bug.plant();
-            None
-        }
-        None => Some(format!("there is no bug `{name}`; there are: {}", Bug::names().join(", "))),
-    }
-}
-
-#[cfg(not(feature = "planted-bugs"))]
-fn plant(_: &str) -> Option<String> {
-    Some("bugs are planted only in builds with `--features planted-bugs`".to_owned())
 }
