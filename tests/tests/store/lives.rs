@@ -1,9 +1,10 @@
 //! Changes that were pending in an older life of a store: put back from a copy, they reach everyone, once.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tombolo::document::Crdt;
+use tombolo::protocol::ids::DocumentId;
 use tombolo::protocol::record::Role;
 use tombolo::{Document, Milestone, Replica, Workspace};
 
@@ -27,6 +28,33 @@ async fn member(path: &Path, workspace: &Workspace) -> (Replica, Workspace) {
     (replica, joined)
 }
 
+/// Alice at a relay with a note that has begun, and Bob beside her; she is offline now.
+struct Team {
+    folder: tempfile::TempDir,
+    alice: Replica,
+    ours: Workspace,
+    bob: Replica,
+    theirs: Workspace,
+    note: DocumentId,
+}
+
+impl Team {
+    async fn new(crdt: Crdt) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let address = relay(folder.path()).await;
+        let (alice, ours) = founded(&folder.path().join("alice"), &address).await;
+        let (bob, theirs) = member(&folder.path().join("bob"), &ours).await;
+        let note = noted(&ours, crdt, "begun ").await.id();
+        durable(&alice.document(note)).await;
+        alice.pause().await.unwrap();
+        Self { folder, alice, ours, bob, theirs, note }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("alice")
+    }
+}
+
 async fn durable(document: &Document) {
     soon("durable", document.wait_for(Milestone::RelayDurable)).await.unwrap();
 }
@@ -47,14 +75,9 @@ async fn same(ours: (&Workspace, &Document), theirs: (&Workspace, &Document), wo
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_pending_in_a_copy_and_never_sent_reaches_everyone_from_the_next_life() {
     for crdt in CRDTS {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("alice");
-        let address = relay(folder.path()).await;
-        let (alice, workspace) = founded(&path, &address).await;
-        let (bob, theirs) = member(&folder.path().join("bob"), &workspace).await;
-        let note = noted(&workspace, crdt, "begun ").await.id();
-        durable(&alice.document(note)).await;
-        alice.pause().await.unwrap();
+        let team = Team::new(crdt).await;
+        let path = team.path();
+        let Team { folder: _folder, alice, ours: workspace, bob, theirs, note } = team;
         write(&alice.document(note), "copied ").await.unwrap();
         alice.close().await.unwrap();
         put_back(&path, &fs::read(&path).unwrap());
@@ -76,14 +99,9 @@ async fn what_was_pending_in_a_copy_and_never_sent_reaches_everyone_from_the_nex
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_original_of_a_copy_had_sent_is_not_said_twice() {
     for crdt in CRDTS {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("alice");
-        let address = relay(folder.path()).await;
-        let (alice, workspace) = founded(&path, &address).await;
-        let (bob, theirs) = member(&folder.path().join("bob"), &workspace).await;
-        let note = noted(&workspace, crdt, "begun ").await.id();
-        durable(&alice.document(note)).await;
-        alice.pause().await.unwrap();
+        let team = Team::new(crdt).await;
+        let path = team.path();
+        let Team { folder: _folder, alice, ours: workspace, bob, theirs, note } = team;
         for word in ["one ", "two "] {
             write(&alice.document(note), word).await.unwrap();
         }
@@ -115,14 +133,9 @@ async fn what_the_original_of_a_copy_had_sent_is_not_said_twice() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_that_runs_beside_its_original_loses_nothing_of_what_both_had_pending() {
     for crdt in CRDTS {
-        let folder = tempfile::tempdir().unwrap();
-        let (path, copy) = (folder.path().join("alice"), folder.path().join("copy"));
-        let address = relay(folder.path()).await;
-        let (alice, workspace) = founded(&path, &address).await;
-        let (bob, theirs) = member(&folder.path().join("bob"), &workspace).await;
-        let note = noted(&workspace, crdt, "begun ").await.id();
-        durable(&alice.document(note)).await;
-        alice.pause().await.unwrap();
+        let team = Team::new(crdt).await;
+        let (path, copy) = (team.path(), team.folder.path().join("copy"));
+        let Team { folder: _folder, alice, ours: workspace, bob, theirs, note } = team;
         write(&alice.document(note), "both ").await.unwrap();
         alice.close().await.unwrap();
         for ending in ["", ".key", ".lock"] {
