@@ -72,6 +72,8 @@ pub(crate) struct Again {
     pub(crate) recounts: BTreeSet<i64>,
     /// Documents with chains in two branches, one of which may have grown.
     pub(crate) forked: BTreeSet<i64>,
+    /// Documents whose unsealed work is shown or kept aside, as this device's right to write them has changed.
+    pub(crate) rights: BTreeSet<i64>,
     /// Workspaces whose members have changed since their documents were counted.
     pub(crate) rejudged: BTreeSet<i64>,
 }

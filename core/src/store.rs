@@ -28,7 +28,7 @@ pub(crate) use entries::{EntryState, QuarantinedRow};
 pub use error::StoreError;
 pub use evidence::{EvidenceKind, RelayEvidence};
 pub use integrity::IntegrityReport;
-pub(crate) use logs::{LogRow, RelayRow};
+pub(crate) use logs::{LogRow, RelayRow, Unplaced};
 pub(crate) use open::INCARNATION;
 use rusqlite::{Connection, OptionalExtension as _, Transaction};
 use sql::sql;

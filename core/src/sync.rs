@@ -319,13 +319,13 @@ impl Engine {
             self.rest(now);
         }
         self.dial_due(now);
-        let expired = self.relays.values().filter(|relay| match &relay.session {
-            Session::Proving(handshake) => handshake.deadline() <= now.mono,
-            _ => false,
-        });
+        let is_late = |proof: &Handshake| proof.deadline() <= now.mono;
+        let expired =
+            self.relays.values().filter(|relay| matches!(&relay.session, Session::Proving(proof) if is_late(proof)));
         for connection in expired.map(Relay::connection).collect::<Vec<_>>() {
             self.hang_up(now, connection, CloseCode::AuthTimeout);
         }
+        self.compare_again(now, tx)?;
         self.send_statuses(now, tx)?;
         self.release_foreign(now);
         self.notice_withheld(now);

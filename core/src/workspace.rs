@@ -236,6 +236,11 @@ impl Workspace {
         self.view.role_of_device(&device.id())
     }
 
+    /// Tells whether this device's unsealed work is kept aside: its user has a role, and may not write any more.
+    pub(crate) fn keeps_own_aside(&self) -> bool {
+        self.known_role.is_some_and(|role| !role.may_write(Stream::CONTENT))
+    }
+
     /// Notes whether some member's role will end.
     pub(crate) fn note_expiries(&mut self) {
         let view = &self.view;

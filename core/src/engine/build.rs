@@ -12,6 +12,7 @@ use tombolo_protocol::ids::{ChainKey, DeviceId, DocumentId, Instance, Stream};
 use super::Engine;
 use crate::document::{Actor, ApplyReason, Crdt, DocumentError, ForeignChange, OpenDocument, PatchMode, trial};
 use crate::store::{DocumentRow, EntryState, StoreError, Tx};
+use crate::workspace::Workspace;
 
 /// The work of one entry, opened: its changes, and where they came from.
 pub(super) struct Piece {
@@ -108,8 +109,16 @@ pub(super) fn join_parts(
 }
 
 impl Engine {
-    /// Returns the changes that this device made and that no entry carries yet.
+    /// Returns the changes that this device made and that no entry carries yet, unless they are kept aside: who may
+    /// not write any more sees what the others see.
     pub(super) fn own_changes(&mut self, row: &DocumentRow, tx: &Tx<'_>) -> Result<Vec<Vec<u8>>, StoreError> {
+        let own = self.pending_changes(row, tx)?;
+        let kept = self.workspaces.get(&row.workspace).is_some_and(Workspace::keeps_own_aside);
+        Ok(if kept { Vec::new() } else { own })
+    }
+
+    /// Returns the changes that this device made and that no entry carries yet, whether they count or not.
+    pub(super) fn pending_changes(&mut self, row: &DocumentRow, tx: &Tx<'_>) -> Result<Vec<Vec<u8>>, StoreError> {
         let pending = tx.pending_of_document(row.row, Stream::CONTENT)?;
         self.note_damaged_changes(row, pending.damaged.len());
         Ok(pending.rows.into_iter().map(|pending| pending.change).filter(|change| !change.is_empty()).collect())

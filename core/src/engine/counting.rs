@@ -190,6 +190,14 @@ impl Engine {
         for workspace in std::mem::take(&mut self.again.rejudged) {
             self.find_recounts(workspace, tx)?;
         }
+        let rights = std::mem::take(&mut self.again.rights);
+        for document in &rights {
+            if let Some(row) = tx.document_by_row(*document)?.filter(|row| self.documents.is_open(row.row)) {
+                self.reopen(now, &row, tx)?;
+            }
+        }
+        // Whatever counted only because of that work may count no more.
+        self.again.recounts.extend(rights);
         for document in std::mem::take(&mut self.again.recounts) {
             let Some(row) = tx.document_by_row(document)? else {
                 continue;
@@ -289,7 +297,7 @@ impl Workspace {
 
     /// Lets entries of others count that this device's unsealed work was made on; tells whether there are any.
     fn lean(&self, document: i64, own: &DeviceId, opened: &[OpenedEntry], verdicts: &mut [Verdict]) -> bool {
-        if !self.unsealed.contains(&(document, Stream::CONTENT)) {
+        if !self.unsealed.contains(&(document, Stream::CONTENT)) || self.keeps_own_aside() {
             return false;
         }
         let own = self.user_of(own);

@@ -175,6 +175,24 @@ impl Engine {
         Ok(closure(&opened.crdt.read()))
     }
 
+    /// Reads a document with this device's own changes that no entry carries yet, also where they do not count any
+    /// more because its user lost the right to write them: so that work can be copied elsewhere. It comes back by
+    /// itself with the right.
+    ///
+    /// # Errors
+    /// As [`Engine::read`].
+    pub fn read_with_kept<R>(
+        &mut self,
+        now: Now,
+        id: &DocumentId,
+        closure: impl FnOnce(&View<'_>) -> R,
+        tx: &Tx<'_>,
+    ) -> Result<R, Error> {
+        let row = self.opened_row(now, id, tx)?;
+        let document = self.load_with_kept(now, &row, tx)?;
+        Ok(closure(&document.read()))
+    }
+
     /// Returns the whole of a document with its version.
     ///
     /// # Errors

@@ -44,7 +44,7 @@ impl Workspace {
 
     /// Returns the branch that counted so far, if there is unsealed work in its document.
     fn unsealed_on(&self, branch: &Branch, opened: &[OpenedEntry]) -> Option<i64> {
-        if !self.unsealed.contains(&(branch.document, Stream::CONTENT)) {
+        if !self.unsealed.contains(&(branch.document, Stream::CONTENT)) || self.keeps_own_aside() {
             return None;
         }
         let counted = |chain: i64| {

@@ -193,6 +193,17 @@ impl Engine {
         Ok(assembled)
     }
 
+    /// Builds a document as it would be if this device's kept work counted; what is in memory stays as it is.
+    pub(super) fn load_with_kept(&mut self, now: Now, row: &DocumentRow, tx: &Tx<'_>) -> Result<OpenDocument, Error> {
+        let about = self.about_of(row, tx)?;
+        let crdt = Crdt::from_u8(about.crdt).ok_or(Error::Document(ApplyReason::Malformed))?;
+        let instance = Instance(u64::from_be_bytes(array(self.entropy.as_mut())));
+        let actor = self.own_actor(row.workspace, &about.id, instance);
+        let pieces = self.gather(now, row, &about, tx)?;
+        let own = self.pending_changes(row, tx)?;
+        build(crdt, actor, &pieces, &own).map_err(|_| Error::Document(ApplyReason::Refused))
+    }
+
     /// Queues an entry that was just stored for its document, if that is open.
     pub(crate) fn queue_apply(
         &mut self,

@@ -1,11 +1,12 @@
-//! Handles to what owners settle for everybody, and to the trail of all that was stated.
+//! Handles to what owners settle for everybody, to the trail of all that was stated, and to the work of who lost a right.
 //!
 //! Invariant: a handle holds no secret; a kit that is handed in is wiped when the call is over.
 
 use tombolo_crypto::RecoveryKit;
 use tombolo_protocol::record::{OrganisationRecovery, Policy};
 
-use super::handles::Workspace;
+use super::handles::{Document, Workspace};
+use crate::document::{ReadError, View};
 use crate::error::Error;
 use crate::workspace::{ActOutcome, AuditEntry, MembershipAct, PolicyTerms};
 
@@ -66,5 +67,22 @@ impl Workspace {
     pub async fn open_with_kit(&self, kit: RecoveryKit) -> Result<(), Error> {
         let id = self.id;
         self.replica.call(move |engine, now, tx| engine.open_with_kit(now, &id, &kit, tx)).await
+    }
+}
+
+impl Document {
+    /// Reads the document with this device's own changes that are not sealed yet, also where they do not count any
+    /// more because its user lost the right to write: so that they can be copied elsewhere. The debt says that they
+    /// are kept; with the right they come back by themselves.
+    ///
+    /// # Errors
+    /// As [`Document::read`].
+    pub async fn read_with_kept<R: Send + 'static>(
+        &self,
+        closure: impl FnOnce(&View<'_>) -> Result<R, ReadError> + Send + 'static,
+    ) -> Result<R, Error> {
+        let id = self.id;
+        let read = self.replica.call(move |engine, now, tx| engine.read_with_kept(now, &id, closure, tx)).await?;
+        Ok(read?)
     }
 }

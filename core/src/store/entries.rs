@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use rusqlite::OptionalExtension as _;
 use tombolo_protocol::entry::Entry;
-use tombolo_protocol::ids::{ChainId, ChainKey, DeviceId, DocumentTag, EntryHash, Incarnation, Stream};
+use tombolo_protocol::ids::{ChainId, ChainKey, DeviceId, DocumentTag, EntryHash, EpochId, Incarnation, Stream};
 
 use super::sql::sql;
 use super::{StoreError, Tx, exact};
@@ -173,6 +173,13 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// Returns how many entries of a workspace that count are sealed under an epoch, which their headers name.
+    pub(crate) fn count_of_epoch(&self, workspace: i64, epoch: &EpochId) -> Result<u64, StoreError> {
+        let mut statement = self.transaction.prepare_cached(sql!("count_of_epoch"))?;
+        let count: i64 = statement.query_row((workspace, epoch.as_bytes()), |row| row.get(0))?;
+        Ok(count.cast_unsigned())
+    }
+
     pub(crate) fn mark_entry(&self, arrival: i64, state: EntryState) -> Result<(), StoreError> {
         self.transaction.prepare_cached(sql!("mark_entry"))?.execute((arrival, state as i64))?;
         Ok(())
@@ -255,6 +262,11 @@ impl Tx<'_> {
     pub(crate) fn release_held(&self, held: i64) -> Result<(), StoreError> {
         self.transaction.prepare_cached(sql!("release_held"))?.execute([held])?;
         Ok(())
+    }
+
+    /// Tells whether any entry waits, or came spoilt.
+    pub(crate) fn holds_any(&self, workspace: i64) -> Result<bool, StoreError> {
+        Ok(self.transaction.prepare_cached(sql!("holds_any"))?.query_row([workspace], |row| row.get(0))?)
     }
 
     /// Tells whether an entry waits for this reason.

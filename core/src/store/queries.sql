@@ -132,6 +132,9 @@ SELECT seq, hash, bytes FROM entry WHERE chain = ?1 AND seq >= ?2 ORDER BY seq L
 -- name: entries_of_document
 SELECT entry.arrival, entry.chain, entry.seq, entry.state, entry.hash, entry.bytes FROM chain JOIN entry USING (chain)
 WHERE chain.document = ?1 AND chain.stream = ?2 AND entry.state <> 2 ORDER BY entry.arrival;
+-- name: count_of_epoch
+SELECT count(*) FROM chain JOIN entry USING (chain)
+WHERE chain.workspace = ?1 AND entry.state < 2 AND substr(entry.bytes, 121, 32) = ?2;
 -- name: mark_entry
 UPDATE entry SET state = ?2 WHERE arrival = ?1;
 -- name: all_pending
@@ -183,6 +186,8 @@ SELECT held, seq, hash, bytes FROM held WHERE workspace = ?1 AND reason = ?2 ORD
 SELECT held, chain, seq, hash, since_ms FROM held WHERE workspace = ?1 AND reason = ?2 ORDER BY held;
 -- name: held_by_reason
 SELECT reason, count(*) FROM held WHERE workspace = ?1 AND reason <> 2 GROUP BY reason ORDER BY reason;
+-- name: holds_any
+SELECT EXISTS (SELECT 1 FROM held WHERE workspace = ?1);
 -- name: release_held
 DELETE FROM held WHERE held = ?1;
 
@@ -252,8 +257,10 @@ UPDATE placed SET seq = min(seq, ?3) WHERE relay = ?1 AND chain = ?2;
 -- name: placed
 SELECT seq, position FROM placed WHERE relay = ?1 AND chain = ?2;
 -- name: unplaced_chains
-SELECT chain.chain, coalesce(placed.seq, chain.floor_seq), chain.head_seq FROM chain
-LEFT JOIN placed ON placed.relay = ?1 AND placed.chain = chain.chain
+SELECT chain.chain, coalesce(placed.seq, chain.floor_seq),
+CASE WHEN chain.device = ?3 THEN chain.head_seq ELSE coalesce((SELECT max(entry.seq) FROM entry
+    WHERE entry.chain = chain.chain AND entry.state < 2 AND entry.seq > coalesce(placed.seq, chain.floor_seq)), 0) END
+FROM chain LEFT JOIN placed ON placed.relay = ?1 AND placed.chain = chain.chain
 WHERE chain.workspace = ?2 AND chain.head_seq > coalesce(placed.seq, 0) ORDER BY chain.chain;
 -- name: place_record
 INSERT INTO placed_record (relay, workspace, hash) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING;

@@ -26,7 +26,9 @@ pub(super) enum Admission {
     Stored { chain: i64, document: i64 },
     /// It was there before.
     Duplicate { chain: i64 },
-    /// It waits for something, or was refused; the reason was counted.
+    /// It waits for something that may still come; the reason was counted.
+    Waits,
+    /// It was refused; the reason was counted.
     Aside,
 }
 
@@ -34,7 +36,7 @@ impl Engine {
     pub(super) fn admit(&mut self, now: Now, at: (i64, i64), entry: Entry, tx: &Tx<'_>) -> Result<Admission, Fault> {
         let admission = self.admit_one(now, at, entry, tx)?;
         if let Admission::Stored { chain, document } = admission {
-            self.note_foreign(now, at, chain, tx)?;
+            self.note_foreign(now, at, chain);
             self.touched.insert(document);
             self.release_successors(now, at, chain, tx)?;
         }
@@ -78,8 +80,7 @@ impl Engine {
             return Ok(Admission::Aside);
         };
         if header.workspace != held.tag {
-            self.counters.count(SetAsideReason::OtherWorkspace);
-            return Ok(Admission::Aside);
+            return Ok(self.refuse(at, &entry, SetAsideReason::OtherWorkspace));
         }
         if held.membership.outcome(&header.members_head) != Some(RecordOutcome::Admitted) {
             return self.hold(now, at, &entry, SetAsideReason::UnknownRecord, tx);
@@ -90,7 +91,7 @@ impl Engine {
             None => None,
         };
         if chain.is_none() && self.has_lost_its_place(workspace, &header.chain, tx)? {
-            return Ok(Admission::Aside);
+            return Ok(Admission::Waits);
         }
         let head_seq = chain.as_ref().map_or(0, |(row, _)| row.head_seq);
         if let Some((row, _)) = &chain
@@ -124,7 +125,7 @@ impl Engine {
         tx: &Tx<'_>,
     ) -> Result<(), StoreError> {
         let (chain, entry) = of;
-        self.note_places(row.workspace, chain, &entry, tx)?;
+        self.note_places(now, row.workspace, chain, &entry, tx)?;
         let arrival = tx.insert_entry(chain, &entry, state_of(verdict))?;
         match verdict {
             Ok(()) if self.is_forked(row.workspace, chain) => {
@@ -143,21 +144,41 @@ impl Engine {
     }
 
     /// Notes where an entry stands in the logs that brought it before it could be stored.
-    fn note_places(&mut self, workspace: i64, chain: i64, entry: &Entry, tx: &Tx<'_>) -> Result<(), StoreError> {
-        let seq = entry.header().seq;
+    fn note_places(
+        &mut self,
+        now: Now,
+        workspace: i64,
+        chain: i64,
+        entry: &Entry,
+        tx: &Tx<'_>,
+    ) -> Result<(), StoreError> {
+        let (hash, seq) = (entry.hash(), entry.header().seq);
+        let mut further = Vec::new();
         for (relay, state) in &mut self.relays {
-            let Some(channel) = state.channel_mut(workspace).filter(|channel| !channel.mending.aside_at.is_empty())
-            else {
+            let Some(channel) = state.channel_mut(workspace) else {
                 continue;
             };
-            if let Some((position, full)) = channel.mending.aside_at.remove(&entry.hash()) {
+            if let Some((position, full)) = channel.mending.aside_at.remove(&hash) {
                 tx.place(*relay, chain, seq, position)?;
                 if full {
                     tx.declare((*relay, workspace), position, chain, seq)?;
                 }
             }
+            if channel.mending.lacking.note_stored(&hash) {
+                further.push((*relay, workspace));
+            }
         }
+        further.into_iter().for_each(|at| self.plan_status(now, at));
         Ok(())
+    }
+
+    /// Counts an entry of a log that is not taken, and for which nothing is to come.
+    pub(super) fn refuse(&mut self, at: (i64, i64), entry: &Entry, reason: SetAsideReason) -> Admission {
+        self.counters.count(reason);
+        if let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) {
+            channel.mending.lacking.note_judged(entry);
+        }
+        Admission::Aside
     }
 
     /// Tells whether a chain is known by its name and not by its key: the disk has changed what is known
@@ -246,15 +267,14 @@ impl Engine {
     pub(super) fn keep_evidence(
         &mut self,
         now: Now,
-        workspace: i64,
+        at: (i64, i64),
         entry: &Entry,
         reason: SetAsideReason,
         tx: &Tx<'_>,
     ) -> Result<Admission, Fault> {
-        tx.quarantine(workspace, &QuarantinedRow::of(entry, reason.code(), now.wall_ms), &entry.encode())?;
-        self.counters.count(reason);
-        self.note_own(now, workspace, &entry.header().chain, tx)?;
-        Ok(Admission::Aside)
+        tx.quarantine(at.1, &QuarantinedRow::of(entry, reason.code(), now.wall_ms), &entry.encode())?;
+        self.note_own(now, at.1, &entry.header().chain, tx)?;
+        Ok(self.refuse(at, entry, reason))
     }
 
     /// An entry of this device that this store never wrote: the store was copied or restored.
@@ -287,11 +307,11 @@ impl Engine {
         let held = tx.held_bytes(at.1, &entry.header().chain.document)?;
         if held.saturating_add(entry.sealed().len()) > HOLD_BYTES_MAX {
             self.counters.count(SetAsideReason::TooMuchHeld);
-            return Ok(Admission::Aside);
+            return Ok(Admission::Waits);
         }
         tx.hold(at.1, entry, reason.code(), now.wall_ms)?;
         self.counters.count(reason);
-        Ok(Admission::Aside)
+        Ok(Admission::Waits)
     }
 
     /// Asks a relay for entries that are missing from a chain.

@@ -88,7 +88,7 @@ pub(crate) struct Channel {
     /// Entries that were asked for again, by chain.
     pub(crate) fetching: BTreeMap<ChainId, (u64, u64)>,
     /// For fetched chains: position and seq of the item that declares them.
-    pub(crate) listed: BTreeMap<ChainId, Option<(u64, u64)>>,
+    pub(crate) listed: BTreeMap<ChainId, (u64, u64)>,
     pub(crate) list_ended: bool,
     pub(crate) mending: Mending,
     /// Frames that wait for a damaged entry.
@@ -162,13 +162,14 @@ impl Channel {
     /// Tells whether it is level and has something to say.
     pub(crate) fn wants_flush(&self) -> bool {
         let has_work = self.has_changes || self.has_records || !self.unplaced.is_empty();
-        self.phase == Phase::Level && (has_work || self.mending.is_due())
+        self.phase == Phase::Level && (has_work || self.mending.is_due()) && !self.mending.lacking.awaits_list()
     }
 
     pub(crate) fn wake_at(&self) -> Option<Duration> {
         // What only a level channel does wakes nobody before: a wake that changes nothing would repeat at once.
         let of_level = [self.foreign_at, self.records_at, self.chores_at, self.status_at, self.owes_at];
-        let planned = of_level.into_iter().chain([self.heads.wake_at()]).filter(|_| self.phase == Phase::Level);
+        let others = [self.mending.lacking.wake_at(), self.heads.wake_at()];
+        let planned = of_level.into_iter().chain(others).filter(|_| self.phase == Phase::Level);
         planned.chain([self.retry_at]).flatten().min()
     }
 
@@ -316,6 +317,7 @@ impl Engine {
                 tx.forget_log(relay, workspace)?;
                 tx.set_log(relay, workspace, &row)?;
             }
+            self.note_left_waiting((relay, workspace), tx)?;
             return Ok(self.compare_opening(now, (relay, workspace), &opened.head, tx)?);
         }
         channel.phase = Phase::Reconciling;

@@ -6,13 +6,14 @@
 use std::collections::BTreeMap;
 
 use tombolo_protocol::frame::NotFoundReason;
-use tombolo_protocol::ids::{DocumentId, WorkspaceId};
+use tombolo_protocol::ids::{DocumentId, Stream, WorkspaceId};
 
 use super::channel::Phase;
 use super::reason::{SetAside, SetAsideReason};
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::store::{StoreError, Tx};
+use crate::store::{StoreError, Tx, Unplaced};
+use crate::workspace::Workspace;
 
 /// Why something is still owed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,8 +89,8 @@ pub struct SyncDebt {
     pub documents: Vec<DocumentDebt>,
     /// Membership records that no relay holds.
     pub records: u64,
-    /// How many entries wait, and for what: those of others that came too early, and those that the
-    /// disk has changed.
+    /// How many entries wait, and for what: those of others that came too early, those whose key is not here,
+    /// those that the disk has changed, and chains of which a relay lists more than it gave.
     pub held: BTreeMap<SetAsideReason, u64>,
     /// Entries of others that are kept and not applied.
     pub set_aside: Vec<SetAside>,
@@ -114,13 +115,38 @@ impl Engine {
         let row = self.workspace_row(workspace).ok_or(Error::NoWorkspace(*workspace))?;
         let held = self.workspaces.get(&row).ok_or(Error::NoWorkspace(*workspace))?;
         let relay = self.best_relay(row, tx)?;
+        let placed = tx.placed_records(relay.unwrap_or(NO_RELAY), row)?;
+        let records = held.owed_records().filter(|hash| placed.binary_search(&hash.to_leaf()).is_err()).count();
+        let confirmed = relay.is_some_and(|relay| self.phase_of(relay, row) == Some(Phase::Level));
+        #[cfg(feature = "planted-bugs")]
+        let confirmed = confirmed || crate::planted::Bug::StatusTooSoon.is_planted();
+        Ok(SyncDebt {
+            documents: self.owed_documents(relay, held, tx)?,
+            records: records as u64,
+            held: self.waiting(relay, row, tx)?,
+            set_aside: self.set_aside(row, tx)?,
+            confirmed,
+        })
+    }
+
+    /// Returns what the documents of a workspace owe.
+    fn owed_documents(
+        &self,
+        relay: Option<i64>,
+        held: &Workspace,
+        tx: &Tx<'_>,
+    ) -> Result<Vec<DocumentDebt>, StoreError> {
+        let row = held.row;
         let mut debts: BTreeMap<i64, DocumentDebt> = BTreeMap::new();
-        for unplaced in tx.unplaced_chains(relay.unwrap_or(NO_RELAY), row)? {
+        for unplaced in tx.unplaced_chains(relay.unwrap_or(NO_RELAY), row, &self.device.id())? {
+            if unplaced.owed() == 0 {
+                continue;
+            }
             let Some((_, document)) = tx.chain_key(unplaced.chain)? else {
                 continue;
             };
             let debt = self.debt_of(&mut debts, document, relay, row, tx)?;
-            debt.unplaced_entries += unplaced.head_seq.saturating_sub(unplaced.placed_seq);
+            debt.unplaced_entries += unplaced.owed();
             if let Some(reason) = self.refusal(relay, row, unplaced.chain) {
                 debt.reason = DebtReason::Refused(reason);
             }
@@ -132,30 +158,47 @@ impl Engine {
             let (pending_changes, since_ms, _) = tx.pending_summary(*document)?;
             let debt = self.debt_of(&mut debts, *document, relay, row, tx)?;
             (debt.pending_changes, debt.since_ms) = (pending_changes, since_ms);
+            if !held.role(&self.device).is_some_and(|role| role.may_write(Stream::CONTENT)) {
+                debt.reason = DebtReason::Refused(SetAsideReason::RoleDenied);
+            }
             if held.damaged_changes.get(document).is_some_and(|changes| *changes > 0) {
                 debt.reason = DebtReason::Damaged;
             }
         }
-        let placed = tx.placed_records(relay.unwrap_or(NO_RELAY), row)?;
-        let records = held.owed_records().filter(|hash| placed.binary_search(&hash.to_leaf()).is_err()).count();
-        let confirmed = relay.is_some_and(|relay| self.phase_of(relay, row) == Some(Phase::Level));
-        #[cfg(feature = "planted-bugs")]
-        let confirmed = confirmed || crate::planted::Bug::StatusTooSoon.is_planted();
-        Ok(SyncDebt {
-            documents: debts.into_values().collect(),
-            records: records as u64,
-            held: self.waiting(row, tx)?,
-            set_aside: self.set_aside(row, tx)?,
-            confirmed,
-        })
+        Ok(debts.into_values().collect())
     }
 
     /// Returns how many entries wait, and for what.
-    fn waiting(&self, workspace: i64, tx: &Tx<'_>) -> Result<BTreeMap<SetAsideReason, u64>, StoreError> {
+    fn waiting(
+        &self,
+        relay: Option<i64>,
+        workspace: i64,
+        tx: &Tx<'_>,
+    ) -> Result<BTreeMap<SetAsideReason, u64>, StoreError> {
         let held = tx.held_by_reason(workspace)?;
-        let held = held.into_iter().map(|(code, count)| (SetAsideReason::from_code(code), count));
+        let mut waiting: BTreeMap<_, _> =
+            held.into_iter().map(|(code, count)| (SetAsideReason::from_code(code), count)).collect();
+        let live = relay.and_then(|relay| self.relays.get(&relay)?.live()?.channels.get(&workspace));
         let damaged = self.workspaces.get(&workspace).map_or(0, |held| held.damaged.len() as u64);
-        Ok(held.chain((damaged > 0).then_some((SetAsideReason::Damaged, damaged))).collect())
+        let listed = live.map_or(0, |channel| channel.mending.lacking.withheld());
+        let keyless = self.keyless(workspace, tx)?;
+        let others =
+            [(SetAsideReason::Damaged, damaged), (SetAsideReason::Gap, listed), (SetAsideReason::PendingKey, keyless)];
+        for (reason, count) in others {
+            if count > 0 {
+                *waiting.entry(reason).or_default() += count;
+            }
+        }
+        Ok(waiting)
+    }
+
+    /// Returns how many entries this device's user may read, and lacks the key of.
+    pub(super) fn keyless(&self, workspace: i64, tx: &Tx<'_>) -> Result<u64, StoreError> {
+        let mut entries = 0;
+        for epoch in self.workspaces.get(&workspace).into_iter().flat_map(|held| held.missing_epochs(&self.device)) {
+            entries += tx.count_of_epoch(workspace, &epoch)?;
+        }
+        Ok(entries)
     }
 
     fn debt_of<'d>(
@@ -210,8 +253,8 @@ impl Engine {
     fn best_relay(&self, workspace: i64, tx: &Tx<'_>) -> Result<Option<i64>, StoreError> {
         let mut best: Option<((bool, u64), i64)> = None;
         for relay in self.relays.keys() {
-            let unplaced = tx.unplaced_chains(*relay, workspace)?;
-            let owed: u64 = unplaced.iter().map(|chain| chain.head_seq.saturating_sub(chain.placed_seq)).sum();
+            let unplaced = tx.unplaced_chains(*relay, workspace, &self.device.id())?;
+            let owed: u64 = unplaced.iter().map(Unplaced::owed).sum();
             let rank = (self.phase_of(*relay, workspace) != Some(Phase::Level), owed);
             if best.is_none_or(|(least, _)| rank < least) {
                 best = Some((rank, *relay));

@@ -11,7 +11,7 @@ use tombolo_protocol::entry::{Entry, EntryFlags, verify_run};
 use tombolo_protocol::frame::Items;
 use tombolo_protocol::ids::{ChainKey, EntryHash, RecordId};
 use tombolo_protocol::item::{Declaration, ElidedEntry, ItemHash, LogItem};
-use tombolo_protocol::membership::RecordOutcome;
+use tombolo_protocol::membership::{RecordOutcome, RecordRefusal};
 use tombolo_protocol::receipt::{Attestation, Signed};
 use tombolo_protocol::record::Record;
 
@@ -72,11 +72,7 @@ impl Engine {
     }
 
     fn save_place(&mut self, now: Now, at: (i64, i64), tx: &Tx<'_>) -> Result<(), Fault> {
-        let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) else {
-            return Ok(());
-        };
-        let row = channel.to_row(None);
-        tx.set_log(at.0, at.1, &row)?;
+        self.keep_place(now, at, None, tx)?;
         self.plan_status(now, at);
         self.plan_chores_for_expiries(now, at);
         Ok(self.compare_heads(now, at, tx)?)
@@ -176,14 +172,10 @@ impl Engine {
             let name = incoming.entry.hash();
             let (key, seq) = (incoming.entry.header().chain, incoming.entry.header().seq);
             let admission = match authentic {
-                Some(false) => {
-                    self.doubt(now, at.1, &incoming.entry, tx)?;
-                    Admission::Aside
-                }
+                Some(false) => self.doubt(now, at.1, &incoming.entry, tx)?,
                 // Its record is here and names no such device: nothing that could come would vouch for it.
                 None if self.is_admitted(at.1, &incoming.entry.header().members_head) => {
-                    self.counters.count(SetAsideReason::UnknownAuthor);
-                    Admission::Aside
+                    self.refuse(at, &incoming.entry, SetAsideReason::UnknownAuthor)
                 }
                 _ => self.admit(now, at, incoming.entry, tx)?,
             };
@@ -192,8 +184,11 @@ impl Engine {
             };
             if let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) {
                 channel.frontier.append(&ItemHash::Entry(name));
-                if matches!(admission, Admission::Aside) {
+                if matches!(admission, Admission::Aside | Admission::Waits) {
                     channel.mending.note_aside(name, position, full);
+                }
+                if matches!(admission, Admission::Waits) {
+                    channel.mending.lacking.note_entry(name, position);
                 }
             }
             if let Admission::Stored { chain, .. } | Admission::Duplicate { chain } = admission {
@@ -255,11 +250,21 @@ impl Engine {
         let epochs = workspace.epochs.len();
         let outcome = workspace.take_record(&record, &self.device, tx, self.entropy.as_mut())?;
         let learnt = workspace.epochs.len() > epochs;
-        if let RecordOutcome::Refused(_) = outcome {
-            self.counters.count(SetAsideReason::RecordRefused);
-        }
+        self.note_refused(at, &outcome, false);
         self.look_at_owed(at.1);
         self.after_records(now, at, learnt, tx)
+    }
+
+    /// Counts a record that does not count; one whose signature does not fit was spoilt, and may be had whole.
+    pub(super) fn note_refused(&mut self, at: (i64, i64), outcome: &RecordOutcome, in_list: bool) {
+        let RecordOutcome::Refused(refusal) = outcome else {
+            return;
+        };
+        self.counters.count(SetAsideReason::RecordRefused);
+        let channel = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1));
+        if let (RecordRefusal::Key(_), Some(channel)) = (refusal, channel) {
+            channel.mending.lacking.note_spoilt_record(in_list);
+        }
     }
 
     fn take_attestation(&mut self, now: Now, at: (i64, i64), bytes: &[u8], tx: &Tx<'_>) -> Result<(), Fault> {

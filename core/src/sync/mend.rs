@@ -7,9 +7,11 @@
 //! Invariant: a place is asked for once a session; items that can not be read without it wait, in order.
 
 mod doubt;
+mod lacking;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use lacking::Lacking;
 use tombolo_protocol::close::CloseCode;
 use tombolo_protocol::entry::Entry;
 use tombolo_protocol::frame::{Fetch, Frame};
@@ -40,6 +42,8 @@ pub(crate) struct Mending {
     doubted: BTreeSet<(ChainId, u64)>,
     /// Where entries stand in the log that were not stored as they came, and whether in full.
     pub(super) aside_at: BTreeMap<EntryHash, (u64, bool)>,
+    /// What the log holds and was not taken.
+    pub(super) lacking: Lacking,
 }
 
 impl Mending {
@@ -64,6 +68,7 @@ impl Default for Mending {
             has_doubts: true,
             doubted: BTreeSet::new(),
             aside_at: BTreeMap::new(),
+            lacking: Lacking::default(),
         }
     }
 }

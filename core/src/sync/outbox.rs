@@ -222,20 +222,18 @@ impl Engine {
     }
 
     /// Plans to send a chain of another device on to the relays that lack it, if nobody else does.
-    pub(crate) fn note_foreign(&mut self, now: Now, at: (i64, i64), chain: i64, tx: &Tx<'_>) -> Result<(), StoreError> {
+    pub(crate) fn note_foreign(&mut self, now: Now, at: (i64, i64), chain: i64) {
         let others: Vec<i64> = self.relays.keys().copied().filter(|relay| *relay != at.0).collect();
         for relay in others {
             let wait = draw(self.entropy.as_mut(), RETRY_MIN, RETRY_MAX);
-            let placed = tx.placed(relay, chain)?;
             let Some(channel) = self.relays.get_mut(&relay).and_then(|relay| relay.channel_mut(at.1)) else {
                 continue;
             };
-            if channel.phase == Phase::Level && placed.is_none_or(|(_, position)| position > 0) {
+            if channel.phase == Phase::Level {
                 channel.foreign.insert(chain);
                 channel.foreign_at.get_or_insert(now.mono + wait);
             }
         }
-        Ok(())
     }
 
     /// Plans to send on records that came from one relay to the others: a removal does not wait for a new session.

@@ -41,8 +41,7 @@ impl Engine {
         if became_level {
             channel.phase = Phase::Level;
         }
-        let row = channel.to_row(Some(bytes.to_vec()));
-        tx.set_log(at.0, at.1, &row)?;
+        self.keep_place(now, at, Some(bytes.to_vec()), tx)?;
         if became_level {
             self.became_level(now, at, tx)?;
         }
@@ -50,7 +49,7 @@ impl Engine {
     }
 
     fn became_level(&mut self, now: Now, at: (i64, i64), tx: &Tx<'_>) -> Result<(), Fault> {
-        let unplaced = tx.unplaced_chains(at.0, at.1)?;
+        let unplaced = tx.unplaced_chains(at.0, at.1, &self.device.id())?;
         #[cfg(feature = "planted-bugs")]
         let unplaced = if crate::planted::Bug::NoResend.is_planted() { Vec::new() } else { unplaced };
         if let Some(held) = self.workspaces.get_mut(&at.1) {
@@ -128,8 +127,7 @@ impl Engine {
         };
         channel.has_changes = true;
         let level = channel.in_flight.is_empty();
-        let row = channel.to_row(Some(received.receipt.to_vec()));
-        tx.set_log(at.0, at.1, &row)?;
+        self.keep_place(now, at, Some(received.receipt.to_vec()), tx)?;
         if level {
             self.plan_status(now, at);
         }

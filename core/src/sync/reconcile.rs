@@ -13,7 +13,6 @@ use tombolo_protocol::frame::{ChainSummary, Fetch, Fetched, Ground, Summary};
 use tombolo_protocol::ids::ChainId;
 use tombolo_protocol::item::ItemHash;
 use tombolo_protocol::log::Frontier;
-use tombolo_protocol::membership::RecordOutcome;
 use tombolo_protocol::receipt::{Attestation, Signed};
 use tombolo_protocol::record::Record;
 
@@ -43,9 +42,7 @@ impl Engine {
             let epochs = workspace.epochs.len();
             let outcome = workspace.take_record(&record, &self.device, tx, self.entropy.as_mut())?;
             learnt |= workspace.epochs.len() > epochs;
-            if let RecordOutcome::Refused(_) = outcome {
-                self.counters.count(SetAsideReason::RecordRefused);
-            }
+            self.note_refused(at, &outcome, true);
             tx.place_record(relay, at.1, &ItemHash::Record(record.id()))?;
         }
         for bytes in &ground.attestations {
@@ -76,6 +73,7 @@ impl Engine {
         tx: &Tx<'_>,
     ) -> Result<(), Fault> {
         let frontier = Frontier::decode(&summary.frontier).map_err(|_| MALFORMED)?;
+        self.begin_comparison(at, tx)?;
         let channel = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)).ok_or(MALFORMED)?;
         if channel.phase != Phase::Reconciling {
             return Err(MALFORMED);
@@ -85,14 +83,16 @@ impl Engine {
         let mut wanted = Vec::new();
         for listed in &summary.chains {
             if let Some(from_seq) = self.compare_chain(at, listed, tx)? {
-                wanted.push((listed.chain, from_seq));
+                wanted.push((listed, from_seq));
             }
         }
-        for (chain, from_seq) in wanted {
+        for (listed, from_seq) in wanted {
+            let chain = listed.chain;
             let fetch = Fetch { channel: number, chain, from_seq, to_seq: TO_THE_END };
             if let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) {
                 channel.fetching.insert(chain, (from_seq, TO_THE_END));
-                channel.listed.insert(chain, listed_declaration(&summary.chains, chain));
+                channel.listed.insert(chain, (listed.declared_at, listed.declared_seq));
+                channel.mending.lacking.note_listed(listed);
             }
             self.send(at.0, fetch);
         }
@@ -112,8 +112,7 @@ impl Engine {
         if common == listed.seq && !is_listed(chain.row, listed, tx)? {
             return Ok(Some(1));
         }
-        // A position of zero: where exactly it stands was not said, and nothing needs it.
-        tx.place(at.0, chain.row, common, 0)?;
+        tx.place(at.0, chain.row, common, self.list_ends_at(at))?;
         if listed.declared_seq <= chain.head_seq {
             tx.declare(at, listed.declared_at, chain.row, listed.declared_seq)?;
         }
@@ -130,7 +129,7 @@ impl Engine {
     ) -> Result<Option<u64>, Fault> {
         for row in [branch.of, branch.row] {
             if is_listed(row, listed, tx)? {
-                tx.place(at.0, row, listed.seq, 0)?;
+                tx.place(at.0, row, listed.seq, self.list_ends_at(at))?;
                 let declared = if listed.declared_seq > branch.floor_seq { row } else { branch.of };
                 tx.declare(at, listed.declared_at, declared, listed.declared_seq)?;
                 return Ok(None);
@@ -179,10 +178,16 @@ impl Engine {
             }
             _ => channel.fetching.remove(&fetched.chain),
         };
-        if let (Some(chain), Some(Some(declared))) = (held, channel.listed.remove(&fetched.chain)) {
+        if let (Some(chain), Some(declared)) = (held, channel.listed.remove(&fetched.chain)) {
             self.note_listed(at, &chain, declared, tx)?;
         }
         self.end_comparison(now, at, false, tx)
+    }
+
+    /// Returns a place in the log behind which nothing of the list stands: where exactly an entry does was not said.
+    fn list_ends_at(&self, at: (i64, i64)) -> u64 {
+        let channel = self.relays.get(&at.0).and_then(|relay| relay.live()?.channels.get(&at.1));
+        channel.map_or(0, |channel| channel.frontier.length())
     }
 
     fn fetch_on(&mut self, at: (i64, i64), chain: ChainId, run: (u64, u64), number: u32) {
@@ -209,7 +214,7 @@ impl Engine {
             None => tx.chain_by_id(at.1, &asked)?.filter(|chain| !self.is_forked(at.1, chain.row)),
         };
         if let Some(chain) = &held {
-            tx.place(at.0, chain.row, last.header().seq.min(chain.head_seq), 0)?;
+            tx.place(at.0, chain.row, last.header().seq.min(chain.head_seq), self.list_ends_at(at))?;
         }
         Ok(held)
     }
@@ -236,8 +241,8 @@ impl Engine {
         }
         channel.phase = Phase::Filling;
         channel.list_ended = false;
-        let row = channel.to_row(None);
-        tx.set_log(at.0, at.1, &row)?;
+        channel.mending.lacking.end_list();
+        self.keep_place(now, at, None, tx)?;
         self.drain_waiting(now, at, tx)
     }
 }
@@ -246,9 +251,4 @@ impl Engine {
 fn is_listed(chain: i64, listed: &ChainSummary, tx: &Tx<'_>) -> Result<bool, StoreError> {
     let hash = tx.entry_hash(chain, listed.seq)?;
     Ok(hash.is_some_and(|hash| hash.as_bytes().starts_with(&listed.hash)))
-}
-
-fn listed_declaration(chains: &[ChainSummary], chain: ChainId) -> Option<(u64, u64)> {
-    let listed = chains.iter().find(|listed| listed.chain == chain)?;
-    Some((listed.declared_at, listed.declared_seq))
 }

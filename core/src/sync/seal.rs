@@ -12,11 +12,11 @@ mod reauthor;
 use tombolo_crypto::{Body, CHANGES_MAX, Creation, Dep, EntryDraft};
 use tombolo_protocol::entry::{Entry, EntryFlags, EntryKind, Header};
 use tombolo_protocol::hash::Digest;
-use tombolo_protocol::ids::{ChainKey, EntryHash, Instance, RecordId, Stream};
+use tombolo_protocol::ids::{ChainKey, DocumentId, EntryHash, Instance, RecordId, Stream};
 use tombolo_protocol::limits::DEPS_MAX;
 
 use crate::engine::{Engine, Now};
-use crate::store::{ChainRow, DocumentRow, EntryState, Pending, PendingRow, StoreError, Tx};
+use crate::store::{About, ChainRow, DocumentRow, EntryState, Pending, PendingRow, StoreError, Tx};
 
 /// Bytes of changes in one entry, before compression: whatever they compress to, it fits.
 const CHUNK_BYTES_MAX: usize = 512 << 10;
@@ -260,12 +260,20 @@ impl Engine {
         Ok((deps, others.iter().map(|(_, other)| (other.row, other.head_seq)).collect()))
     }
 
-    /// Returns what the very first entry of a document says of its creation.
+    /// Returns what the very first entry of a document by the device that made it says of its creation, whatever
+    /// others have written into it before.
     fn creation(&self, row: &DocumentRow, tx: &Tx<'_>) -> Result<Option<Creation>, StoreError> {
-        let begun = !tx.chains_of_document(row.row)?.is_empty();
-        let Some(about) = row.about.as_ref().filter(|_| !begun) else {
+        let own = self.device.id();
+        let is_own = |about: &&About| {
+            let app_type = about.app_type.as_bytes();
+            DocumentId::derive(&own, about.incarnation, &about.random, about.crdt, app_type) == about.id
+        };
+        let Some(about) = row.about.as_ref().filter(is_own) else {
             return Ok(None);
         };
+        if tx.chains_of_document(row.row)?.iter().any(|(_, device, _)| *device == own) {
+            return Ok(None);
+        }
         let app_type = about.app_type.clone();
         Ok(Some(Creation { incarnation: about.incarnation, random: about.random, app_type }))
     }

@@ -2,6 +2,7 @@
 //!
 //! Invariant: a row is sent only when this device's place in a log has moved since its last one, by work of
 //! others or by its own: what it appended must be known of it too, or a relay could hide it from the rest.
+//! It names a place only if all before it was taken: what waits, came spoilt or was kept back is not passed by.
 //! It is sent a moment after the place moved, and then at a distance that grows with the number of devices
 //! (ADR 0005); an idle device sends nothing.
 
@@ -67,15 +68,22 @@ impl Engine {
             for (workspace, channel) in &mut live.channels {
                 if channel.phase == Phase::Level && channel.status_at.is_some_and(|at| at <= now.mono) {
                     channel.status_at = None;
-                    channel.status_sent = Some(now.mono);
-                    channel.status_position = channel.frontier.length();
-                    due.push((*row, *workspace, channel.number));
+                    due.push((*row, *workspace));
                 }
             }
         }
-        for (relay, workspace, channel) in due {
-            if let Some(row) = self.own_status(now, workspace, tx)? {
-                self.send(relay, Status { channel, row: row.encode().into() });
+        for at in due {
+            let taken = self.taken_of(at, tx)?;
+            let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) else {
+                continue;
+            };
+            if taken <= channel.status_position {
+                continue;
+            }
+            (channel.status_sent, channel.status_position) = (Some(now.mono), taken);
+            let channel = channel.number;
+            if let Some(row) = self.own_status(now, at.1, tx)? {
+                self.send(at.0, Status { channel, row: row.encode().into() });
             }
         }
         Ok(())
@@ -83,9 +91,12 @@ impl Engine {
 
     fn own_status(&mut self, now: Now, workspace: i64, tx: &Tx<'_>) -> Result<Option<StatusRow>, StoreError> {
         let mut places = Vec::new();
-        for (row, relay) in &self.relays {
-            if let (Some(key), Some(log)) = (relay.key(), tx.log(*row, workspace)?) {
-                places.push(Reached { relay: key, log: log.id, position: log.frontier.length(), receipt: log.receipt });
+        // What can not be opened is not seen.
+        let readable = self.keyless(workspace, tx)? == 0;
+        for (row, relay) in self.relays.iter().filter(|_| readable) {
+            let position = self.taken_of((*row, workspace), tx)?;
+            if let (Some(key), Some(log), 1..) = (relay.key(), tx.log(*row, workspace)?, position) {
+                places.push(Reached { relay: key, log: log.id, position, receipt: log.receipt });
             }
         }
         let Some(held) = self.workspaces.get(&workspace) else {

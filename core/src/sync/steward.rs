@@ -90,7 +90,11 @@ impl Engine {
         workspace.note_expiries();
         let role = workspace.role(&self.device);
         if workspace.known_role != role {
+            let kept = workspace.keeps_own_aside();
             workspace.known_role = role;
+            if workspace.keeps_own_aside() != kept {
+                self.again.rights.extend(workspace.unsealed.iter().map(|(document, _)| *document));
+            }
             let id = workspace.id;
             self.tell(Event::RoleChanged { workspace: id, role });
         }

@@ -60,6 +60,16 @@ impl Workspace {
         Ok(())
     }
 
+    /// Returns the epochs that records begin and whose keys are not here, though this device's user may read.
+    pub(crate) fn missing_epochs(&self, device: &DeviceSecrets) -> BTreeSet<EpochId> {
+        if !self.role(device).is_some_and(Role::may_read) {
+            return BTreeSet::new();
+        }
+        let counts = |record: &&Record| self.membership.outcome(&record.id()) == Some(RecordOutcome::Admitted);
+        let begun = self.membership.in_order().into_iter().filter(counts).filter_map(|record| record.body().wraps());
+        begun.map(|(epoch, _)| epoch).filter(|epoch| !self.epochs.contains_key(epoch)).collect()
+    }
+
     /// Opens every epoch that some admitted record gives to this device or to the invite it holds, and
     /// those before it; returns those that are new.
     pub(super) fn discover(&mut self, device: &DeviceSecrets) -> Vec<EpochId> {

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use tombolo::protocol::entry::Entry;
-use tombolo::protocol::ids::{ChainId, LogId};
+use tombolo::protocol::ids::{ChainId, ChainKey, LogId};
 use tombolo::protocol::item::{ItemHash, LogItem};
 use tombolo::protocol::keys::SignKey;
 use tombolo::protocol::log::LogOrigin;
@@ -148,6 +148,7 @@ impl Net {
     pub fn plant(&mut self, relay: RelayNode, planted: &[Planted<'_>]) {
         let workspace = self.workspace();
         let row = self.row(relay);
+        let mut stored = self.entries(relay);
         let held = self.station(relay).relay();
         let mut frontier = row.frontier;
         let mut items = Vec::new();
@@ -159,13 +160,21 @@ impl Net {
             let mut place = None;
             if let Planted::Entry(entry) = one {
                 let header = entry.header();
-                let id = header.chain.id();
+                // As a relay does, the second entry for a place is put into the chain's second branch.
+                let rivals = |other: &&Entry| {
+                    let (theirs, ours) = (other.header(), header);
+                    theirs.chain == ours.chain && theirs.seq == ours.seq && theirs.prev == ours.prev
+                };
+                let is_second = stored.iter().filter(rivals).any(|other| other.hash() != entry.hash());
+                let key = if is_second { header.chain.branch() } else { header.chain };
+                let id = key.id();
                 let known = held.log().chain(row.row, &id).expect("the log reads").map_or(0, |known| known.seq);
                 let known = chains.get(&id).map_or(known, |known| known.seq);
                 if header.seq > known {
                     place = Some((id, header.seq));
-                    chains.insert(id, end_of(entry, position));
+                    chains.insert(id, end_of(entry, key, position));
                 }
+                stored.push((*entry).clone());
             }
             items.push(NewItem { position, hash, chain: place, bytes: one.bytes() });
         }
@@ -182,10 +191,10 @@ impl Net {
     }
 }
 
-fn end_of(entry: &Entry, position: u64) -> ChainRow {
+fn end_of(entry: &Entry, key: ChainKey, position: u64) -> ChainRow {
     let header = entry.header();
     ChainRow {
-        key: header.chain,
+        key,
         seq: header.seq,
         hash: entry.hash(),
         members_head: header.members_head,

@@ -9,7 +9,7 @@ use tombolo::document::Value;
 use tombolo::document::Version;
 use tombolo::protocol::ids::EntryHash;
 use tombolo::protocol::record::Role;
-use tombolo::{InviteTerms, SetAside, SetAsideReason, SyncDebt};
+use tombolo::{InviteTerms, SetAside, SetAsideReason};
 
 use super::fault::Fault;
 use super::stage::{Standing, World};
@@ -114,20 +114,12 @@ impl World {
             }
             let Some(debt) = self.debt_of(actor) else { continue };
             let troubled = self.users[self.actors[actor].user].troubled;
-            if !debt.is_settled() && !troubled && !self.owes_only_plants(&debt) {
+            if !debt.is_settled() && !troubled {
                 let what = format!("it still owes: {}", self.describe(actor));
                 return Err(Violation { invariant: Invariant::Liveness, what });
             }
         }
         Ok(())
-    }
-
-    /// What a rogue and a lying relay put into a log, an honest relay refuses: it stays owed (docs/reliability.md).
-    fn owes_only_plants(&self, debt: &SyncDebt) -> bool {
-        let entries: u64 = debt.documents.iter().map(|owed| owed.unplaced_entries).sum();
-        let changes: u64 = debt.documents.iter().map(|owed| owed.pending_changes).sum();
-        let rest = debt.records == 0 && debt.held.is_empty() && debt.confirmed;
-        rest && changes == 0 && entries <= self.planted.len() as u64
     }
 
     fn content(&mut self, actor: usize) -> Result<Content, Violation> {
@@ -294,8 +286,8 @@ impl World {
 
     /// Tells whether what the rogue planted stays where it was put.
     pub(super) fn plants_stay(&self) -> bool {
-        // Where a log is compared instead of read on, only one branch of a fork comes over.
-        let losses = [Fault::RelayWipe, Fault::LogLost, Fault::RelayRollback, Fault::StoreRollback, Fault::Lie];
+        // What an honest relay would refuse is lost with the log that it was put into.
+        let losses = [Fault::RelayWipe, Fault::LogLost, Fault::RelayRollback];
         !losses.iter().any(|fault| self.census.faults.contains_key(fault))
     }
 }

@@ -83,10 +83,11 @@ fn case_07_no_bit_of_an_entry_can_be_flipped_on_the_way() {
     for replica in story.honest {
         let counted = |reason| replica.counted(&story.net, reason);
         let refused = counted(SetAsideReason::BadSignature) + counted(SetAsideReason::UnknownAuthor);
-        // A spoilt copy may be of something that is genuine, so some are asked for again, once a session.
+        // A spoilt copy may be of something that is genuine, so some are asked for again, and the log is compared.
         let spoilt = read.len() as u64;
-        assert!((spoilt..=spoilt + 64).contains(&refused), "{refused} of {spoilt}");
-        assert_eq!(counted(SetAsideReason::UnknownAuthor), 256, "the bits of the author's name");
+        assert!((spoilt..=4 * spoilt).contains(&refused), "{refused} of {spoilt}");
+        let strange = counted(SetAsideReason::UnknownAuthor);
+        assert!(strange % 256 == 0 && (1..=4).contains(&(strange / 256)), "the bits of the author's name: {strange}");
         assert_eq!((counted(SetAsideReason::Decrypt), counted(SetAsideReason::Poison)), (0, 1));
     }
     story.ends();
@@ -315,8 +316,12 @@ fn case_07_a_spoilt_last_entry_is_asked_for_again_now_or_in_a_later_session() {
         alice.try_edit(&mut net, document, "the last word").unwrap();
         net.run_for(Duration::from_secs(300));
         let fetches = |frames: &[Frame]| frames.iter().filter(|frame| matches!(frame, Frame::Fetch(_))).count();
-        assert_eq!(fetches(&asked.borrow()), 1, "once a session");
-        assert_eq!(bob.counted(&net, SetAsideReason::BadSignature), 1 + u64::from(for_good));
+        let (times, spoilt) = (fetches(&asked.borrow()), bob.counted(&net, SetAsideReason::BadSignature));
+        if for_good {
+            assert!(times <= 8 && spoilt <= 8, "at growing distances: {times} times in five minutes, {spoilt} spoilt");
+        } else {
+            assert_eq!((times, spoilt), (1, 1));
+        }
         assert_eq!(bob.has(&mut net, document, "the last word"), !for_good);
         let no_fork = |event: &Event| !matches!(event, Event::RelayFork { .. });
         assert!(bob.events(&net).iter().all(no_fork), "{:?}", bob.events(&net));

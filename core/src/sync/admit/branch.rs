@@ -55,7 +55,7 @@ impl Engine {
         if header.seq > branch.head_seq + 1 {
             return self.ask_for_branches(now, at, &entry, tx);
         }
-        self.keep_evidence(now, at.1, &entry, SetAsideReason::Fork, tx)
+        self.keep_evidence(now, at, &entry, SetAsideReason::Fork, tx)
     }
 
     fn begin_branch(

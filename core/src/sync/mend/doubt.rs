@@ -11,6 +11,7 @@ use tombolo_protocol::frame::Fetch;
 
 use crate::engine::{Engine, Now};
 use crate::store::{StoreError, Tx};
+use crate::sync::admit::Admission;
 use crate::sync::reason::SetAsideReason;
 
 /// Spoilt copies that are kept of a workspace: a lying relay makes up as many as it likes.
@@ -19,22 +20,28 @@ const DOUBTS_MAX: usize = 64;
 const DOUBT_MAX_MS: i64 = 14 * 24 * 3600 * 1000;
 
 impl Engine {
-    /// Notes an entry whose signature does not fit.
+    /// Notes an entry whose signature does not fit; tells whether it is lacking, or here as it was signed.
     pub(in crate::sync) fn doubt(
         &mut self,
         now: Now,
         workspace: i64,
         entry: &Entry,
         tx: &Tx<'_>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Admission, StoreError> {
         const REASON: SetAsideReason = SetAsideReason::BadSignature;
         self.counters.count(REASON);
+        if self.branch_with(workspace, entry, tx)?.is_some() {
+            return Ok(Admission::Aside);
+        }
         let place = (entry.header().chain.id(), entry.header().seq);
+        for channel in self.relays.values_mut().filter_map(|relay| relay.channel_mut(workspace)) {
+            channel.mending.lacking.note_spoilt(&entry.header().chain);
+        }
         let doubts = tx.held_places(workspace, REASON.code())?;
         let taken = tx.chain_by_id(workspace, &place.0)?.is_some_and(|chain| chain.head_seq >= place.1);
         let known = taken || doubts.iter().any(|doubt| (doubt.chain, doubt.seq) == place);
         if known || doubts.len() >= DOUBTS_MAX {
-            return Ok(());
+            return Ok(Admission::Waits);
         }
         tx.hold(workspace, entry, REASON.code(), now.wall_ms)?;
         for relay in self.relays.values_mut() {
@@ -42,7 +49,7 @@ impl Engine {
                 channel.mending.has_doubts = true;
             }
         }
-        Ok(())
+        Ok(Admission::Waits)
     }
 
     /// Asks a relay for what came spoilt, and forgets what has come since.

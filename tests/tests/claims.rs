@@ -1,0 +1,294 @@
+//! Stories of what a device says it has and owes, while a relay keeps something from it or spoils it on the way, or
+//! its user may not write any more.
+
+use std::time::Duration;
+
+use tombolo::document::Crdt;
+use tombolo::engine::Event;
+use tombolo::protocol::frame::Frame;
+use tombolo::protocol::ids::DocumentId;
+use tombolo::protocol::item::LogItem;
+use tombolo::protocol::record::Role;
+use tombolo::{DebtReason, MembershipAct, Milestone, SetAsideReason};
+use tombolo_tests::lies::Lie;
+use tombolo_tests::{Net, RelayNode, Replica, Rogue};
+
+const RELAY: RelayNode = RelayNode::FIRST;
+/// Longer than what is lacking is waited for, and than a list may take to begin.
+const A_WHILE: Duration = Duration::from_secs(120);
+
+/// Changes the frames to one device.
+fn to(whose: Replica, change: impl Fn(&mut Frame) + 'static) -> Lie {
+    Box::new(move |to, bytes, _| match Frame::decode(&bytes) {
+        Ok(mut frame) if to == whose => {
+            change(&mut frame);
+            vec![frame.encode()]
+        }
+        _ => vec![bytes],
+    })
+}
+
+fn flip(bytes: &mut [u8]) {
+    bytes.iter_mut().last().into_iter().for_each(|byte| *byte ^= 1);
+}
+
+/// Breaks the signature of each entry.
+fn spoil_entries(frame: &mut Frame) {
+    match frame {
+        Frame::Items(items) => {
+            for item in &mut items.items {
+                if matches!(LogItem::decode(item), Ok(LogItem::Entry(_) | LogItem::Elided(_))) {
+                    flip(item);
+                }
+            }
+        }
+        Frame::Fetched(fetched) => fetched.entries.iter_mut().for_each(|entry| flip(entry)),
+        _ => {}
+    }
+}
+
+/// Breaks the signature of each record.
+fn spoil_records(frame: &mut Frame) {
+    match frame {
+        Frame::Items(items) => {
+            for item in &mut items.items {
+                if matches!(LogItem::decode(item), Ok(LogItem::Record(_))) {
+                    flip(item);
+                }
+            }
+        }
+        Frame::Ground(ground) => ground.records.iter_mut().for_each(|record| flip(record)),
+        _ => {}
+    }
+}
+
+/// Waits, on one device, until another has all that it wrote; returns how to find out.
+fn ask_whether_seen(net: &mut Net, author: Replica, reader: Replica) -> impl Fn(&Net) -> bool + use<> {
+    let (document, device) = (net.documents()[0], reader.ids(net).0);
+    let asked = net.act(author, |engine, _, tx| engine.await_milestone(&document, Milestone::SeenBy(device), tx));
+    let Ok(Some(number)) = asked else { unreachable!("the device is up") };
+    move |net| author.was_told(net, |event| matches!(event, Event::Reached(told) if *told == number))
+}
+
+#[test]
+fn what_came_spoilt_is_not_said_to_be_seen_and_the_session_that_lives_on_gets_it() {
+    let mut net = Net::seeded(301);
+    let [alice, bob] = net.replicas(["alice", "bob"]);
+    let document = net.documents()[0];
+    let sessions = net.metric(RELAY, "sessions_total");
+    net.lie(RELAY, to(bob, spoil_entries));
+    alice.edit(&mut net, "tide");
+    let is_seen = ask_whether_seen(&mut net, alice, bob);
+    net.run_for(A_WHILE);
+    assert!(!bob.has(&mut net, document, "tide"));
+    assert!(!is_seen(&net), "alice was told that bob has seen what came to him spoilt");
+
+    net.honest(RELAY);
+    net.run_for(3 * A_WHILE);
+    assert!(bob.has(&mut net, document, "tide"), "the session that lives on never asks again");
+    assert!(is_seen(&net));
+    assert_eq!(net.metric(RELAY, "sessions_total"), sessions, "no other session was needed");
+    net.assert_converged([alice, bob]);
+}
+
+#[test]
+fn what_waits_for_a_spoilt_record_is_not_said_to_be_seen_and_the_session_that_lives_on_gets_it() {
+    let mut net = Net::seeded(302);
+    let [alice, bob] = net.replicas(["alice", "bob"]);
+    let document = net.documents()[0];
+    net.lie(RELAY, to(bob, spoil_records));
+    alice.invite(&mut net, Role::Reader);
+    alice.edit(&mut net, "behind-it");
+    let is_seen = ask_whether_seen(&mut net, alice, bob);
+    net.run_for(A_WHILE);
+    assert!(!bob.has(&mut net, document, "behind-it"));
+    assert!(!is_seen(&net), "alice was told that bob has seen what waits with him");
+
+    net.honest(RELAY);
+    net.run_for(3 * A_WHILE);
+    assert!(bob.has(&mut net, document, "behind-it"), "the session that lives on never asks again");
+    assert!(is_seen(&net));
+    net.assert_converged([alice, bob]);
+}
+
+#[test]
+fn a_list_whose_chains_are_not_to_be_had_is_not_said_to_be_reached() {
+    let mut net = Net::seeded(303);
+    let [alice, bob] = net.replicas(["alice", "bob"]);
+    let document = net.documents()[0];
+    net.cut(bob);
+    alice.edit(&mut net, "tide");
+    net.run_until_quiet();
+    net.lose_log(RELAY);
+    net.run_until_quiet();
+    net.lie(
+        RELAY,
+        to(bob, |frame| {
+            if let Frame::Fetched(fetched) = frame {
+                fetched.entries.clear();
+            }
+        }),
+    );
+    net.heal();
+    let is_seen = ask_whether_seen(&mut net, alice, bob);
+    net.run_for(A_WHILE);
+    assert!(!bob.has(&mut net, document, "tide"));
+    assert!(!is_seen(&net), "alice was told that bob has seen what the relay kept back");
+    assert!(!bob.debt(&mut net).is_settled(), "bob says that he has all that the relay lists");
+
+    net.honest(RELAY);
+    bob.crash(&mut net);
+    net.run_for(A_WHILE);
+    assert!(bob.has(&mut net, document, "tide"), "what a list left open is not asked for again");
+    assert!(is_seen(&net));
+    net.assert_converged([alice, bob]);
+}
+
+#[test]
+fn what_another_device_brought_to_a_relay_is_not_said_to_be_seen_by_one_that_has_been_there_before() {
+    let mut net = Net::seeded(304);
+    let [alice, bob, carol] = net.replicas(["alice", "bob", "carol"]);
+    let second = net.add_relay();
+    for replica in [alice, bob, carol] {
+        net.dial_relay(replica, second);
+    }
+    net.run_until_quiet();
+    net.cut_from(alice, second);
+    net.cut(bob);
+    let document = net.documents()[0];
+    alice.edit(&mut net, "tide");
+    // Carol brings it to the second relay, and alice learns of that by a list.
+    net.run_for(A_WHILE);
+    let is_seen = ask_whether_seen(&mut net, alice, bob);
+    net.heal_to(alice, second);
+    net.run_for(A_WHILE);
+    assert!(!bob.has(&mut net, document, "tide"));
+    assert!(!is_seen(&net), "alice was told that bob has seen what he was away for");
+    net.heal();
+    net.run_for(A_WHILE);
+    assert!(is_seen(&net));
+    net.assert_converged([alice, bob, carol]);
+}
+
+fn set_role(net: &mut Net, by: Replica, whose: Replica, role: Role) {
+    let (workspace, user) = (net.workspace(), whose.ids(net).1);
+    let act = MembershipAct::SetRole { user, role, expires_ms: None };
+    let stated = net.act(by, move |engine, now, tx| engine.act(now, &workspace, act, tx));
+    assert!(matches!(stated, Ok(Some(_))), "{stated:?}");
+}
+
+fn kept_words(net: &mut Net, replica: Replica, document: DocumentId) -> Vec<String> {
+    let read = net.act(replica, |engine, now, tx| engine.read_with_kept(now, &document, |view| view.keys(), tx));
+    let Ok(Some(Ok(words))) = read else { unreachable!("the device is up") };
+    words
+}
+
+#[test]
+fn what_was_typed_offline_by_who_may_not_write_any_more_is_kept_aside_and_comes_back_with_the_right() {
+    let mut net = Net::seeded(305);
+    let [alice, bob] = net.replicas(["alice", "bob"]);
+    let document = net.documents()[0];
+    net.cut(bob);
+    // Until he has noticed that he is offline, he seals what he writes.
+    net.run_for(A_WHILE);
+    bob.edit(&mut net, "typed");
+    set_role(&mut net, alice, bob, Role::Reader);
+    alice.edit(&mut net, "tide");
+    net.run_until_quiet();
+    net.heal();
+    net.run_for(A_WHILE);
+    for _ in 0..2 {
+        assert!(bob.has(&mut net, document, "tide"));
+        assert!(!bob.has(&mut net, document, "typed"), "bob sees what nobody else will");
+        let versions = [alice, bob]
+            .map(|replica| net.act(replica, |engine, now, tx| engine.version(now, &document, tx)).unwrap().unwrap());
+        assert_eq!(versions[0], versions[1]);
+        let debt = bob.debt(&mut net);
+        assert!(!debt.is_settled());
+        let owed: Vec<_> = debt.documents.iter().map(|owed| (owed.pending_changes, owed.reason)).collect();
+        assert_eq!(owed, [(1, DebtReason::Refused(SetAsideReason::RoleDenied)); 2]);
+        assert!(kept_words(&mut net, bob, document).contains(&"typed".to_owned()), "the work can not be got at");
+        bob.crash(&mut net);
+        net.run_for(A_WHILE);
+    }
+    set_role(&mut net, alice, bob, Role::Writer);
+    net.run_for(A_WHILE);
+    assert!(alice.has(&mut net, document, "typed"));
+    net.assert_converged([alice, bob]);
+}
+
+#[test]
+fn what_a_device_keeps_aside_itself_it_does_not_owe_to_a_relay_that_lost_it() {
+    let mut net = Net::seeded(306);
+    let [alice, bob] = net.replicas(["alice", "bob"]);
+    let mallory = net.device("mallory");
+    let link = alice.invite(&mut net, Role::Reader);
+    let again = link.to_string().parse().unwrap();
+    mallory.take_invite(&mut net, link);
+    net.run_until_quiet();
+    let mut rogue = Rogue::of(&net, mallory, &again);
+    let target = net.documents()[0];
+    let entry = rogue.seal(target, Crdt::Automerge.as_u8(), b"a reader's");
+    mallory.kill(&mut net);
+    net.plant_entry(RELAY, &entry);
+    net.run_until_quiet();
+    for replica in [alice, bob] {
+        assert_eq!(replica.debt(&mut net).set_aside.len(), 1);
+    }
+    net.wipe_relay(RELAY);
+    net.run_for(A_WHILE);
+    for replica in [alice, bob] {
+        let debt = replica.debt(&mut net);
+        assert_eq!(debt.set_aside.len(), 1);
+        assert!(debt.is_settled(), "{debt:?}");
+    }
+    net.assert_converged([alice, bob]);
+}
+
+#[test]
+fn who_lacks_the_key_of_what_came_does_not_say_that_all_is_settled() {
+    let mut net = Net::seeded(307);
+    let [alice, bob] = net.replicas(["alice", "bob"]);
+    let document = net.documents()[0];
+    let carol = net.device("carol");
+    net.join(alice, carol, Role::Carrier);
+    bob.edit(&mut net, "tide");
+    net.run_until_quiet();
+    assert!(carol.debt(&mut net).is_settled(), "a carrier needs no keys");
+    net.cut(bob);
+    set_role(&mut net, alice, carol, Role::Reader);
+    net.run_for(Duration::from_millis(150));
+    net.cut(alice);
+    net.run_for(A_WHILE);
+    let debt = carol.debt(&mut net);
+    assert!(debt.held.get(&SetAsideReason::PendingKey).is_some_and(|entries| *entries > 0), "{debt:?}");
+    assert!(!debt.is_settled());
+    net.heal();
+    net.run_for(A_WHILE);
+    assert!(carol.has(&mut net, document, "tide"));
+    assert!(carol.debt(&mut net).is_settled());
+    net.assert_converged([alice, bob, carol]);
+}
+
+#[test]
+fn a_document_tells_what_it_is_though_somebody_else_wrote_into_it_first() {
+    let mut net = Net::seeded(308);
+    let [alice, bob] = net.replicas(["alice", "bob"]);
+    let mallory = net.device("mallory");
+    let link = alice.invite(&mut net, Role::Writer);
+    let again = link.to_string().parse().unwrap();
+    mallory.take_invite(&mut net, link);
+    net.run_until_quiet();
+    let mut rogue = Rogue::of(&net, mallory, &again);
+    mallory.kill(&mut net);
+    net.cut(alice);
+    let document = alice.create(&mut net, Crdt::Yrs);
+    let entry = rogue.seal(document, Crdt::Yrs.as_u8(), b"first");
+    net.plant_entry(RELAY, &entry);
+    net.run_until_quiet();
+    net.heal();
+    net.run_for(A_WHILE);
+    alice.try_edit(&mut net, document, "tide").unwrap();
+    net.run_for(A_WHILE);
+    assert!(bob.has(&mut net, document, "tide"), "nobody else knows what the document is");
+}
