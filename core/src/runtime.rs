@@ -15,6 +15,8 @@ mod driver;
 mod events;
 mod handles;
 mod members;
+#[cfg(feature = "network")]
+mod pulse;
 mod replica;
 mod step_up;
 #[cfg(feature = "network")]

@@ -36,11 +36,17 @@ pub struct Patience {
     pub slow: Duration,
 }
 
-/// Counts the bytes that a connection's peer has taken.
-pub type Progress = Arc<AtomicU64>;
+/// Counts the bytes of a connection: a frame may take minutes on a slow line, and its peer is there all the while.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// What the peer has taken.
+    pub taken: AtomicU64,
+    /// What it has given.
+    pub given: AtomicU64,
+}
 
 /// Runs one session to its end.
-pub async fn drive(mut socket: WebSocket, relay: Arc<Relay>, peer: Peer, progress: Progress, patience: Patience) {
+pub async fn drive(mut socket: WebSocket, relay: Arc<Relay>, peer: Peer, progress: Arc<Progress>, patience: Patience) {
     let outbox = relay.new_outbox();
     let mut session = Session::new(Arc::clone(&relay), Arc::clone(&outbox), peer);
     let writer = Writer { progress, patience };
@@ -70,7 +76,7 @@ impl From<Closing> for End {
 }
 
 struct Writer {
-    progress: Progress,
+    progress: Arc<Progress>,
     patience: Patience,
 }
 
@@ -99,7 +105,7 @@ async fn converse(
                 clock.heard();
                 take_message(session, message)
             }
-            () = tokio::time::sleep_until(deadline) => match clock.ring(session) {
+            () = tokio::time::sleep_until(deadline) => match clock.ring(session, writer.progress.given.load(Ordering::Relaxed)) {
                 Some(closing) => Err(closing.into()),
                 None => writer.ping(socket).await,
             },
@@ -160,14 +166,14 @@ impl Writer {
         };
         let mut send = pin!(send);
         loop {
-            let before = self.progress.load(Ordering::Relaxed);
+            let before = self.progress.taken.load(Ordering::Relaxed);
             match timeout(self.patience.slow, &mut send).await {
                 Ok(Ok(())) => return Ok(()),
                 Ok(Err(error)) => {
                     tracing::debug!(%error, "a peer is gone");
                     return Err(End::Gone);
                 }
-                Err(_) if self.progress.load(Ordering::Relaxed) == before => {
+                Err(_) if self.progress.taken.load(Ordering::Relaxed) == before => {
                     return Err(Closing::from(CloseCode::SlowConsumer).into());
                 }
                 Err(_) => {}
@@ -208,7 +214,8 @@ struct Clock {
     handshake_ends: Instant,
     ping: Duration,
     heard: Instant,
-    pinged: bool,
+    /// When the peer was asked whether it is there, and how many bytes it had given by then.
+    pinged: Option<(Instant, u64)>,
 }
 
 impl Clock {
@@ -218,32 +225,32 @@ impl Clock {
             handshake_ends: now + patience.handshake,
             ping: Duration::from_millis(u64::from(relay.terms().ping_ms)),
             heard: now,
-            pinged: false,
+            pinged: None,
         }
     }
 
     fn heard(&mut self) {
         self.heard = Instant::now();
-        self.pinged = false;
+        self.pinged = None;
     }
 
     fn deadline(&self, admitted: bool) -> Instant {
         match (admitted, self.pinged) {
             (false, _) => self.handshake_ends,
-            (true, false) => self.heard + self.ping,
-            (true, true) => self.heard + 2 * self.ping,
+            (true, None) => self.heard + self.ping,
+            (true, Some((pinged, _))) => pinged + self.ping,
         }
     }
 
     /// Says what a passed deadline means; `None` is a ping.
-    fn ring(&mut self, session: &Session) -> Option<Closing> {
+    fn ring(&mut self, session: &Session, given: u64) -> Option<Closing> {
         if !session.is_admitted() {
             return Some(session.overdue().into());
         }
-        if self.pinged {
+        if self.pinged.is_some_and(|(_, before)| before == given) {
             return Some(CloseCode::Silent.into());
         }
-        self.pinged = true;
+        self.pinged = Some((Instant::now(), given));
         None
     }
 }

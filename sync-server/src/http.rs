@@ -60,7 +60,7 @@ impl Service {
 #[derive(Clone)]
 struct Connection {
     binding: Binding,
-    progress: Progress,
+    progress: Arc<Progress>,
 }
 
 /// Returns the routes of the public address.
@@ -82,7 +82,7 @@ pub async fn serve<S>(stream: S, binding: Binding, routes: Router)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let progress = Progress::default();
+    let progress = Arc::<Progress>::default();
     let connection = Connection { binding, progress: Arc::clone(&progress) };
     let service = hyper::service::service_fn(move |mut request: hyper::Request<_>| {
         request.extensions_mut().insert(connection.clone());
@@ -148,10 +148,10 @@ async fn metrics(State(service): State<Service>) -> Response {
     (kind, service.relay.metrics().to_prometheus()).into_response()
 }
 
-/// A stream that counts the bytes its peer has taken.
+/// A stream that counts the bytes its peer has taken and given.
 struct Watched<S> {
     stream: S,
-    progress: Progress,
+    progress: Arc<Progress>,
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
@@ -160,7 +160,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        self.progress.given.fetch_add(buffer.filled().len().saturating_sub(before) as u64, Ordering::Relaxed);
+        read
     }
 }
 
@@ -168,7 +171,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
         if let Poll::Ready(Ok(count)) = &written {
-            self.progress.fetch_add(*count as u64, Ordering::Relaxed);
+            self.progress.taken.fetch_add(*count as u64, Ordering::Relaxed);
         }
         written
     }

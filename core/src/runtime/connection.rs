@@ -8,10 +8,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode as WsCode;
 use tokio_tungstenite::tungstenite::{Bytes, Message};
@@ -19,6 +21,7 @@ use tombolo_protocol::close::CloseCode;
 use tombolo_protocol::frame::{Close, Frame};
 
 use super::command::Command;
+use super::pulse::Pulse;
 use super::websocket::{Dialled, Dialler, Socket};
 use crate::engine::{Connection, Input, Unreached};
 
@@ -32,6 +35,9 @@ const SILENCE_MAX: Duration = Duration::from_secs(25);
 const DIAL_MAX: Duration = Duration::from_secs(20);
 /// How long a closing handshake may take.
 const CLOSE_MAX: Duration = Duration::from_secs(2);
+
+/// The end of a connection that frames are written to.
+type Sink = SplitSink<Socket, Message>;
 
 enum Outgoing {
     Frame(Vec<u8>),
@@ -111,7 +117,17 @@ async fn reach(address: &str, dialler: &Dialler) -> Result<Dialled, Unreached> {
     tokio::time::timeout(DIAL_MAX, dialler.dial(address)).await.unwrap_or(Err(Unreached::Silent))
 }
 
+/// How a connection comes to its end.
+enum Parting {
+    /// The other side said so, perhaps why, or is gone.
+    Theirs(Option<CloseCode>),
+    /// This side says so.
+    Ours(CloseCode),
+}
+
 /// Carries one connection to its end; returns the close code that the other side gave.
+///
+/// It reads while it writes: a relay that takes nothing must not keep this end from noticing it.
 async fn carry(
     connection: Connection,
     dialled: Dialled,
@@ -121,76 +137,97 @@ async fn carry(
     let connected =
         Input::Connected { connection, host: dialled.host, binding: dialled.binding, loopback: dialled.loopback };
     commands.upgrade()?.send(Command::Input(connected)).await.ok()?;
-    let mut socket = dialled.socket;
-    let mut heard = tokio::time::Instant::now();
-    let mut ask_at = heard + PING_AFTER;
+    let (mut sink, stream) = dialled.socket.split();
+    let parting = tokio::select! {
+        parting = listen(connection, stream, commands, &dialled.pulse) => parting,
+        parting = speak(&mut sink, &mut queue, &dialled.pulse) => parting,
+        () = dialled.pulse.stops_for(SILENCE_MAX) => return Some(CloseCode::Silent),
+    };
+    match parting {
+        Parting::Theirs(code) => code,
+        Parting::Ours(code) => {
+            close(sink, code).await;
+            None
+        }
+    }
+}
+
+/// Hands frames to the engine, until there are no more.
+async fn listen(
+    connection: Connection,
+    mut stream: SplitStream<Socket>,
+    commands: &mpsc::WeakSender<Command>,
+    pulse: &Pulse,
+) -> Parting {
     loop {
-        tokio::select! {
+        match stream.next().await {
+            Some(Ok(Message::Binary(bytes))) => {
+                let frame = Command::Input(Input::Frame { connection, bytes: bytes.into() });
+                let Some(commands) = commands.upgrade() else { return Parting::Theirs(None) };
+                if pulse.while_held(commands.send(frame)).await.is_err() {
+                    return Parting::Theirs(None);
+                }
+            }
+            Some(Ok(Message::Close(frame))) => return Parting::Theirs(frame.and_then(|frame| own_code(frame.code))),
+            Some(Ok(Message::Text(_))) => return Parting::Ours(CloseCode::Malformed),
+            Some(Ok(_)) => {}
+            Some(Err(_)) | None => return Parting::Theirs(None),
+        }
+    }
+}
+
+/// Writes what the engine says, and asks whether the other end is still there when that is silent.
+async fn speak(sink: &mut Sink, queue: &mut mpsc::Receiver<Outgoing>, pulse: &Pulse) -> Parting {
+    let mut ask_at = pulse.last() + PING_AFTER;
+    loop {
+        let spoken = tokio::select! {
             outgoing = queue.recv() => match outgoing {
-                Some(Outgoing::Frame(bytes)) => {
-                    if !write(&mut socket, bytes, &mut queue).await {
-                        return None;
-                    }
-                }
-                Some(Outgoing::Close(code)) => return close(socket, code).await,
-                None => return close(socket, CloseCode::Going).await,
-            },
-            message = socket.next() => {
-                heard = tokio::time::Instant::now();
-                ask_at = heard + PING_AFTER;
-                match message {
-                    Some(Ok(Message::Binary(bytes))) => {
-                        let frame = Input::Frame { connection, bytes: bytes.into() };
-                        commands.upgrade()?.send(Command::Input(frame)).await.ok()?;
-                    }
-                    Some(Ok(Message::Close(frame))) => return frame.and_then(|frame| own_code(frame.code)),
-                    Some(Ok(Message::Text(_))) => return close(socket, CloseCode::Malformed).await,
-                    Some(Ok(_)) => {}
-                    Some(Err(_)) | None => return None,
-                }
+                Some(Outgoing::Frame(bytes)) => write(sink, bytes, queue).await,
+                Some(Outgoing::Close(code)) => Err(Parting::Ours(code)),
+                None => Err(Parting::Ours(CloseCode::Going)),
             },
             () = tokio::time::sleep_until(ask_at) => {
-                if heard.elapsed() > SILENCE_MAX || socket.send(Message::Ping(Bytes::new())).await.is_err() {
-                    return Some(CloseCode::Silent);
-                }
-                ask_at = tokio::time::Instant::now() + PING_AFTER;
+                let (now, due) = (Instant::now(), pulse.last() + PING_AFTER);
+                ask_at = if due <= now { now + PING_AFTER } else { due };
+                let asks = due <= now;
+                if asks { ping(sink).await } else { Ok(()) }
             }
+        };
+        if let Err(parting) = spoken {
+            return parting;
         }
     }
 }
 
 /// Writes a frame and whatever waits behind it, with one flush.
-async fn write(socket: &mut Socket, first: Vec<u8>, queue: &mut mpsc::Receiver<Outgoing>) -> bool {
+async fn write(sink: &mut Sink, first: Vec<u8>, queue: &mut mpsc::Receiver<Outgoing>) -> Result<(), Parting> {
+    let gone = |_| Parting::Theirs(None);
     let mut next = Some(first);
     while let Some(bytes) = next.take() {
-        if socket.feed(Message::Binary(bytes.into())).await.is_err() {
-            return false;
-        }
+        sink.feed(Message::Binary(bytes.into())).await.map_err(gone)?;
         match queue.try_recv() {
             Ok(Outgoing::Frame(bytes)) => next = Some(bytes),
-            Ok(Outgoing::Close(code)) => {
-                let said = Frame::from(Close { code: code.number(), retry_after_ms: None, version: None });
-                let sent = socket.send(Message::Binary(said.encode().into())).await;
-                let closed = socket.close(Some(close_frame(code))).await;
-                tracing::trace!(?sent, ?closed, "a connection is closed behind its last frame");
-                return false;
-            }
+            Ok(Outgoing::Close(code)) => return Err(Parting::Ours(code)),
             Err(_) => {}
         }
     }
-    socket.flush().await.is_ok()
+    sink.flush().await.map_err(gone)
 }
 
-async fn close(mut socket: Socket, code: CloseCode) -> Option<CloseCode> {
+async fn ping(sink: &mut Sink) -> Result<(), Parting> {
+    sink.send(Message::Ping(Bytes::new())).await.map_err(|_| Parting::Theirs(None))
+}
+
+/// Says goodbye, behind whatever was not written yet.
+async fn close(mut sink: Sink, code: CloseCode) {
     let frame = Frame::from(Close { code: code.number(), retry_after_ms: None, version: None });
     let closing = async {
-        socket.send(Message::Binary(frame.encode().into())).await?;
-        socket.close(Some(close_frame(code))).await
+        sink.send(Message::Binary(frame.encode().into())).await?;
+        sink.send(Message::Close(Some(close_frame(code)))).await
     };
     if !matches!(tokio::time::timeout(CLOSE_MAX, closing).await, Ok(Ok(()))) {
         tracing::trace!("a connection ended before it was closed");
     }
-    None
 }
 
 fn close_frame(code: CloseCode) -> CloseFrame {

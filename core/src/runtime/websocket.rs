@@ -16,6 +16,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tombolo_protocol::auth::{Binding, EXPORTER_LABEL};
 use tombolo_protocol::limits::FRAME_BYTES_MAX;
 
+use super::pulse::{Pulse, Watched};
 use crate::engine::Unreached;
 
 /// A WebSocket over TCP or TLS.
@@ -36,6 +37,8 @@ pub(super) struct Dialled {
     pub(super) host: String,
     pub(super) binding: Binding,
     pub(super) loopback: bool,
+    /// When the other end was last heard.
+    pub(super) pulse: Pulse,
 }
 
 /// Dials relays.
@@ -73,6 +76,8 @@ impl Dialler {
         if !secure && !loopback {
             return Err(Unreached::PlainNotLoopback);
         }
+        let pulse = Pulse::new();
+        let tcp = Watched::new(tcp, pulse.clone());
         let (stream, binding) =
             if secure { self.secure(name, tcp).await? } else { (Box::new(tcp) as _, Binding::None) };
         let config =
@@ -80,10 +85,10 @@ impl Dialler {
         let upgraded = tokio_tungstenite::client_async_with_config(request, stream, Some(config)).await;
         let (socket, _) = upgraded.map_err(|error| refused(&error, Unreached::NotARelay))?;
         let host = uri.authority().map(ToString::to_string).unwrap_or_default();
-        Ok(Dialled { socket, host, binding, loopback })
+        Ok(Dialled { socket, host, binding, loopback, pulse })
     }
 
-    async fn secure(&self, name: String, tcp: TcpStream) -> Result<(Stream, Binding), Unreached> {
+    async fn secure(&self, name: String, tcp: Watched<TcpStream>) -> Result<(Stream, Binding), Unreached> {
         let server = ServerName::try_from(name).map_err(|error| refused(&error, Unreached::UnknownHost))?;
         let tls = TlsConnector::from(Arc::clone(&self.tls)).connect(server, tcp).await;
         let tls = tls.map_err(|error| refused(&error, judge_tls(&error)))?;
