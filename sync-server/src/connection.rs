@@ -23,6 +23,8 @@ use crate::session::{Peer, Session};
 const FAREWELL: Duration = Duration::from_secs(1);
 /// Messages above this are judged where blocking is allowed: their signatures take milliseconds.
 const LARGE_MESSAGE_BYTES: usize = 16 << 10;
+/// How often in its time a peer is looked at that takes nothing: so often, and once more, is it given up.
+const SLOW_LOOKS: u32 = 4;
 /// Types of the frames that ask for a second factor, and show it.
 const STEP_UP_TYPE: u8 = 6;
 const STEP_UP_PROOF_TYPE: u8 = 8;
@@ -165,18 +167,22 @@ impl Writer {
             socket.flush().await
         };
         let mut send = pin!(send);
+        let mut idle = 0;
         loop {
             let before = self.progress.taken.load(Ordering::Relaxed);
-            match timeout(self.patience.slow, &mut send).await {
+            match timeout(self.patience.slow / SLOW_LOOKS, &mut send).await {
                 Ok(Ok(())) => return Ok(()),
                 Ok(Err(error)) => {
                     tracing::debug!(%error, "a peer is gone");
                     return Err(End::Gone);
                 }
                 Err(_) if self.progress.taken.load(Ordering::Relaxed) == before => {
-                    return Err(Closing::from(CloseCode::SlowConsumer).into());
+                    idle += 1;
+                    if idle == SLOW_LOOKS {
+                        return Err(Closing::from(CloseCode::SlowConsumer).into());
+                    }
                 }
-                Err(_) => {}
+                Err(_) => idle = 0,
             }
         }
     }

@@ -3,7 +3,8 @@
 //! Law: judge → queue → commit → publish. Nothing is acknowledged or fanned out before the commit that
 //! holds it; if a commit fails, none of its workspaces says anything more and their sessions end.
 //!
-//! Invariant: one caller drains the queue. What waits is bounded by the sessions' credits.
+//! Invariant: one caller drains the queue. What waits is bounded by the sessions' credits and, all together, by
+//! [`WAITING_BYTES_MAX`]: above it appends are turned away.
 
 mod group;
 mod plan;
@@ -26,6 +27,10 @@ use plan::Plan;
 pub const JOBS_PER_COMMIT_MAX: usize = 8192;
 /// Bytes of items in one transaction, for the same reason and for the memory of a commit.
 pub const BYTES_PER_COMMIT_MAX: usize = 32 << 20;
+
+/// Bytes of items that may wait for the writer, of all sessions together: each has a credit of its own, but the credits
+/// of thousands are more than a machine's memory. A disk of 20 MB a second writes as much in six seconds.
+pub const WAITING_BYTES_MAX: usize = 128 << 20;
 
 /// Something to be written.
 pub enum Job {
@@ -86,14 +91,25 @@ pub struct JobQueue {
 #[derive(Default)]
 struct Waiting {
     jobs: VecDeque<Job>,
+    /// Of the items among them.
+    bytes: usize,
     closed: bool,
 }
 
 impl JobQueue {
     /// Adds a job.
     pub fn push(&self, job: Job) {
-        self.lock().jobs.push_back(job);
+        let mut inner = self.lock();
+        inner.bytes += bytes_of(&job);
+        inner.jobs.push_back(job);
+        drop(inner);
         self.arrived.notify_one();
+    }
+
+    /// Tells whether so much waits that no more should come.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.lock().bytes >= WAITING_BYTES_MAX
     }
 
     /// Lets [`JobQueue::wait`] end once all is written.
@@ -104,7 +120,7 @@ impl JobQueue {
 
     /// Takes what waits, up to the bounds of one transaction.
     pub fn take(&self) -> Vec<Job> {
-        take_some(&mut self.lock().jobs)
+        self.lock().take_some()
     }
 
     /// Waits for jobs and takes them; `None` once the queue is closed and empty.
@@ -116,7 +132,7 @@ impl JobQueue {
             }
             inner = self.arrived.wait(inner).unwrap_or_else(PoisonError::into_inner);
         }
-        Some(take_some(&mut inner.jobs))
+        Some(inner.take_some())
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -124,18 +140,26 @@ impl JobQueue {
     }
 }
 
-fn take_some(jobs: &mut VecDeque<Job>) -> Vec<Job> {
-    let (mut count, mut bytes) = (0, 0);
-    for job in jobs.iter().take(JOBS_PER_COMMIT_MAX) {
-        if let Job::Append(append) = job {
-            bytes += append.credit_bytes;
+impl Waiting {
+    fn take_some(&mut self) -> Vec<Job> {
+        let (mut count, mut bytes) = (0, 0);
+        for job in self.jobs.iter().take(JOBS_PER_COMMIT_MAX) {
+            bytes += bytes_of(job);
+            count += 1;
+            if bytes > BYTES_PER_COMMIT_MAX {
+                break;
+            }
         }
-        count += 1;
-        if bytes > BYTES_PER_COMMIT_MAX {
-            break;
-        }
+        self.bytes = self.bytes.saturating_sub(bytes);
+        self.jobs.drain(..count).collect()
     }
-    jobs.drain(..count).collect()
+}
+
+fn bytes_of(job: &Job) -> usize {
+    match job {
+        Job::Append(append) => append.credit_bytes,
+        _ => 0,
+    }
 }
 
 /// Writes until the queue is closed; the body of the writer thread.

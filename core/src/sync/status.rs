@@ -105,11 +105,16 @@ impl Engine {
         let Some((_, keys)) = held.sealing() else {
             return Ok(None);
         };
-        let nth = now.wall_ms.max(0).cast_unsigned();
         let (tag, device, epoch) = (held.tag, self.device.id(), keys.epoch());
+        let last = tx.statuses(workspace)?.into_iter().find(|entry| entry.device == device);
+        let last = last.and_then(|entry| StatusRow::decode(&entry.row).ok()).map_or(0, |row| row.nth);
+        // A clock that went back must not make this row older than the last one.
+        let nth = now.wall_ms.max(0).cast_unsigned().max(last.saturating_add(1));
         let header = StatusRow::header_of(&tag, &device, nth, &epoch);
         let sealed = keys.seal_section(LABEL, &header, &encode(&places), self.entropy.as_mut());
-        Ok(Some(StatusRow::sign(tag, device, nth, epoch, sealed, self.device.sign_key())))
+        let row = StatusRow::sign(tag, device, nth, epoch, sealed, self.device.sign_key());
+        tx.set_status(workspace, &device, nth, &row.encode())?;
+        Ok(Some(row))
     }
 
     /// Keeps another device's status row, and compares what it says with what this device has.

@@ -18,6 +18,10 @@ use crate::writer::{AppendJob, Job};
 /// Seconds over which a device's rate is averaged: a device back from a journey sends much at once.
 pub const RATE_WINDOW_S: u64 = 60;
 
+/// When a device that was turned away may come back: so long after, and up to 256 steps of the spread later.
+const OVERLOAD_WAIT_MS: u32 = 2_000;
+const OVERLOAD_SPREAD_MS: u32 = 20;
+
 /// What a device may still send.
 pub(super) struct Allowance {
     under_way: usize,
@@ -88,6 +92,11 @@ impl Session {
         self.charge(append.items.len(), bytes)?;
         if workspace.is_lost() {
             return Err(CloseCode::Unavailable.into());
+        }
+        if self.relay.queue().is_full() {
+            let [spread] = self.relay.draw()?;
+            let retry_after_ms = Some(OVERLOAD_WAIT_MS + u32::from(spread) * OVERLOAD_SPREAD_MS);
+            return Err(Closing { code: CloseCode::Overloaded, retry_after_ms });
         }
         let mut verdicts = Verdicts::default();
         let items = read_items(append, &mut verdicts);

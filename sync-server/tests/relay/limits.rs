@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tempfile::{TempDir, tempdir};
 use tombolo_protocol::auth::{Binding, Transcript};
 use tombolo_protocol::close::CloseCode;
-use tombolo_protocol::frame::{Auth, Frame, Seed, TlsMode};
+use tombolo_protocol::frame::{Append, Auth, Frame, Seed, TlsMode};
 use tombolo_protocol::ids::{LogId, WorkspaceId};
 use tombolo_protocol::keys::SignKey;
 use tombolo_protocol::limits::{CHALLENGE_MS_MAX, OPEN_WORKSPACES_MAX, RECORD_SECRET_BYTES_MAX};
@@ -21,7 +21,9 @@ use tombolo_relay::log::sqlite::SqliteLog;
 use tombolo_relay::relay::{NoEntropy, PROBE_BYTES_MAX, ROWS_MAX, Relay, Surroundings, Terms};
 use tombolo_relay::session::{Peer, Session};
 use tombolo_relay::workspace::{Verdicts, Workspace};
-use tombolo_relay::writer::{self, AppendJob, BYTES_PER_COMMIT_MAX, JOBS_PER_COMMIT_MAX, Job, JobQueue};
+use tombolo_relay::writer::{
+    self, AppendJob, BYTES_PER_COMMIT_MAX, JOBS_PER_COMMIT_MAX, Job, JobQueue, WAITING_BYTES_MAX,
+};
 
 use super::client::Client;
 use super::people::{Person, found, workspace};
@@ -234,6 +236,31 @@ fn a_commit_takes_its_limit_of_jobs_and_ends_with_the_one_that_fills_its_bytes()
         }));
     }
     assert_eq!((queue.take().len(), queue.take().len()), (3, 1), "two fill it, and the third goes over");
+}
+
+#[test]
+fn appends_are_turned_away_with_a_wait_while_too_much_waits_for_the_disk() {
+    let alice = Person::new(1);
+    let ground = found(&alice, 1);
+    let mut desk = Desk::proven(&alice);
+    let said = desk.say(seed(workspace(&ground), &ground, false)).unwrap();
+    let Some(Frame::Opened(opened)) = said.first() else { panic!("expected Opened, got {said:?}") };
+    let log = LogId::from_bytes([1; 16]);
+    let other = Workspace::begin(desk.relay.id(), 7, WorkspaceId::from_bytes([1; 32]), log);
+    let job = |credit_bytes| {
+        let (workspace, outbox) = (Arc::clone(&other), Arc::clone(&desk.outbox));
+        Job::Append(AppendJob { workspace, outbox, batch: None, credit_bytes, verdicts: Verdicts::default() })
+    };
+    desk.relay.queue().push(job(WAITING_BYTES_MAX - 1));
+    assert!(!desk.relay.queue().is_full());
+    desk.relay.queue().push(job(1));
+    assert!(desk.relay.queue().is_full());
+    let append = Append { channel: opened.channel, batch: 1, items: Vec::new() };
+    let closing = desk.session.handle(&Frame::from(append).encode()).unwrap_err();
+    assert_eq!(closing.code, CloseCode::Overloaded);
+    assert!(closing.retry_after_ms.is_some_and(|wait| (2_000..8_000).contains(&wait)), "{closing:?}");
+    assert_eq!(desk.relay.queue().take().len(), 1, "the first is more than a commit takes");
+    assert!(!desk.relay.queue().is_full());
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod error;
 mod idle;
 mod limits;
 mod live;
+mod load;
 mod local_edits;
 mod measure;
 mod members;
@@ -113,6 +114,10 @@ fn start(arguments: &[OsString]) -> Result<(), BenchError> {
     match texts.as_slice() {
         [trace::AS_TRACE, crdt, folder] => return runtime.block_on(trace::run_alone(crdt, folder)),
         [open::AS_OPEN, folder] => return runtime.block_on(open::run_alone(folder)),
+        [load::AS_LOAD, ..] => {
+            let command = load::Command::parse_from(arguments.iter().skip(1));
+            return runtime.block_on(load::run(&command));
+        }
         _ => {}
     }
     let command = Command::parse_from(arguments);

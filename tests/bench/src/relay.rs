@@ -4,7 +4,7 @@
 //! started again on the same folder.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -20,6 +20,7 @@ pub(crate) struct Relay {
     folder: PathBuf,
     listen: String,
     admin: String,
+    settings: Vec<String>,
 }
 
 /// What the relay has counted so far.
@@ -42,22 +43,34 @@ pub(crate) struct Counted {
 impl Relay {
     /// Starts a relay on a folder and a free port of the loopback.
     pub(crate) fn start(folder: &Path) -> Result<Self, BenchError> {
-        Self::listen(folder, "127.0.0.1:0")
+        Self::start_with(folder, &[])
+    }
+
+    /// Starts a relay with settings of one's own.
+    pub(crate) fn start_with(folder: &Path, settings: &[&str]) -> Result<Self, BenchError> {
+        // The workloads are bursts: what one device may send in a minute is not what is measured.
+        let unlimited = ["--items-per-second", "1000000", "--bytes-per-second", "1000000000"];
+        let settings = unlimited.iter().chain(settings).map(|word| (*word).to_owned()).collect();
+        Self::listen(folder, "127.0.0.1:0", settings)
+    }
+
+    /// Starts a relay that bounds what one device may send, as it does by default.
+    pub(crate) fn start_with_defaults(folder: &Path) -> Result<Self, BenchError> {
+        Self::listen(folder, "127.0.0.1:0", Vec::new())
     }
 
     /// Ends the relay and starts it again, on the same folder and port.
     pub(crate) fn restart(self) -> Result<Self, BenchError> {
-        let (folder, listen) = (self.folder.clone(), self.listen.clone());
+        let (folder, listen, settings) = (self.folder.clone(), self.listen.clone(), self.settings.clone());
         drop(self);
-        Self::listen(&folder, &listen)
+        Self::listen(&folder, &listen, settings)
     }
 
-    fn listen(folder: &Path, listen: &str) -> Result<Self, BenchError> {
+    fn listen(folder: &Path, listen: &str, settings: Vec<String>) -> Result<Self, BenchError> {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg(AS_RELAY).arg("serve").arg("--data").arg(folder);
         command.args(["--listen", listen, "--admin-listen", "127.0.0.1:0", "--log-level", "error"]);
-        // The workloads are bursts: what one device may send in a minute is not what is measured.
-        command.args(["--items-per-second", "1000000", "--bytes-per-second", "1000000000"]);
+        command.args(&settings);
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
         let out = child.stdout.take().ok_or(BenchError::Answer("the relay's output"))?;
         let mut lines = BufReader::new(out).lines();
@@ -68,12 +81,17 @@ impl Relay {
         let listen = after("listening on ws://")?;
         after("relay ")?;
         let admin = after("metrics on http://")?.trim_end_matches("/metrics").to_owned();
-        Ok(Self { child, folder: folder.to_owned(), listen, admin })
+        Ok(Self { child, folder: folder.to_owned(), listen, admin, settings })
     }
 
     /// Where devices dial.
     pub(crate) fn address(&self) -> String {
         format!("ws://{}", self.listen)
+    }
+
+    /// Where devices dial, as an address of a socket.
+    pub(crate) fn socket_address(&self) -> Result<SocketAddr, BenchError> {
+        self.listen.parse().map_err(|_| BenchError::Answer("the relay's address"))
     }
 
     /// Memory that is resident now, in KiB.
@@ -101,6 +119,13 @@ impl Relay {
             frames_in: sum("tombolo_relay_frames_total{direction=\"in\""),
             frames_out: sum("tombolo_relay_frames_total{direction=\"out\""),
         })
+    }
+
+    /// Items that it has taken since it started.
+    pub(crate) fn items(&self) -> Result<f64, BenchError> {
+        let text = self.metrics()?;
+        let line = text.lines().find_map(|line| line.strip_prefix("tombolo_relay_items_appended_total "));
+        line.and_then(|count| count.parse().ok()).ok_or(BenchError::Answer("the relay's metrics"))
     }
 
     fn metrics(&self) -> Result<String, BenchError> {

@@ -38,3 +38,14 @@ pub(crate) fn file_bytes(folder: &Path, prefix: &str) -> Result<f64, BenchError>
     }
     Ok(bytes as f64)
 }
+
+/// Bytes of all files in a folder and those below it, as they are on disk.
+pub(crate) fn folder_bytes(folder: &Path) -> Result<f64, BenchError> {
+    let mut bytes = 0.0;
+    for file in std::fs::read_dir(folder)? {
+        let file = file?;
+        let kind = file.file_type()?;
+        bytes += if kind.is_dir() { folder_bytes(&file.path())? } else { file.metadata()?.len() as f64 };
+    }
+    Ok(bytes)
+}
