@@ -68,7 +68,7 @@ impl Ground {
         let root = SignKey::from_seed(&seed_of(0xfe, nth));
         let verify = VerifyKey::parse(&root.public()).map_err(|_| BROKEN)?;
         let mut identity = IdentityLog {
-            root: verify.clone(),
+            root: verify,
             records: vec![IdentityRecord::first(&root, founder.keys, 0, &founder.sign_key())],
         };
         for other in devices.iter().skip(1) {

@@ -51,8 +51,8 @@ pub(crate) async fn run(options: &Options, report: &mut Report) -> Result<(), Be
             document.edit(move |edit| edit.put(&key, value)).await?;
             sleep(Duration::from_secs(1)).await;
         }
-        // Somebody comes and goes: a device that was not here before, every minute.
-        let guests = Habits { rooms: 5, writers: 0, first: 1_000_000 + 10 * minute, ..habits };
+        // Somebody comes and goes every minute, and is here again ten minutes later.
+        let guests = Habits { rooms: 5, writers: 0, first: 1_000_000 + 10 * (minute % 10), ..habits };
         let guests = Crowd::gather(scene.relay.socket_address()?, guests).await?;
         guests.audit().await?;
         let p99 = crowd.tally.receipts.take().percentile_ms(0.99);

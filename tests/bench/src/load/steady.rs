@@ -50,9 +50,10 @@ pub(crate) async fn run(options: &Options, report: &mut Report) -> Result<(), Be
     let time = Duration::from_secs_f64(options.minutes * 60.0);
     let (receipts, deliveries, rss) = watch(&crowd, &relay, time).await?;
     let cpu = relay.cpu_seconds()? - cpu;
-    let sent = crowd.tally.sent.load(Relaxed);
+    let rate = crowd.tally.sent.load(Relaxed) as f64 / time.as_secs_f64();
     crowd.rest().await?;
-    report.add(&workload, System::Tombolo, PER_SECOND, sent as f64 / time.as_secs_f64());
+    let sent = crowd.tally.sent.load(Relaxed);
+    report.add(&workload, System::Tombolo, PER_SECOND, rate);
     report.add(&workload, System::Tombolo, P50, receipts.percentile_ms(0.5));
     report.add(&workload, System::Tombolo, P99, receipts.percentile_ms(0.99));
     report.add(&format!("{workload}/delivery"), System::Tombolo, P50, deliveries.percentile_ms(0.5));
