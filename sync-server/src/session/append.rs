@@ -93,11 +93,7 @@ impl Session {
         if workspace.is_lost() {
             return Err(CloseCode::Unavailable.into());
         }
-        if self.relay.queue().is_full() {
-            let [spread] = self.relay.draw()?;
-            let retry_after_ms = Some(OVERLOAD_WAIT_MS + u32::from(spread) * OVERLOAD_SPREAD_MS);
-            return Err(Closing { code: CloseCode::Overloaded, retry_after_ms });
-        }
+        self.turn_away_in_overload()?;
         let mut verdicts = Verdicts::default();
         let items = read_items(append, &mut verdicts);
         let relay = Arc::clone(&self.relay);
@@ -133,6 +129,16 @@ impl Session {
                 levels: refusal.levels,
             });
         }
+    }
+
+    /// Ends the session, with a time to come back, while too much waits for the disk.
+    fn turn_away_in_overload(&self) -> Result<(), Closing> {
+        if !self.relay.queue().is_full() {
+            return Ok(());
+        }
+        let [spread] = self.relay.draw()?;
+        let retry_after_ms = Some(OVERLOAD_WAIT_MS + u32::from(spread) * OVERLOAD_SPREAD_MS);
+        Err(Closing { code: CloseCode::Overloaded, retry_after_ms })
     }
 
     fn charge(&mut self, items: usize, bytes: usize) -> Result<(), Closing> {

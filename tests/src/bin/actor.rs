@@ -140,6 +140,7 @@ async fn starve(path: &Path, invite: &str, count: i64) -> Result<(), Error> {
     say(&format!("done {}", done.join(",")));
     // The parent takes the relay away, and brings it back.
     while is_online(&replica).await? {
+        // waits: for the parent to do so.
         tokio::time::sleep(MOMENT).await;
     }
     // waits: for the device to try.

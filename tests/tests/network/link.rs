@@ -126,6 +126,7 @@ impl Path {
                         under_way.push(Reverse((due, nth, packet[..length].to_vec())));
                     }
                 }
+                // waits: a packet is under way.
                 () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
                     if let Some(Reverse((_, _, packet))) = under_way.pop() {
                         // A device that is not up yet takes nothing.

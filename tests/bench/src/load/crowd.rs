@@ -269,6 +269,7 @@ impl Member {
             let bound = (WAIT_BASE_MS << failures.min(16)).min(WAIT_MAX_MS);
             let wait = Duration::from_millis(asked + self.draw() % (bound + 1));
             tokio::select! {
+                // waits: as a device does before it comes back.
                 () = sleep(wait) => {}
                 _ = orders.wait_for(|orders| *orders == Orders::Leave) => return,
             }

@@ -64,6 +64,7 @@ async fn offer(
     let crowd = Crowd::gather(relay.socket_address()?, habits).await?;
     crowd.write(true);
     let start = Instant::now();
+    // waits: so long is this much offered.
     sleep(time).await;
     let taken = crowd.tally.receipted.load(Relaxed) as f64 / start.elapsed().as_secs_f64();
     let receipts = crowd.tally.receipts.take();

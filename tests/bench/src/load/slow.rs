@@ -49,6 +49,7 @@ pub(crate) async fn run(report: &mut Report) -> Result<(), BenchError> {
         most = most.max(relay.rss_kib()?);
     }
     let cost = (most - before) / f64::from(READERS);
+    // waits: for the relay to lose its patience.
     sleep((Duration::from_millis(SLOW_MS) * 2).saturating_sub(start.elapsed())).await;
     let back = Instant::now();
     let mut dropped = 0;

@@ -49,6 +49,7 @@ pub(crate) async fn run(options: &Options, report: &mut Report) -> Result<(), Be
             edits += 1;
             let (key, value) = (format!("key {}", edits % KEYS), Value::from(format!("{WORDS}{edits}").as_str()));
             document.edit(move |edit| edit.put(&key, value)).await?;
+            // waits: a person types now and then.
             sleep(Duration::from_secs(1)).await;
         }
         // Somebody comes and goes every minute, and is here again ten minutes later.

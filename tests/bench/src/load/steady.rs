@@ -78,6 +78,7 @@ async fn watch(crowd: &Crowd, relay: &Relay, time: Duration) -> Result<(Counted,
     let (start, every) = (Instant::now(), (time / 10).min(LINE_EVERY));
     let (mut receipts, mut deliveries, mut rss) = (Counted::default(), Counted::default(), Vec::new());
     while start.elapsed() < time {
+        // waits: so long until the next line.
         sleep(every).await;
         let (some, seen) = (crowd.tally.receipts.take(), crowd.tally.deliveries.take());
         rss.push(relay.rss_kib()?);

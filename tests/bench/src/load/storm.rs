@@ -37,6 +37,7 @@ pub(crate) async fn run(sessions: u32, report: &mut Report) -> Result<(), BenchE
         if start.elapsed() > WATCHED_MAX {
             break;
         }
+        // waits: a line a second.
         sleep(Duration::from_secs(1)).await;
         let back = crowd.tally.in_step.load(Relaxed);
         note(&format_args!("storm {:3.0} s: {back} of {all} in step", start.elapsed().as_secs_f64()));

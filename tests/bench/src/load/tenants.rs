@@ -35,8 +35,10 @@ pub(crate) async fn run(seconds: f64, report: &mut Report) -> Result<(), BenchEr
     let mut flood = Flood::prepare(ahead).await?;
     let time = Duration::from_secs_f64(seconds);
     crowd.write(true);
+    // waits: for the first receipts, which are slower.
     sleep(time / 4).await;
     drop(crowd.tally.receipts.take());
+    // waits: so long is the quiet part.
     sleep(time).await;
     let alone = crowd.tally.receipts.take();
     let taken = flood.pour(&relay, time).await?;
