@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ring::rand::{SecureRandom as _, SystemRandom};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio_rustls::TlsAcceptor;
 use tombolo_protocol::auth::Binding;
@@ -40,6 +40,9 @@ use system::System;
 const RETURN_SPREAD_MS: u32 = 5_000;
 /// How long sessions may take to end when the relay drains.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(8);
+/// Connections that wait to be accepted, where the system allows as many: after a restart all devices come at once, and
+/// one that finds no place here learns of it only after seconds.
+const BACKLOG: u32 = 16_384;
 /// Connections at once: a process may open 20,000 files here, and the log needs some.
 const CONNECTIONS_MAX: usize = 18_000;
 
@@ -143,8 +146,8 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()> + Send + '
     let sealing = FactorKey::derive(&key.to_seed()).ok_or(StartError::NoEntropy)?;
     let log = SqliteLog::open(&config.data.join("log.sqlite"))?;
     let acceptor = acceptor(&config.tls)?;
-    let (listener, address) = bind(config.listen).await?;
-    let (admin, admin_address) = bind(config.admin_listen).await?;
+    let (listener, address) = bind(config.listen)?;
+    let (admin, admin_address) = bind(config.admin_listen)?;
     let (log, system) = (Box::new(log), Box::new(System::new()));
     let mut relay = Relay::new(key, log, system, config.terms, config.admission)?.asking(config.minimum);
     let login = config.login.map(|terms| Arc::new(Login::new(terms)));
@@ -296,9 +299,14 @@ async fn next(listener: &TcpListener) -> Option<TcpStream> {
 }
 
 /// Listens, and says where: a port may have been chosen.
-async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
     let failed = |error| StartError::Bind { address, error };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+    let socket = socket.map_err(failed)?;
+    // So that the port can be had again at once after a restart.
+    socket.set_reuseaddr(true).map_err(failed)?;
+    socket.bind(address).map_err(failed)?;
+    let listener = socket.listen(BACKLOG).map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     Ok((listener, bound))
 }

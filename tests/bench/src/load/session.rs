@@ -5,10 +5,12 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use minicbor::bytes::ByteVec;
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
@@ -21,6 +23,8 @@ use super::person::{Ground, Person};
 
 /// Bytes of a socket's read buffer: with 15,000 of them each kilobyte counts.
 const READ_BUFFER_BYTES: usize = 4 << 10;
+/// How long a relay may take to accept a connection and prove itself; a device has as much patience.
+const DIAL_MAX: Duration = Duration::from_secs(20);
 const NONCE: [u8; 32] = [9; 32];
 
 /// Why a session ended.
@@ -64,7 +68,8 @@ impl Seat {
 
     /// As [`Seat::enter`], with so small a buffer for what comes.
     pub(crate) async fn enter_with(&self, relay: SocketAddr, buffer: Option<u32>) -> Result<(Session, Opened), Lost> {
-        let mut session = Session::dial(relay, &self.device, buffer).await?;
+        let dialled = timeout(DIAL_MAX, Session::dial(relay, &self.device, buffer)).await;
+        let mut session = dialled.map_err(|_| Lost::Gone)??;
         if self.founds && self.log.is_none() {
             let records = self.ground.records.iter().map(|record| record.clone().into()).collect();
             session.say(Seed { workspace: self.ground.id, records, attestations: Vec::new(), more: false }).await?;
