@@ -11,8 +11,10 @@ use tombolo_protocol::item::{Declaration, LogItem};
 
 use crate::log::{ChainRow, Log, LogError, Row, declaration};
 
-/// Chain ends, and entries that were placed lately, that are kept of one workspace.
+/// Chain ends that are kept of one workspace.
 const CHAINS_CACHED_MAX: usize = 1024;
+/// Entries of one workspace that are kept though they are committed: a hundred bytes each, in thousands of workspaces.
+const RECENT_MAX: usize = 64;
 
 /// A chain's end, and what later short forms may name.
 #[derive(Clone, Debug)]
@@ -139,7 +141,7 @@ impl Chains {
             self.states.retain(|_, state| state.position > committed);
             self.declarations.retain(|_, chain| self.states.contains_key(chain));
         }
-        if self.recent.len() > CHAINS_CACHED_MAX {
+        if self.recent.len() > RECENT_MAX {
             self.recent.retain(|_, (_, position)| *position > committed);
         }
     }
