@@ -145,6 +145,33 @@ fn a_list_whose_chains_are_not_to_be_had_is_not_said_to_be_reached() {
 }
 
 #[test]
+fn what_was_left_out_of_a_run_is_not_said_to_be_seen_by_its_place_and_is_found_by_what_the_others_say() {
+    let mut net = Net::seeded(309);
+    let [alice, bob] = net.replicas(["alice", "bob"]);
+    let document = net.documents()[0];
+    // Nobody signs a head for what comes in the midst of a session, so bob can not tell by himself.
+    net.lie(
+        RELAY,
+        to(bob, |frame| match frame {
+            Frame::Items(items) => drop(items.items.remove(0)),
+            Frame::Fetched(fetched) => fetched.entries.clear(),
+            _ => {}
+        }),
+    );
+    alice.edit(&mut net, "tide");
+    let is_seen = ask_whether_seen(&mut net, alice, bob);
+    net.run_for(A_WHILE);
+    assert!(!bob.has(&mut net, document, "tide"));
+    assert!(!is_seen(&net), "alice was told that bob has seen what was left out");
+
+    net.honest(RELAY);
+    net.run_for(3 * A_WHILE);
+    assert!(bob.has(&mut net, document, "tide"));
+    assert!(is_seen(&net));
+    net.assert_converged([alice, bob]);
+}
+
+#[test]
 fn what_another_device_brought_to_a_relay_is_not_said_to_be_seen_by_one_that_has_been_there_before() {
     let mut net = Net::seeded(304);
     let [alice, bob, carol] = net.replicas(["alice", "bob", "carol"]);

@@ -210,6 +210,12 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// Forgets what a device said of itself: it can not be.
+    pub(crate) fn forget_status(&self, workspace: i64, device: &DeviceId) -> Result<(), StoreError> {
+        self.transaction.prepare_cached(sql!("forget_status"))?.execute((workspace, device.as_bytes()))?;
+        Ok(())
+    }
+
     pub(crate) fn statuses(&self, workspace: i64) -> Result<Vec<StatusEntry>, StoreError> {
         let mut statement = self.transaction.prepare_cached(sql!("statuses"))?;
         let mut rows = statement.query([workspace])?;

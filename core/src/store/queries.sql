@@ -278,6 +278,8 @@ SELECT position, seq FROM declaration WHERE relay = ?1 AND chain = ?2 ORDER BY p
 INSERT INTO status (workspace, device, nth, row) VALUES (?1, ?2, ?3, ?4)
 ON CONFLICT (workspace, device) DO UPDATE SET nth = excluded.nth, row = excluded.row
 WHERE excluded.nth > nth;
+-- name: forget_status
+DELETE FROM status WHERE workspace = ?1 AND device = ?2;
 -- name: statuses
 SELECT device, nth, row FROM status WHERE workspace = ?1 ORDER BY device;
 -- name: undescribed_documents

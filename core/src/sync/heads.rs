@@ -14,9 +14,12 @@ use std::time::Duration;
 use tombolo_protocol::close::CloseCode;
 use tombolo_protocol::hash::Digest;
 use tombolo_protocol::ids::{DeviceId, LogId, WorkspaceId};
+use tombolo_protocol::item::ItemHash;
 use tombolo_protocol::log::LogOrigin;
 use tombolo_protocol::receipt::{Receipt, Signed};
 
+use super::Relay;
+use super::channel::Channel;
 use super::reason::SetAsideReason;
 use super::status::Reached;
 use crate::engine::{Engine, Event, Now};
@@ -57,6 +60,18 @@ impl Heads {
         self.known.push_back((position, head));
     }
 
+    /// Forgets what was computed from items: the log may not be what they made of it.
+    pub(super) fn forget_own(&mut self) {
+        self.known.clear();
+    }
+
+    /// Keeps the head at a length that a fellow told of.
+    fn keep_told(&mut self, length: u64, head: impl FnOnce() -> Digest) {
+        if self.told.values().any(|reached| reached.position == length) {
+            self.keep(length, head());
+        }
+    }
+
     /// Notes how far this device has come, against what the fellows say.
     fn measure(&mut self, now: Now, length: u64) {
         self.behind.take_if(|(position, _)| length >= *position);
@@ -72,6 +87,17 @@ impl Heads {
     }
 }
 
+impl Channel {
+    /// Counts an item of the log in.
+    pub(super) fn append(&mut self, item: &ItemHash) {
+        self.frontier.append(item);
+        let (frontier, length) = (&self.frontier, self.frontier.length());
+        if let Some(origin) = &self.origin {
+            self.heads.keep_told(length, || frontier.head(origin));
+        }
+    }
+}
+
 impl Engine {
     /// Returns what the relays of a workspace signed against themselves.
     ///
@@ -80,6 +106,62 @@ impl Engine {
     pub fn relay_evidence(&self, workspace: &WorkspaceId, tx: &Tx<'_>) -> Result<Vec<RelayEvidence>, Error> {
         let row = self.workspace_row(workspace).ok_or(Error::NoWorkspace(*workspace))?;
         Ok(tx.evidence(row)?)
+    }
+
+    /// Returns the farthest length up to `taken` at which this device knows a log's head, and the head.
+    pub(super) fn head_up_to(
+        &self,
+        at: (i64, i64),
+        taken: u64,
+        tx: &Tx<'_>,
+    ) -> Result<Option<(u64, Digest)>, StoreError> {
+        let channel = self.relays.get(&at.0).and_then(|relay| relay.live()?.channels.get(&at.1));
+        let known = channel.into_iter().flat_map(|channel| channel.heads.known.iter().rev());
+        let known = known.copied().find(|(length, _)| *length <= taken);
+        let key = self.relays.get(&at.0).and_then(Relay::key);
+        let (Some(log), Some(held), Some(key)) = (tx.log(at.0, at.1)?, self.workspaces.get(&at.1), key) else {
+            return Ok(None);
+        };
+        let length = log.frontier.length();
+        let stored = || (length == taken).then(|| log.frontier.head(&LogOrigin::new(&key, &log.id, &held.id)));
+        Ok(known.or_else(|| stored().map(|head| (length, head))).filter(|(length, _)| *length > 0))
+    }
+
+    /// Tells whether a fellow claims a place in a log with another head than this device has had there; then one of
+    /// them was given another log, and this one compares.
+    pub(super) fn disbelieves(
+        &mut self,
+        now: Now,
+        workspace: i64,
+        places: &[Reached],
+        tx: &Tx<'_>,
+    ) -> Result<bool, StoreError> {
+        let mut differs = Vec::new();
+        for place in places {
+            let same = self.relays.iter().find(|(_, relay)| relay.key() == Some(place.relay));
+            let Some(at) = same.map(|(row, _)| (*row, workspace)) else {
+                continue;
+            };
+            let here = tx.log(at.0, at.1)?.is_some_and(|log| log.id == place.log);
+            let ours = self.head_up_to(at, place.position, tx)?.filter(|_| here);
+            if ours.is_some_and(|(length, head)| length == place.position && head != place.head) {
+                differs.push(at);
+            }
+        }
+        differs.iter().for_each(|at| self.plan_comparison(now, *at));
+        Ok(!differs.is_empty())
+    }
+
+    /// Tells whether this device has come as far in a log as a fellow says of itself: before it can not tell whether
+    /// both were given the same.
+    pub(super) fn has_come_to(&self, at: (i64, i64), place: &Reached, tx: &Tx<'_>) -> Result<bool, StoreError> {
+        let Some(log) = tx.log(at.0, at.1)?.filter(|log| log.id == place.log) else {
+            return Ok(false);
+        };
+        let live = self.relays.get(&at.0).and_then(|relay| relay.live()?.channels.get(&at.1));
+        let channel = live.filter(|channel| channel.log == place.log);
+        let length = channel.map_or(log.frontier.length(), |channel| channel.frontier.length());
+        Ok(length >= place.position)
     }
 
     /// At an opening: compares the relay's head with all that the fellows told of this log.
@@ -150,6 +232,10 @@ impl Engine {
             return Ok(());
         };
         channel.heads.keep(length, head);
+        self.judge_told(now, at, tx)?;
+        let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) else {
+            return Ok(());
+        };
         channel.heads.measure(now, length);
         let differs = |place: &&Reached| {
             let such = |theirs: &Receipt| theirs.position == length && theirs.head != head;
@@ -162,6 +248,25 @@ impl Engine {
         self.note_fork_between(now, at, &place, ours, tx)
     }
 
+    /// Forgets what fellows said of places that this device has come to since, and where it found another head.
+    pub(super) fn judge_told(&mut self, now: Now, at: (i64, i64), tx: &Tx<'_>) -> Result<(), StoreError> {
+        let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) else {
+            return Ok(());
+        };
+        let heads = &mut channel.heads;
+        let differs = |place: &Reached| heads.at(place.position).is_some_and(|head| head != place.head);
+        let false_ones: Vec<DeviceId> =
+            heads.told.iter().filter(|(_, place)| differs(place)).map(|(device, _)| *device).collect();
+        for device in &false_ones {
+            heads.told.remove(device);
+            tx.forget_status(at.1, device)?;
+        }
+        if !false_ones.is_empty() {
+            self.plan_comparison(now, at);
+        }
+        Ok(())
+    }
+
     /// Tells of what has been kept back for too long.
     pub(super) fn notice_withheld(&mut self, now: Now) {
         let mut late = Vec::new();
@@ -170,7 +275,10 @@ impl Engine {
             let due = channels.filter(|(_, channel)| channel.heads.wake_at().is_some_and(|at| at <= now.mono));
             late.extend(due.map(|(workspace, _)| (*row, *workspace)));
         }
-        late.into_iter().for_each(|at| self.show_withheld(at));
+        for at in late {
+            self.show_withheld(at);
+            self.plan_comparison(now, at);
+        }
     }
 
     fn show_withheld(&mut self, at: (i64, i64)) {

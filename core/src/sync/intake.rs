@@ -183,7 +183,7 @@ impl Engine {
                 continue;
             };
             if let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) {
-                channel.frontier.append(&ItemHash::Entry(name));
+                channel.append(&ItemHash::Entry(name));
                 if matches!(admission, Admission::Aside | Admission::Waits) {
                     channel.mending.note_aside(name, position, full);
                 }
@@ -282,7 +282,7 @@ impl Engine {
 
     fn append_item(&mut self, at: (i64, i64), hash: ItemHash, tx: &Tx<'_>) -> Result<(), Fault> {
         if let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) {
-            channel.frontier.append(&hash);
+            channel.append(&hash);
         }
         Ok(tx.place_record(at.0, at.1, &hash)?)
     }

@@ -117,12 +117,12 @@ impl Engine {
                 all &= match (waiter.milestone, placed) {
                     (Milestone::Sent, None) => sent.is_some_and(|sent| sent >= *seq),
                     (Milestone::SeenBy(device), Some((_, position))) => {
-                        let key = relay.key();
-                        let log = tx.log(*row, waiter.workspace)?.map(|log| log.id);
                         let places = self.reached_by(waiter.workspace, &device, tx)?;
-                        places.iter().any(|place| {
-                            Some(place.relay) == key && Some(place.log) == log && place.position >= position
-                        })
+                        let place = places.into_iter().find(|place| Some(place.relay) == relay.key());
+                        match place.filter(|place| place.position >= position) {
+                            Some(place) => self.has_come_to((*row, waiter.workspace), &place, tx)?,
+                            None => false,
+                        }
                     }
                     (_, placed) => placed.is_some(),
                 };

@@ -172,7 +172,7 @@ impl Engine {
         let length = channel.frontier.length();
         let next = position == length + 1;
         if next {
-            channel.frontier.append(&item.hash);
+            channel.append(&item.hash);
         } else if position > length {
             return self.distrust_log(now, at, tx);
         }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tombolo_protocol::bytes::Reader;
 use tombolo_protocol::close::CloseCode;
 use tombolo_protocol::frame::Status;
+use tombolo_protocol::hash::Digest;
 use tombolo_protocol::ids::{DeviceId, LogId, RelayId, WorkspaceId};
 use tombolo_protocol::status::StatusRow;
 
@@ -38,6 +39,8 @@ pub(crate) struct Reached {
     pub(crate) relay: RelayId,
     pub(crate) log: LogId,
     pub(crate) position: u64,
+    /// The head of the log at that position, as the device computed it from the items that it was given.
+    pub(crate) head: Digest,
     /// The newest receipt or head that the relay gave it, signed.
     pub(crate) receipt: Option<Vec<u8>>,
 }
@@ -94,9 +97,11 @@ impl Engine {
         // What can not be opened is not seen.
         let readable = self.keyless(workspace, tx)? == 0;
         for (row, relay) in self.relays.iter().filter(|_| readable) {
-            let position = self.taken_of((*row, workspace), tx)?;
-            if let (Some(key), Some(log), 1..) = (relay.key(), tx.log(*row, workspace)?, position) {
-                places.push(Reached { relay: key, log: log.id, position, receipt: log.receipt });
+            let taken = self.taken_of((*row, workspace), tx)?;
+            if let (Some(key), Some(log)) = (relay.key(), tx.log(*row, workspace)?)
+                && let Some((position, head)) = self.head_up_to((*row, workspace), taken, tx)?
+            {
+                places.push(Reached { relay: key, log: log.id, position, head, receipt: log.receipt });
             }
         }
         let Some(held) = self.workspaces.get(&workspace) else {
@@ -130,8 +135,12 @@ impl Engine {
             self.counters.count(SetAsideReason::BadSignature);
             return Ok(());
         }
-        tx.set_status(workspace, &row.device, row.nth, bytes)?;
         let places = places_of(held, bytes);
+        // What can not be, as the items here say, is not kept: somebody was given another log.
+        let believed = row.device == self.device.id() || !self.disbelieves(now, workspace, &places, tx)?;
+        if believed {
+            tx.set_status(workspace, &row.device, row.nth, bytes)?;
+        }
         if row.device == self.device.id() {
             return Ok(());
         }
@@ -179,6 +188,7 @@ fn encode(places: &[Reached]) -> Vec<u8> {
         out.extend_from_slice(place.relay.as_bytes());
         out.extend_from_slice(place.log.as_bytes());
         out.extend_from_slice(&place.position.to_be_bytes());
+        out.extend_from_slice(&place.head);
         match place.receipt.as_deref().and_then(|receipt| receipt.get(RECEIPT_OPENING_BYTES..)) {
             Some(rest) if rest.len() == RECEIPT_REST_BYTES => {
                 out.push(1);
@@ -192,11 +202,12 @@ fn encode(places: &[Reached]) -> Vec<u8> {
 
 fn decode(bytes: &[u8], workspace: &WorkspaceId) -> Option<Vec<Reached>> {
     let mut reader = Reader::new(bytes);
-    let count = reader.count("status logs", usize::from(STATUS_LOGS_MAX), 57).ok()?;
+    let count = reader.count("status logs", usize::from(STATUS_LOGS_MAX), PLACE_BYTES_MIN).ok()?;
     let mut places = Vec::with_capacity(count);
     for _ in 0..count {
         let relay = RelayId::read(&mut reader).ok()?;
         let (log, position) = (LogId::read(&mut reader).ok()?, reader.u64().ok()?);
+        let head: Digest = reader.array().ok()?;
         let receipt = match reader.u8().ok()? {
             0 => None,
             _ => {
@@ -205,11 +216,13 @@ fn decode(bytes: &[u8], workspace: &WorkspaceId) -> Option<Vec<Reached>> {
                 Some([opening.concat().as_slice(), &rest].concat())
             }
         };
-        places.push(Reached { relay, log, position, receipt });
+        places.push(Reached { relay, log, position, head, receipt });
     }
     Some(places)
 }
 
+/// Bytes of a place without a receipt: relay, log, position, head, and that there is none.
+const PLACE_BYTES_MIN: usize = 32 + 16 + 8 + 32 + 1;
 /// Bytes of a signed receipt that the row says already: magic, relay, workspace, log; and of the rest.
 const RECEIPT_OPENING_BYTES: usize = 84;
 const RECEIPT_REST_BYTES: usize = 144;
@@ -235,7 +248,7 @@ mod tests {
             acknowledged: [10; 32],
         };
         let receipt = receipt.then(|| Signed::sign(said, &key).encode());
-        Reached { relay, log, position: 11, receipt }
+        Reached { relay, log, position: 11, head: [nth; 32], receipt }
     }
 
     const WORKSPACE: WorkspaceId = WorkspaceId::from_bytes([1; 32]);

@@ -44,6 +44,8 @@ pub(crate) struct Lacking {
     spoilt_record: bool,
     spoilt_in_list: bool,
     list_begun: bool,
+    /// Whether a fellow was given another log, or more of it.
+    contradicted: bool,
     /// Whether the relay was asked for its list in the midst of the session.
     asked: bool,
     compare_at: Option<Duration>,
@@ -60,6 +62,7 @@ impl Default for Lacking {
             spoilt_record: false,
             spoilt_in_list: false,
             list_begun: false,
+            contradicted: false,
             asked: false,
             compare_at: None,
             compare_after: COMPARE_AFTER,
@@ -69,7 +72,8 @@ impl Default for Lacking {
 
 impl Lacking {
     fn is_empty(&self) -> bool {
-        self.entries.is_empty() && self.chains.is_empty() && !self.is_unplaced && !self.spoilt_record
+        let is_whole = self.entries.is_empty() && self.chains.is_empty() && !self.is_unplaced;
+        is_whole && !self.spoilt_record && !self.contradicted
     }
 
     /// Tells whether a place in the log may be stored: what a comparison left open only another one brings.
@@ -140,7 +144,8 @@ impl Lacking {
         self.chains.clear();
         self.spoilt.clear();
         self.spoilt_record = std::mem::take(&mut self.spoilt_in_list);
-        (self.is_unplaced, self.asked, self.list_begun) = (false, false, true);
+        (self.is_unplaced, self.contradicted) = (false, false);
+        (self.asked, self.list_begun) = (false, true);
         self.compare_at = None;
     }
 
@@ -175,6 +180,7 @@ impl Engine {
             channel.phase = Phase::Reconciling;
             channel.sent.clear();
             channel.fetching.clear();
+            channel.heads.forget_own();
             tx.forget_log(at.0, at.1)?;
         }
         if channel.phase == Phase::Reconciling && !channel.mending.lacking.list_begun {
@@ -225,6 +231,14 @@ impl Engine {
         }
         lacking.plan(now);
         Ok(())
+    }
+
+    /// Plans to compare, as a fellow was given another log than this device, or more of it.
+    pub(in crate::sync) fn plan_comparison(&mut self, now: Now, at: (i64, i64)) {
+        if let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) {
+            channel.mending.lacking.contradicted = true;
+            channel.mending.lacking.plan(now);
+        }
     }
 
     /// Compares again where something has been lacking for a while.
