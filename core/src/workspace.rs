@@ -174,6 +174,7 @@ impl Workspace {
 
     /// Takes the view that the records make, and what is known to be kept out by it.
     fn load_view(&mut self, tx: &Tx<'_>) -> Result<(), StoreError> {
+        self.doubt_what_waits();
         self.view = self.membership.view();
         self.counted = self.view.clone();
         for (document, hash, chain, reason) in tx.struck(self.row)? {
@@ -261,6 +262,7 @@ impl Workspace {
         let outcome = self.membership.insert(record.clone());
         self.view = self.membership.view();
         let kept = self.membership.record(&record.id()).is_some();
+        self.store_what_waited(tx, entropy)?;
         if kept && !known {
             tx.insert_record(self.row, record, entropy)?;
             if outcome == RecordOutcome::AwaitsParents {
@@ -273,6 +275,30 @@ impl Workspace {
             }
         }
         Ok(outcome)
+    }
+
+    /// Takes the records that wait for what they are: nobody's signature was looked at before their parents came.
+    fn doubt_what_waits(&mut self) {
+        for (id, _) in &self.waiting {
+            if let Some(record) = self.membership.record(id).cloned() {
+                self.membership.forget_waiting(id);
+                self.membership.insert(record);
+            }
+        }
+    }
+
+    /// Stores what became of records that waited: the copy that was taken of several, or none.
+    fn store_what_waited(&mut self, tx: &Tx<'_>, entropy: &mut dyn Entropy) -> Result<(), StoreError> {
+        let membership = &self.membership;
+        let waits = |id: &RecordId| membership.outcome(id) == Some(RecordOutcome::AwaitsParents);
+        for (id, _) in self.waiting.iter().filter(|(id, _)| !waits(id)) {
+            match membership.record(id) {
+                Some(record) => tx.insert_record(self.row, record, entropy)?,
+                None => tx.delete_record(self.row, id)?,
+            }
+        }
+        self.waiting.retain(|(id, _)| waits(id));
+        Ok(())
     }
 
     /// Forgets the oldest of the records that wait, as long as they cost too much.

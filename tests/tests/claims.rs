@@ -112,6 +112,33 @@ fn what_waits_for_a_spoilt_record_is_not_said_to_be_seen_and_the_session_that_li
 }
 
 #[test]
+fn a_spoilt_record_that_waited_for_its_parent_is_kept_as_it_was_signed() {
+    for restarts in [false, true] {
+        let mut net = Net::seeded(310);
+        let [alice, bob] = net.replicas(["alice", "bob"]);
+        net.lie(RELAY, to(bob, spoil_records));
+        alice.invite(&mut net, Role::Reader);
+        alice.invite(&mut net, Role::Reader);
+        net.run_for(Duration::from_secs(10));
+        if restarts {
+            bob.crash(&mut net);
+            net.run_for(Duration::from_secs(10));
+        }
+        net.honest(RELAY);
+        bob.crash(&mut net);
+        net.run_for(A_WHILE);
+        bob.crash(&mut net);
+        net.run_for(A_WHILE);
+        // A relay that has nothing takes from bob what alice signed, and no spoilt copy of it.
+        alice.kill(&mut net);
+        net.wipe_relay(RELAY);
+        net.run_for(A_WHILE);
+        let debt = bob.debt(&mut net);
+        assert!(debt.is_settled(), "{debt:?}");
+    }
+}
+
+#[test]
 fn a_list_whose_chains_are_not_to_be_had_is_not_said_to_be_reached() {
     let mut net = Net::seeded(303);
     let [alice, bob] = net.replicas(["alice", "bob"]);

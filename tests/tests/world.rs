@@ -37,3 +37,23 @@ fn a_recipe_says_how_it_is_played_again() {
     assert_eq!(recipe.to_words(), "--seeds 1 --from 47 --scenario relays --without lie --only 1,5");
     assert_eq!(Fault::ALL.iter().filter(|fault| Fault::named(fault.name()) == Some(**fault)).count(), Fault::ALL.len());
 }
+
+/// Histories that broke something once, and what: the newest last.
+const REGRESSIONS: [(u64, Scenario, &str); 8] = [
+    (1021, Scenario::Swarm, "seen by: what came spoilt was passed by"),
+    (1023, Scenario::Swarm, "seen by: what came spoilt was passed by"),
+    (1128, Scenario::Swarm, "seen by: what came spoilt was passed by"),
+    (5011, Scenario::Relays, "seen by: what waited for a spoilt record was passed by"),
+    (5041, Scenario::People, "who lost the right to write saw what nobody else did"),
+    (1013, Scenario::Swarm, "a branch of a fork was not listed after a comparison"),
+    (1238, Scenario::Swarm, "a spoilt copy of a record that had waited was kept, and owed for good"),
+    (1252, Scenario::Swarm, "a comparison that could not begin was tried every five seconds for months"),
+];
+
+#[test]
+fn histories_that_broke_something_once_break_nothing_any_more() {
+    for (seed, scenario, what) in REGRESSIONS {
+        let played = play(&Recipe::new(seed, scenario));
+        assert!(played.violation.is_none(), "{seed} ({what}): {:?}", played.violation);
+    }
+}

@@ -130,6 +130,20 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// Forgets which records a log holds: they are about to be told anew.
+    pub(crate) fn forget_placed_records(&self, relay: i64, workspace: i64) -> Result<(), StoreError> {
+        self.transaction.prepare_cached(sql!("forget_placed_records"))?.execute((relay, workspace))?;
+        Ok(())
+    }
+
+    /// Forgets how far this device has come in a log, and which entries it holds; not which records.
+    pub(crate) fn forget_place(&self, relay: i64, workspace: i64) -> Result<(), StoreError> {
+        for statement in [sql!("forget_log"), sql!("forget_placed"), sql!("forget_declarations")] {
+            self.transaction.prepare_cached(statement)?.execute((relay, workspace))?;
+        }
+        Ok(())
+    }
+
     /// Forgets everything that was known of one log: it is gone, or not to be believed.
     pub(crate) fn forget_log(&self, relay: i64, workspace: i64) -> Result<(), StoreError> {
         for statement in

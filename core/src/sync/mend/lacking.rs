@@ -27,7 +27,7 @@ const COMPARE_AFTER: Duration = Duration::from_secs(30);
 const COMPARE_AFTER_MAX: Duration = Duration::from_secs(3600);
 /// How long the relay may take to begin its list.
 const LIST_WITHIN: Duration = Duration::from_secs(60);
-/// Wait for the answers to what is in flight, before a comparison begins.
+/// First wait for the answers to what is in flight, before a comparison begins; it doubles, as some never come.
 const IN_FLIGHT_REST: Duration = Duration::from_secs(5);
 
 /// What one session lacks of a log.
@@ -50,6 +50,7 @@ pub(crate) struct Lacking {
     asked: bool,
     compare_at: Option<Duration>,
     compare_after: Duration,
+    rest: Duration,
 }
 
 impl Default for Lacking {
@@ -66,6 +67,7 @@ impl Default for Lacking {
             asked: false,
             compare_at: None,
             compare_after: COMPARE_AFTER,
+            rest: IN_FLIGHT_REST,
         }
     }
 }
@@ -181,7 +183,7 @@ impl Engine {
             channel.sent.clear();
             channel.fetching.clear();
             channel.heads.forget_own();
-            tx.forget_log(at.0, at.1)?;
+            tx.forget_place(at.0, at.1)?;
         }
         if channel.phase == Phase::Reconciling && !channel.mending.lacking.list_begun {
             channel.mending.lacking.begin_list();
@@ -253,18 +255,18 @@ impl Engine {
         }
         for at in due {
             self.look_at_lacking(now, at, tx)?;
-            self.ask_for_list(now, at);
+            self.ask_for_list(now, at, tx)?;
         }
         Ok(())
     }
 
-    fn ask_for_list(&mut self, now: Now, at: (i64, i64)) {
+    fn ask_for_list(&mut self, now: Now, at: (i64, i64), tx: &Tx<'_>) -> Result<(), StoreError> {
         let Some(relay) = self.relays.get_mut(&at.0) else {
-            return;
+            return Ok(());
         };
         let connection = relay.connection();
         let Some(channel) = relay.channel_mut(at.1) else {
-            return;
+            return Ok(());
         };
         let is_busy = !channel.in_flight.is_empty() || !channel.fetching.is_empty() || !channel.stalled.is_empty();
         let lacking = &mut channel.mending.lacking;
@@ -274,14 +276,18 @@ impl Engine {
         } else if lacking.is_empty() {
             (lacking.compare_at, lacking.compare_after) = (None, COMPARE_AFTER);
         } else if is_busy {
-            lacking.compare_at = Some(now.mono + IN_FLIGHT_REST);
+            lacking.compare_at = Some(now.mono + lacking.rest);
+            lacking.rest = lacking.rest.saturating_mul(2).min(COMPARE_AFTER_MAX);
         } else {
-            lacking.asked = true;
+            (lacking.asked, lacking.rest) = (true, IN_FLIGHT_REST);
             lacking.compare_at = Some(now.mono + LIST_WITHIN);
             lacking.compare_after = lacking.compare_after.saturating_mul(2).min(COMPARE_AFTER_MAX);
             let number = channel.number;
+            // The records that come before the list are placed anew by them.
+            tx.forget_placed_records(at.0, at.1)?;
             self.send(at.0, Reconcile { channel: number, method: 0 });
         }
+        Ok(())
     }
 
     /// Returns up to where this device has taken all of a log.
