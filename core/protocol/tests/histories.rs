@@ -278,7 +278,7 @@ fn ten_thousand_histories_mean_what_the_model_says_in_any_order() {
 }
 
 /// What must have happened in some history, or this test could not fail where it should.
-const COUNTED: [&str; 31] = [
+const COUNTED: [&str; 33] = [
     "acts voided",
     "admins' verdicts",
     "admitted beyond a pin",
@@ -298,6 +298,8 @@ const COUNTED: [&str; 31] = [
     "grants voided",
     "guards of the last owner",
     "invites ended",
+    "invites ended by who may not offer them",
+    "invites with keys ended by a lowering",
     "invites with keys ended by a removal",
     "joins",
     "joins awaiting",
@@ -368,7 +370,18 @@ fn cover_record(model: &Model, at: usize, count: &mut impl FnMut(&'static str, u
             count("sweeps", usize::from(said.proof.is_some()));
             let then = model.eval(model.anc[at]);
             let keyed = |who: &Who| matches!(who, Who::Invite(invite) if then.invites[invite].is_keyed());
-            count("invites with keys ended by a removal", word.hits.iter().filter(|(who, _)| keyed(who)).count());
+            let ended = word.hits.iter().filter(|(who, _)| keyed(who)).count();
+            count(
+                if said.role.is_none() {
+                    "invites with keys ended by a removal"
+                } else {
+                    "invites with keys ended by a lowering"
+                },
+                ended,
+            );
+            let own = |who: &Who| matches!(who, Who::Invite(invite) if then.invites[invite].maker == said.subject);
+            let lowered = said.role.is_some() && word.hits.iter().any(|(who, _)| own(who));
+            count("invites ended by who may not offer them", usize::from(lowered));
             count("departures", usize::from(said.subject == word.user && said.role.is_none()));
             count("grants voided", usize::from(void && word.hits.is_empty()));
             let before = members(model.anc[at]).any(|older| strikes(model, older, said.subject));

@@ -133,13 +133,55 @@ fn a_removal_that_ends_an_invite_which_has_the_keys_begins_an_epoch() {
     let (mut world, anna, [ben]) = workspace([Role::Admin]);
     let invite = world.invite(&world.members.view(), Role::Writer, 1, 0);
     let invite = admitted(&mut world, &ben, RecordBody::InviteCreate(Box::new(invite)));
-    // As a carrier ben has no keys; but whoever holds his link does.
-    let lowered = standing(&ben, Some(Role::Carrier), Some(rotation_without(&world, ben.keys.id().as_bytes())));
-    admitted(&mut world, &anna, lowered);
+    // Whoever holds his link has the keys as well as he.
+    let (box_of_ben, box_of_link) = (*ben.keys.id().as_bytes(), *invite.as_bytes());
     assert_eq!(say(&mut world, &anna, standing(&ben, None, None)).1, REFUSED(RecordRefusal::RotationMissing));
-    let removed = standing(&ben, None, Some(rotation_without(&world, invite.as_bytes())));
-    admitted(&mut world, &anna, removed);
+    let mut rotation = rotation_without(&world, &box_of_ben);
+    assert_eq!(
+        say(&mut world, &anna, standing(&ben, None, Some(rotation.clone()))).1,
+        REFUSED(RecordRefusal::RecipientSetMismatch)
+    );
+    rotation.wraps.retain(|wrap| wrap.recipient != box_of_link);
+    admitted(&mut world, &anna, standing(&ben, None, Some(rotation)));
     assert!(world.members.view().invite(&invite).unwrap().ended);
+}
+
+#[test]
+fn who_may_not_offer_an_invite_any_more_has_none_that_is_open() {
+    let (mut world, anna, [ben]) = workspace([Role::Admin]);
+    let mut offer = |by: &Person, role, uses| {
+        let invite = world.invite(&world.members.view(), role, uses, 0);
+        admitted(&mut world, by, RecordBody::InviteCreate(Box::new(invite)))
+    };
+    let (for_one, for_many) = (offer(&ben, Role::Writer, 1), offer(&ben, Role::Reader, 0));
+    let (hers, hers_for_many) = (offer(&anna, Role::Writer, 1), offer(&anna, Role::Writer, 0));
+    // As a writer ben still reads; but the link for one is not his to offer, and whoever holds it has the keys.
+    assert_eq!(
+        say(&mut world, &anna, standing(&ben, Some(Role::Writer), None)).1,
+        REFUSED(RecordRefusal::RotationMissing)
+    );
+    let lowered = standing(&ben, Some(Role::Writer), Some(rotation_without(&world, for_one.as_bytes())));
+    admitted(&mut world, &anna, lowered);
+    let ended = |world: &World, invite| world.members.view().invite(&invite).unwrap().ended;
+    assert!(ended(&world, for_one) && ended(&world, for_many));
+    assert!(!ended(&world, hers) && !ended(&world, hers_for_many), "by it he could become no more than he is");
+    // As a reader he could come back as a writer by it.
+    admitted(&mut world, &anna, standing(&ben, Some(Role::Reader), None));
+    assert!(!ended(&world, hers) && ended(&world, hers_for_many));
+}
+
+#[test]
+fn an_admin_who_steps_down_and_still_reads_ends_their_own_invites_with_new_keys() {
+    let (mut world, _, [ben]) = workspace([Role::Admin]);
+    let invite = world.invite(&world.members.view(), Role::Writer, 1, 0);
+    let invite = admitted(&mut world, &ben, RecordBody::InviteCreate(Box::new(invite)));
+    assert_eq!(
+        say(&mut world, &ben, standing(&ben, Some(Role::Reader), None)).1,
+        REFUSED(RecordRefusal::RotationMissing)
+    );
+    let rotation = rotation_without(&world, invite.as_bytes());
+    admitted(&mut world, &ben, standing(&ben, Some(Role::Reader), Some(rotation)));
+    assert!(!world.members.view().needs_healing() && world.members.view().invite(&invite).unwrap().ended);
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Becoming another user's device: what an app without an account made before is taken along.
 //!
-//! The old user owns what was made here; the new one is made an owner beside it by the old device, and
-//! states the new device, which holds the keys. So nothing is sealed again, and no entry changes its author.
+//! The old user owns what was made here; the new one is made an owner beside it by the old device, and states the
+//! new device, which holds the keys; then it removes the old user, who has no device any more and would only stand for
+//! an owner that nobody is. So nothing is sealed again, and no entry changes its author: the pins reach all of them.
 //!
 //! Invariant: what was written and not sealed is sealed by the device that wrote it, before its keys go.
 
@@ -14,6 +15,7 @@ use super::linking::LinkFailure;
 use crate::engine::{Engine, Now};
 use crate::error::Error;
 use crate::store::{Tx, WorkspaceState};
+use crate::workspace::MembershipAct;
 
 impl Engine {
     /// Tells whether what is here can be taken along to another user: it is all this user's own.
@@ -59,13 +61,26 @@ impl Engine {
         tx.forget_meta("recovery-set")?;
         self.own.recovery = None;
         self.device = device;
-        self.identity = log;
+        let old = std::mem::replace(&mut self.identity, log).user();
         self.meet_relays_anew(now);
         for row in rows {
             self.state_devices(now, row, tx)?;
             self.reopen_workspace(now, row, tx)?;
+            self.take_leave_of(now, row, old, tx)?;
         }
         Ok(())
+    }
+
+    /// Removes the old user, at once or once a relay was caught up with.
+    fn take_leave_of(&mut self, now: Now, row: i64, old: UserId, tx: &Tx<'_>) -> Result<(), Error> {
+        let Some(id) = self.workspaces.get(&row).map(|workspace| workspace.id) else {
+            return Ok(());
+        };
+        match self.act(now, &id, MembershipAct::Remove { user: old }, tx) {
+            // Somebody else has removed it, or removes it later: what was made is here either way.
+            Ok(_) | Err(Error::Refused(_) | Error::NotReady) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     fn hand_on(&mut self, now: Now, row: i64, subject: UserId, tx: &Tx<'_>) -> Result<(), Error> {

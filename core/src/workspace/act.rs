@@ -72,8 +72,12 @@ impl Engine {
     /// [`Error::Policy`] for a policy that nobody could meet.
     pub fn act(&mut self, now: Now, id: &WorkspaceId, act: MembershipAct, tx: &Tx<'_>) -> Result<ActOutcome, Error> {
         let row = self.workspace_row(id).ok_or(Error::NoWorkspace(*id))?;
+        let may_state = self.may_state(row, tx)?;
+        if may_state {
+            self.seal_before(now, row, &act, tx)?;
+        }
         let body = self.body_of(now, row, &act, tx)?;
-        if self.may_state(row, tx)? {
+        if may_state {
             return Ok(ActOutcome::Stated(self.state_act(now, row, body, tx)?));
         }
         let draft = self.draft_record(now, row, body, Vec::new())?;
@@ -134,6 +138,7 @@ impl Engine {
         };
         let mut kept = Vec::new();
         for act in intents {
+            self.seal_before(now, row, &act, tx)?;
             let body = self.body_of(now, row, &act, tx);
             match body.and_then(|body| self.state_act(now, row, body, tx)) {
                 Ok(_) => {}
@@ -144,6 +149,17 @@ impl Engine {
             }
         }
         self.keep_intents(&id, &kept, tx)
+    }
+
+    /// Seals what this user has written before an act of theirs takes the right to write it.
+    fn seal_before(&mut self, now: Now, row: i64, act: &MembershipAct, tx: &Tx<'_>) -> Result<(), StoreError> {
+        let own = self.identity.user();
+        let lowers = match act {
+            MembershipAct::SetRole { user, role, .. } => *user == own && *role < Role::Writer,
+            MembershipAct::Remove { user } => *user == own,
+            _ => false,
+        };
+        if lowers { self.seal_all(now, row, tx) } else { Ok(()) }
     }
 
     /// Tells whether an act can be signed now: a session has caught up, or nobody else can act.
@@ -218,7 +234,7 @@ impl Engine {
     /// since this device would know it.
     fn standing_body(&mut self, now: Now, row: i64, standing: Standing) -> Result<RecordBody, Error> {
         let view = &self.workspaces.get(&row).ok_or(Error::NotReady)?.view;
-        if standing.subject == self.identity.user() || !view.takes_keys(&standing) {
+        if view.departs(&self.identity.user(), &standing) || !view.takes_keys(&standing) {
             return Ok(RecordBody::Standing(Box::new(standing)));
         }
         self.with_rotation(now, row, |rotation| {

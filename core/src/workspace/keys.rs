@@ -13,7 +13,7 @@ use tombolo_crypto::{
 };
 use tombolo_protocol::ids::{EpochId, RecordId};
 use tombolo_protocol::membership::{Recipient, RecordOutcome};
-use tombolo_protocol::record::{EpochWrap, OrganisationRecovery, Record, RecordBody, Rewrap, Role, Rotation};
+use tombolo_protocol::record::{EpochWrap, OrganisationRecovery, Policy, Record, RecordBody, Rewrap, Role, Rotation};
 
 use super::{HeldEpoch, Workspace};
 use crate::engine::{Engine, Now};
@@ -179,15 +179,46 @@ impl Workspace {
         self.membership.heads().len() > 1 || self.view.needs_healing()
     }
 
-    /// Returns the members' keys that the present epoch was not wrapped to: theirs came concurrently, or
-    /// by an invite that an earlier epoch was wrapped to.
-    pub(crate) fn without_epoch(&self) -> Vec<Recipient> {
-        let Some(epoch) = self.view.epoch() else {
-            return Vec::new();
+    /// Tells whether an organisation whose recovery key was taken away was given the present epoch: its end may have
+    /// come to count only once a relay had attested it.
+    pub(crate) fn is_known_to_former_organisation(&self) -> bool {
+        let recipient = |policy: &Policy| policy.recovery.as_ref().map(OrganisationRecovery::recipient);
+        let present = self.view.policy().and_then(recipient);
+        let policy_of = |record: &&Record| match record.body() {
+            RecordBody::Policy(policy) => recipient(policy),
+            _ => None,
         };
+        let records = self.membership.in_order();
+        let mut former: BTreeSet<[u8; 32]> = records.iter().filter_map(policy_of).collect();
+        former.retain(|recipient| Some(*recipient) != present);
+        let Some(epoch) = self.view.epoch().filter(|_| !former.is_empty()) else {
+            return false;
+        };
+        let mut wraps = records.iter().filter_map(|record| record.body().wraps()).filter(|(of, _)| *of == epoch);
+        wraps.any(|(_, wraps)| wraps.iter().any(|wrap| former.contains(&wrap.recipient)))
+    }
+
+    /// Returns the present epoch and those beside it that no epoch carries on, each with the members' keys that it was
+    /// not wrapped to: theirs came concurrently or later, or by an invite that an earlier epoch was wrapped to.
+    pub(crate) fn without_keys(&self) -> Vec<(EpochId, Vec<Recipient>)> {
+        if self.view.epoch().is_none() {
+            return Vec::new();
+        }
+        let admitted = |record: &&Record| self.membership.outcome(&record.id()) == Some(RecordOutcome::Admitted);
+        let records: Vec<&Record> = self.membership.in_order().into_iter().filter(admitted).collect();
+        let rotations = || records.iter().filter_map(|record| record.body().rotation());
+        let carried: BTreeSet<EpochId> =
+            rotations().flat_map(|rotation| rotation.previous.iter().map(|previous| previous.epoch)).collect();
+        let begun: BTreeSet<EpochId> = rotations().map(|rotation| rotation.epoch).collect();
+        let lacking = |epoch: &EpochId| (*epoch, self.without_epoch(*epoch, &records));
+        let lacking = begun.difference(&carried).map(lacking);
+        lacking.filter(|(_, recipients)| !recipients.is_empty()).collect()
+    }
+
+    fn without_epoch(&self, epoch: EpochId, records: &[&Record]) -> Vec<Recipient> {
         let mut given = BTreeSet::new();
         let mut by_invite: Vec<([u8; 32], [u8; 32])> = Vec::new();
-        for record in self.membership.in_order() {
+        for record in records {
             match record.body() {
                 RecordBody::InviteCreate(invite) if invite.epoch == epoch && invite.role.may_read() => {
                     given.extend([*record.id().as_bytes()]);
@@ -250,8 +281,23 @@ impl Engine {
         }
     }
 
-    /// Gives the present epoch to members who lack it: a writer to all, others to their own devices.
+    /// Gives epochs to members who lack them: a writer to all, others to their own devices.
     pub(crate) fn rewrap(&mut self, now: Now, row: i64, tx: &Tx<'_>) -> Result<(), StoreError> {
+        let lacking = self.workspaces.get(&row).map(Workspace::without_keys).unwrap_or_default();
+        for (epoch, recipients) in lacking {
+            self.give_epoch(now, row, epoch, recipients, tx)?;
+        }
+        Ok(())
+    }
+
+    fn give_epoch(
+        &mut self,
+        now: Now,
+        row: i64,
+        epoch: EpochId,
+        mut recipients: Vec<Recipient>,
+        tx: &Tx<'_>,
+    ) -> Result<(), StoreError> {
         let Some(workspace) = self.workspaces.get(&row) else {
             return Ok(());
         };
@@ -261,14 +307,13 @@ impl Engine {
             let mut devices = workspace.view.devices().filter(|(_, standing)| Some(standing.user) == own);
             devices.any(|(device, _)| device.as_bytes() == recipient)
         };
-        let mut lacking = workspace.without_epoch();
-        lacking.retain(|(recipient, _)| role >= Some(Role::Writer) || is_own(recipient));
-        let held = workspace.view.epoch().and_then(|epoch| workspace.epochs.get(&epoch));
-        let (Some(held), Some(blinding), false) = (held, workspace.blinding.as_ref(), lacking.is_empty()) else {
+        recipients.retain(|(recipient, _)| role >= Some(Role::Writer) || is_own(recipient));
+        let held = (workspace.epochs.get(&epoch), workspace.blinding.as_ref());
+        let ((Some(held), Some(blinding)), false) = (held, recipients.is_empty()) else {
             return Ok(());
         };
         let mut wraps = Vec::new();
-        for recipient in lacking {
+        for recipient in recipients {
             let wrap = EPOCHS.give(&workspace.id, &recipient, &held.secret, blinding, self.entropy.as_mut());
             wraps.extend(wrap.ok());
         }

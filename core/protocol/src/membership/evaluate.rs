@@ -23,11 +23,34 @@ impl Membership {
         let Some((highest, view)) = views().max_by_key(|(head, _)| (self.generation_of(head), *head)) else {
             return View::default();
         };
-        if views().all(|(_, other)| other.decides_like(view)) {
-            return self.carried_on(highest, view, &views().collect::<Vec<_>>());
+        let mut view = if views().all(|(_, other)| other.decides_like(view)) {
+            self.carried_on(highest, view, &views().collect::<Vec<_>>())
+        } else {
+            let heads: Vec<RecordId> = views().map(|(head, _)| head).collect();
+            self.zone(&heads).map(|zone| zone.view()).unwrap_or_default()
+        };
+        self.rank_epochs(&mut view);
+        view
+    }
+
+    /// Finds out which of several newest epochs somebody may know who was shut out beside it.
+    fn rank_epochs(&self, view: &mut View) {
+        view.unrank_epochs();
+        let rivals = view.rivals();
+        for one in &rivals {
+            for other in rivals.iter().filter(|other| *other != one) {
+                let mut more = self.beside(*one, &[*other]).into_iter();
+                if more.any(|id| !view.is_void(&id) && self.shuts_out(&id)) {
+                    view.rank_epochs(other, one);
+                }
+            }
         }
-        let heads: Vec<RecordId> = views().map(|(head, _)| head).collect();
-        self.zone(&heads).map(|zone| zone.view()).unwrap_or_default()
+    }
+
+    /// Tells whether a record takes keys from somebody.
+    fn shuts_out(&self, id: &RecordId) -> bool {
+        let rotates = self.record(id).is_some_and(|record| record.body().rotation().is_some());
+        self.facts_of(id).is_some_and(|facts| facts.departs || rotates && !facts.removes.is_empty())
     }
 
     /// Returns the view of one head with what the others saw besides.

@@ -65,6 +65,12 @@ pub struct InviteStanding {
 }
 
 impl InviteStanding {
+    /// Returns the least role that whoever offers it must have.
+    #[must_use]
+    pub(super) fn needs(&self) -> Role {
+        needed_to_invite(self.role)
+    }
+
     /// Tells whether it can still be used, as far as this view goes.
     #[must_use]
     pub fn is_open(&self) -> bool {
@@ -76,6 +82,11 @@ impl InviteStanding {
     pub fn is_keyed(&self) -> bool {
         self.uses == 1 && self.is_open() && self.role.may_read()
     }
+}
+
+/// Returns the least role by which one invites to a role.
+pub(super) fn needed_to_invite(role: Role) -> Role {
+    if role >= Role::Admin { Role::Owner } else { Role::Admin }
 }
 
 /// One act that gave a user a standing.
@@ -91,8 +102,10 @@ pub(super) struct MemberAct {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Newest {
     epoch: EpochId,
-    /// Whether it goes with a removal.
-    removes: bool,
+    /// Whether somebody may know it who was shut out beside it: another one stands on a removal that it does not.
+    behind: bool,
+    /// Whether it stands on a removal that another does not.
+    leads: bool,
     /// Whether its record does not count: it decides nothing, and what was sealed in it stays readable.
     void: bool,
 }

@@ -381,9 +381,7 @@ impl<'a> Maker<'a> {
             7 | 8 => {
                 let role = self.dice.pick(&[Role::Carrier, Role::Reader, Role::Commenter, Role::Writer])?;
                 match view.role(&subject) {
-                    Some(before) if before.may_read() && !role.may_read() => {
-                        self.removal(at, view, author.0, (subject, Some(role)))?
-                    }
+                    Some(before) if role < before => self.removal(at, view, author.0, (subject, Some(role)))?,
                     _ => self.grant(subject, role),
                 }
             }
@@ -405,7 +403,7 @@ impl<'a> Maker<'a> {
             21..=23 => return self.devices(view, author.0, author),
             20 | 24 => return self.join(at, view),
             25 => {
-                let role = self.dice.one_in(3).then_some(Role::Carrier);
+                let role = self.lowered();
                 self.removal(at, view, author.0, (self.people[author.0].user, role))?
             }
             26 => RecordBody::RecoverySet(RecoverySet::sign([100 + author.0 as u8; 32], &self.people[author.0].root)),
@@ -430,7 +428,12 @@ impl<'a> Maker<'a> {
         standing(subject, Some(role), expiry, None)
     }
 
-    /// A removal, or a step down to carrier, with pins and the epoch that it needs.
+    /// What a member may be lowered to: mostly nothing.
+    fn lowered(&mut self) -> Option<Role> {
+        self.dice.pick(&[None, None, Some(Role::Carrier), Some(Role::Writer), Some(Role::Admin)]).flatten()
+    }
+
+    /// A removal, or a step down, with pins and the epoch that it needs.
     fn removal(
         &mut self,
         at: usize,
@@ -446,19 +449,22 @@ impl<'a> Maker<'a> {
         let pins = pins.then(|| self.pins(at, view, |device| device.user == subject));
         let ended: Vec<RecordId> = view
             .invites()
-            .filter(|(id, invite)| role.is_none() && (invite.maker == subject || self.joined(at, &subject, id)))
+            .filter(|(id, invite)| invite.maker == subject || role.is_none() && self.joined(at, &subject, id))
+            .filter(|(_, invite)| role < Some(Role::Admin) || invite.role == Role::Admin && role < Some(Role::Owner))
             .map(|(id, _)| id)
             .collect();
         let keyed = ended.iter().any(|id| view.invite(id).is_some_and(|invite| invite.is_keyed()));
-        let takes_keys = before.is_some_and(Role::may_read) || before.is_some() && keyed;
+        let (read, reads) = (before.is_some_and(Role::may_read), role.is_some_and(Role::may_read));
+        let takes_keys = read && !reads || before.is_some() && role.is_none() || role < before && keyed;
         // Who leaves begins no epoch, but for some who try.
-        let departs = subject == self.people[author].user && !self.dice.one_in(8);
+        let departs = subject == self.people[author].user && !reads && !self.dice.one_in(8);
         let rotation = (takes_keys && !departs).then(|| {
             let gone: BTreeSet<[u8; 32]> = view
                 .devices()
                 .filter(|(_, device)| device.user == subject)
                 .map(|(id, _)| *id.as_bytes())
                 .chain([*subject.as_bytes()])
+                .filter(|_| !reads)
                 .chain(ended.iter().map(|id| *id.as_bytes()))
                 .collect();
             self.rotation(view, |id| !gone.contains(id), None)

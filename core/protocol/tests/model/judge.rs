@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use tombolo_protocol::ids::{RecordId, RelayId, UserId};
 use tombolo_protocol::record::{Devices, Join, Policy, RecordBody, Role, Rotation, Standing};
 
-use super::{Fate, Invite, Model, View, Who, Word, devices};
+use super::{Fate, Model, View, Who, Word, devices};
 
 type Verdict = Option<Word>;
 
@@ -150,17 +150,24 @@ impl Model {
             Role::Owner
         };
         let last_owner = before == Some(Role::Owner) && view.owners() == 1 && lowers;
-        let ended: Vec<RecordId> = if before.is_some() && after.is_none() {
-            let its = |id: &RecordId, invite: &Invite| {
-                invite.maker == subject || view.joined.contains(&(subject, *id)) || invite.create.uses != 1
+        let mut ended: Vec<RecordId> = Vec::new();
+        for (id, invite) in view.invites.iter().filter(|(_, invite)| lowers && !invite.ended) {
+            let multiple = invite.create.uses != 1;
+            // What one could not offer any more, or could come back by.
+            let offers_no_more = match (invite.create.role, after) {
+                (_, None) => true,
+                (Role::Admin, Some(role)) => role != Role::Owner,
+                (_, Some(role)) => !matches!(role, Role::Owner | Role::Admin),
             };
-            view.invites.iter().filter(|(id, invite)| !invite.ended && its(id, invite)).map(|(id, _)| *id).collect()
-        } else {
-            Vec::new()
-        };
+            let came_by = after.is_none() && view.joined.contains(&(subject, *id));
+            if came_by || multiple && Some(invite.create.role) > after || invite.maker == subject && offers_no_more {
+                ended.push(*id);
+            }
+        }
         let loses_keys = before >= Some(Role::Reader) && after < Some(Role::Reader);
-        let loses_keys = loses_keys || ended.iter().any(|id| view.invites[id].is_keyed());
-        let departs = loses_keys && subject == author.user;
+        let loses_keys =
+            loses_keys || before.is_some() && after.is_none() || ended.iter().any(|id| view.invites[id].is_keyed());
+        let departs = loses_keys && subject == author.user && after < Some(Role::Reader);
         // Somebody has to begin an epoch, and it can not be who leaves.
         if last_owner || loses_keys && standing.rotation.is_some() == departs {
             return None;

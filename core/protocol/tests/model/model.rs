@@ -113,7 +113,7 @@ impl View {
     }
 
     pub fn needs_healing(&self) -> bool {
-        self.is_left || self.epoch.is_none() && self.to_follow.len() > 1
+        self.is_left || self.epoch.is_none() && !self.to_follow.is_empty()
     }
 }
 
@@ -405,11 +405,19 @@ impl Model {
         let mut departures = members(view.set & !view.void).filter(|at| self.word(*at).departs);
         view.is_left = departures.any(|left| !counting.iter().any(|rotation| self.heals(*rotation, left)));
         let newest = self.maximal(&counting);
-        let removing: Vec<usize> = newest.iter().copied().filter(|at| !self.word(*at).hits.is_empty()).collect();
-        match removing.as_slice() {
-            [] => view.epoch = newest.iter().min_by_key(|at| self.records[**at].id()).map(|at| epoch(*at)),
-            [one] => view.epoch = Some(epoch(*one)),
-            several => view.to_follow = several.iter().map(|at| epoch(*at)).collect(),
+        // What took keys from somebody, as far as an epoch has begun in it or behind it.
+        let shuts_out = |at: &usize| {
+            self.word(*at).departs || !self.word(*at).hits.is_empty() && self.records[*at].body().rotation().is_some()
+        };
+        let known = |at: usize| -> BTreeSet<usize> {
+            members(view.set & !view.void).filter(|r| *r == at || has(self.anc[at], *r)).filter(shuts_out).collect()
+        };
+        let removals: BTreeSet<usize> = newest.iter().flat_map(|at| known(*at)).collect();
+        let whole: Vec<usize> = newest.iter().copied().filter(|at| known(*at) == removals).collect();
+        view.epoch = whole.iter().min_by_key(|at| self.records[**at].id()).map(|at| epoch(*at));
+        if view.epoch.is_none() {
+            let leads = |at: &usize| newest.iter().any(|other| !known(*at).is_subset(&known(*other)));
+            view.to_follow = newest.iter().copied().filter(leads).map(epoch).collect();
         }
         view.to_follow.extend(view.epoch);
         if view.is_left {

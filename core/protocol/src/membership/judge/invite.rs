@@ -6,12 +6,13 @@ use super::devices::joins;
 use super::{Judgement, Stop, counts_for, refusal, refuse};
 use crate::ids::{RecordId, RelayId};
 use crate::membership::facts::{Grant, Target};
+use crate::membership::view::needed_to_invite;
 use crate::membership::{InviteStanding, Membership, RecordOutcome, RecordRefusal, View};
 use crate::record::{InviteCreate, InviteRevoke, Join, Record, RecordBody, Role};
 
 impl Membership {
     pub(super) fn judge_invite(&self, record: &Record, view: &View, invite: &InviteCreate) -> Judgement {
-        let needed = if invite.role >= Role::Admin { Role::Owner } else { Role::Admin };
+        let needed = needed_to_invite(invite.role);
         let author = self.author(record, view, needed)?;
         if invite.role == Role::Owner {
             return refuse(RecordRefusal::RoleDenied);

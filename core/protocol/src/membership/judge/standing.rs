@@ -24,10 +24,8 @@ impl Membership {
             return refuse(RecordRefusal::LastOwner);
         }
         let mut facts = author.facts(needs);
-        let own = standing.subject == author.user;
-        let takes_keys = view.takes_keys(standing);
-        facts.departs = own && takes_keys;
-        check_rotation(takes_keys, facts.departs, standing.rotation.is_some())?;
+        facts.departs = view.departs(&author.user, standing);
+        check_rotation(view.takes_keys(standing), facts.departs, standing.rotation.is_some())?;
         if author.role < Role::Owner && author.user != standing.subject {
             facts.rests_on.extend(self.loss_of_ownership(view, &standing.subject));
         }
@@ -40,11 +38,8 @@ impl Membership {
             facts.adds_pins_to.push(target);
             return Ok(facts);
         }
-        if standing.role.is_none() {
-            facts
-                .removes
-                .extend(view.invites_ended(&standing.subject).map(|(invite, _)| (Target::Invite(invite), None)));
-        }
+        let ended = view.invites_ended(&standing.subject, standing.role);
+        facts.removes.extend(ended.map(|(invite, _)| (Target::Invite(invite), None)));
         let expiry = standing.expiry.filter(|_| standing.role.is_some());
         facts.grants.push(Grant { user: standing.subject, role: standing.role, expiry });
         Ok(facts)

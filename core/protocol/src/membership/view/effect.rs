@@ -29,8 +29,8 @@ impl View {
             self.take_statement(record, facts, below);
         }
         if let Some(rotation) = record.body().rotation() {
-            let removes = !facts.removes.is_empty();
-            self.begin_epoch(record.id(), Newest { epoch: rotation.epoch, removes, void }, below);
+            let newest = Newest { epoch: rotation.epoch, behind: false, leads: false, void };
+            self.begin_epoch(record.id(), newest, below);
         }
     }
 

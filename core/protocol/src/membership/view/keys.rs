@@ -14,9 +14,8 @@ use crate::record::{Role, Standing};
 pub type Recipient = ([u8; 32], [u8; 32]);
 
 impl View {
-    /// Returns the epoch that entries are sealed under: the one that a removal began, else of concurrent
-    /// ones that of the lowest record; none while several removals stand side by side, or somebody has left
-    /// who knows it.
+    /// Returns the epoch that entries are sealed under: of concurrent ones that stand on every removal which any of
+    /// them stands on, that of the lowest record; none if there is no such, or somebody has left who knows it.
     #[must_use]
     pub fn epoch(&self) -> Option<EpochId> {
         self.last_epoch().filter(|_| self.departures.is_empty())
@@ -24,23 +23,44 @@ impl View {
 
     /// Returns the same, whoever has left since.
     fn last_epoch(&self) -> Option<EpochId> {
-        let mut removing = self.counting().filter(|(_, newest)| newest.removes);
-        match (removing.next(), removing.next()) {
-            (Some(_), Some(_)) => None,
-            (Some((_, newest)), None) => Some(newest.epoch),
-            (None, _) => self.counting().next().map(|(_, newest)| newest.epoch),
-        }
+        self.counting().find(|(_, newest)| !newest.behind).map(|(_, newest)| newest.epoch)
     }
 
     /// Returns whether a rotation has to bring several removals together, or to shut out who left, before
     /// anything is sealed.
     #[must_use]
     pub fn needs_healing(&self) -> bool {
-        !self.departures.is_empty() || self.counting().filter(|(_, newest)| newest.removes).nth(1).is_some()
+        !self.departures.is_empty() || self.last_epoch().is_none() && self.counting().next().is_some()
     }
 
     fn counting(&self) -> impl Iterator<Item = (&RecordId, &Newest)> {
         self.newest.iter().filter(|(_, newest)| !newest.void)
+    }
+
+    /// Returns the records that began the newest epochs, where several count beside each other.
+    pub(in crate::membership) fn rivals(&self) -> Vec<RecordId> {
+        let counting: Vec<RecordId> = self.counting().map(|(record, _)| *record).collect();
+        if counting.len() > 1 { counting } else { Vec::new() }
+    }
+
+    /// Notes that the epoch of one record stands on a removal that the epoch of another does not.
+    pub(in crate::membership) fn rank_epochs(&mut self, leads: &RecordId, behind: &RecordId) {
+        if let Some(newest) = self.newest.get_mut(leads) {
+            newest.leads = true;
+        }
+        if let Some(newest) = self.newest.get_mut(behind) {
+            newest.behind = true;
+        }
+    }
+
+    /// Forgets how the newest epochs stand to each other.
+    pub(in crate::membership) fn unrank_epochs(&mut self) {
+        let all: Vec<RecordId> = self.newest.keys().copied().collect();
+        for record in &all {
+            if let Some(newest) = self.newest.get_mut(record) {
+                (newest.leads, newest.behind) = (false, false);
+            }
+        }
     }
 
     /// Returns the newest epochs, the one of [`View::epoch`] first: what a rotation should carry on.
@@ -56,7 +76,7 @@ impl View {
     pub fn epochs_to_follow(&self) -> Vec<EpochId> {
         match self.last_epoch() {
             Some(epoch) => vec![epoch],
-            None => self.counting().filter(|(_, newest)| newest.removes).map(|(_, newest)| newest.epoch).collect(),
+            None => self.counting().filter(|(_, newest)| newest.leads).map(|(_, newest)| newest.epoch).collect(),
         }
     }
 
@@ -69,26 +89,39 @@ impl View {
     }
 
     /// Tells whether a change of standing takes the keys from its subject, or from who holds an invite that it
-    /// ends: then an epoch must begin.
+    /// ends: then an epoch must begin. So it must where a carrier goes: somebody may have let them read beside it.
     #[must_use]
     pub fn takes_keys(&self, standing: &Standing) -> bool {
-        let reads = |role: Option<Role>| role.is_some_and(Role::may_read);
         let before = self.role(&standing.subject);
-        let removes = before.is_some() && standing.role.is_none();
+        let goes = before.is_some() && standing.role.is_none();
         let loses = reads(before) && !reads(standing.role);
-        loses || removes && self.invites_ended(&standing.subject).any(|(_, invite)| invite.is_keyed())
+        goes || loses || self.invites_ended(&standing.subject, standing.role).any(|(_, invite)| invite.is_keyed())
     }
 
-    /// Returns the invites that the removal of a user ends: whoever holds the link of one for many uses may
-    /// be the user, and those that the user made or came by are the user's word.
+    /// Tells whether a change of standing takes keys of which its author, whose own it is, will have no more: then
+    /// others must begin the epoch.
+    #[must_use]
+    pub fn departs(&self, author: &UserId, standing: &Standing) -> bool {
+        standing.subject == *author && !reads(standing.role) && self.takes_keys(standing)
+    }
+
+    /// Returns the invites that the lowering or removal of a user ends. Those that the user made have the user's
+    /// word alone; and whoever holds the link of one for many uses may be the user, who could come back by it.
     pub(in crate::membership) fn invites_ended(
         &self,
         subject: &UserId,
+        after: Option<Role>,
     ) -> impl Iterator<Item = (RecordId, &InviteStanding)> {
-        let ends = |id: &RecordId, invite: &InviteStanding| {
-            !invite.ended && (invite.uses != 1 || invite.maker == *subject || self.came_by(subject, id))
+        let before = self.role(subject);
+        let ends = move |id: &RecordId, invite: &InviteStanding| {
+            let (by_subject, for_many) = (invite.maker == *subject, invite.uses != 1);
+            match after {
+                Some(role) => by_subject && role < invite.needs() || for_many && role < invite.role,
+                None => by_subject || for_many || self.came_by(subject, id),
+            }
         };
-        self.invites().filter(move |(id, invite)| ends(id, invite))
+        let open = self.invites().filter(move |(_, invite)| after < before && !invite.ended);
+        open.filter(move |(id, invite)| ends(id, invite))
     }
 
     /// Returns everybody that a rotation must wrap to, with their X25519 keys, in the order of the
@@ -109,4 +142,8 @@ impl View {
         recipients.sort_unstable();
         recipients
     }
+}
+
+fn reads(role: Option<Role>) -> bool {
+    role.is_some_and(Role::may_read)
 }
