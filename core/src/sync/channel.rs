@@ -105,7 +105,7 @@ pub(crate) struct Channel {
     pub(crate) retry_at: Option<Duration>,
     /// What the relay wants of the session before it takes or opens the workspace.
     pub(crate) needs: Option<NotFoundReason>,
-    /// How often the relay turned a join away in this session.
+    /// How often the relay turned a join away in this session, and how often what it refused went again.
     pub(crate) turned_away: u32,
     /// When to look again at what this user's other devices should have stated.
     pub(crate) owes_at: Option<Duration>,

@@ -203,8 +203,8 @@ impl Engine {
                 if channel.phase == Phase::Dormant {
                     channel.phase = Phase::Wanted;
                 } else {
-                    channel.unplaced.extend(std::mem::take(&mut channel.refused).into_keys());
-                    channel.has_changes = true;
+                    channel.turned_away = channel.turned_away.saturating_add(1);
+                    channel.try_again(|_| true);
                 }
             }
         }

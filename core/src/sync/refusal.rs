@@ -6,13 +6,36 @@
 use tombolo_protocol::close::CloseCode;
 use tombolo_protocol::frame::{RefusalReason, Refused};
 
+use super::channel::Channel;
 use super::reason::SetAsideReason;
 use super::receipt::{RETRY_MAX, RETRY_MIN};
 use super::{Fault, draw};
 use crate::engine::{Engine, Now};
 use crate::store::Tx;
 
+/// How often the wait before what was refused goes again may double: up to about an hour, for what is refused for
+/// good is kept for good.
+const RETRY_DOUBLINGS_MAX: u32 = 6;
+
+impl Channel {
+    /// Sends again what was refused for such a reason.
+    pub(super) fn try_again(&mut self, such: impl Fn(SetAsideReason) -> bool) {
+        for (chain, _) in self.refused.extract_if(.., |_, reason| such(*reason)) {
+            self.sent.remove(&chain);
+            self.unplaced.insert(chain);
+            self.has_changes = true;
+        }
+    }
+}
+
 impl Engine {
+    /// Sends again what was refused, as other members may do other things than before.
+    pub(super) fn retry_refused(&mut self, row: i64) {
+        for channel in self.relays.values_mut().filter_map(|relay| relay.channel_mut(row)) {
+            channel.try_again(|_| true);
+        }
+    }
+
     /// Takes in the refusal of one item.
     pub(crate) fn take_refusal(
         &mut self,
@@ -64,13 +87,16 @@ impl Engine {
                 // What was believed of the log is out of date: begin again where it says it stands.
                 let stands = refused.chain_seq.unwrap_or(seq.saturating_sub(1));
                 channel.sent.insert(chain, stands);
-                channel.unplaced.insert(chain);
+                // Behind what was refused for another reason there is a gap until that is taken.
+                if !channel.refused.contains_key(&chain) {
+                    channel.unplaced.insert(chain);
+                }
                 tx.unplace(at.0, chain, stands)?;
             }
             reason => {
                 channel.refused.insert(chain, reason.into());
                 channel.unplaced.remove(&chain);
-                channel.retry_at = Some(now.mono + wait);
+                channel.retry_at = Some(now.mono + wait * 2_u32.pow(channel.turned_away.min(RETRY_DOUBLINGS_MAX)));
                 self.counters.count(SetAsideReason::from(reason));
             }
         }

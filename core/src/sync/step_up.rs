@@ -209,10 +209,7 @@ impl Live {
                 channel.retry_at = Some(now.mono);
                 continue;
             }
-            let wanted = |_: &i64, reason: &mut SetAsideReason| *reason == SetAsideReason::SecondFactorRequired;
-            let again: Vec<i64> = channel.refused.extract_if(.., wanted).map(|(chain, _)| chain).collect();
-            channel.unplaced.extend(again);
-            channel.has_changes = true;
+            channel.try_again(|reason| reason == SetAsideReason::SecondFactorRequired);
             channel.has_records = true;
         }
     }

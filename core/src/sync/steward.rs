@@ -13,6 +13,7 @@ use super::channel::Phase;
 use super::draw;
 use crate::engine::{Engine, Event, Now};
 use crate::store::{StoreError, Tx};
+use crate::workspace::Workspace;
 
 /// How soon a member who lacks the keys may be given them.
 const CHORES_MIN: Duration = Duration::from_millis(200);
@@ -38,7 +39,7 @@ impl Engine {
     /// Plans to begin an epoch where there is none, and to give keys to who lacks them, as an earlier session may
     /// have ended before.
     pub(super) fn plan_care(&mut self, now: Now, at: (i64, i64)) {
-        if self.needs_healing(at.1) || self.workspaces.get(&at.1).is_some_and(|held| !held.without_epoch().is_empty()) {
+        if self.needs_new_keys(at.1) || self.workspaces.get(&at.1).is_some_and(|held| !held.without_keys().is_empty()) {
             self.plan_chores(now, at);
         }
     }
@@ -53,8 +54,9 @@ impl Engine {
         }
     }
 
-    fn needs_healing(&self, row: i64) -> bool {
-        self.workspaces.get(&row).is_some_and(|workspace| workspace.view.needs_healing())
+    fn needs_new_keys(&self, row: i64) -> bool {
+        let needs = |held: &Workspace| held.view.needs_healing() || held.is_known_to_former_organisation();
+        self.workspaces.get(&row).is_some_and(needs)
     }
 
     /// Does what is due for the members of workspaces that have been caught up with.
@@ -73,7 +75,7 @@ impl Engine {
         }
         for workspace in due {
             self.sweep_expired(now, workspace, tx)?;
-            if self.needs_healing(workspace) {
+            if self.needs_new_keys(workspace) {
                 self.heal_heads(now, workspace, tx)?;
             }
             self.rewrap(now, workspace, tx)?;
@@ -99,5 +101,6 @@ impl Engine {
             self.tell(Event::RoleChanged { workspace: id, role });
         }
         self.tell_policy(row);
+        self.retry_refused(row);
     }
 }

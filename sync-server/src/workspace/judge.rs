@@ -16,7 +16,7 @@ use tombolo_protocol::hash::Digest;
 use tombolo_protocol::ids::{ChainId, EntryHash, RecordId, WorkspaceTag};
 use tombolo_protocol::item::{ElidedEntry, ItemHash, LogItem};
 use tombolo_protocol::keys::VerifyKey;
-use tombolo_protocol::membership::{Membership, View};
+use tombolo_protocol::membership::{Admission, Claim, Membership, View};
 use tombolo_protocol::record::Role;
 
 use super::chains::{ChainState, Chains};
@@ -123,7 +123,7 @@ impl Judge {
             LogItem::Elided(elided) => self.expand_elided(log, elided, tails)?,
             _ => return Err(RefusalReason::Malformed.into()),
         };
-        let author = self.judge_author(caller, entry.header())?;
+        let author = self.judge_author(caller, &entry)?;
         Ok((entry, author))
     }
 
@@ -151,11 +151,12 @@ impl Judge {
     ///
     /// Whether the author has been removed since is not asked: another member's session may carry what
     /// was written before, and each device decides what counts (protocol.md §4, *Admission*).
-    fn judge_author(&self, caller: &Caller<'_>, header: &Header) -> Result<VerifyKey, Stop> {
+    fn judge_author(&self, caller: &Caller<'_>, entry: &Entry) -> Result<VerifyKey, Stop> {
+        let header = entry.header();
         if header.workspace != self.tag {
             return Err(RefusalReason::Malformed.into());
         }
-        self.judge_caller(caller, header)?;
+        self.judge_caller(caller, entry)?;
         let device = &header.chain.device;
         let view = self.membership.view_at(&header.members_head).ok_or(RefusalReason::UnknownRecord)?;
         let role = view.role_of_device(device);
@@ -171,16 +172,26 @@ impl Judge {
         Ok(standing.keys.sign)
     }
 
-    fn judge_caller(&self, caller: &Caller<'_>, header: &Header) -> Result<(), Stop> {
+    fn judge_caller(&self, caller: &Caller<'_>, entry: &Entry) -> Result<(), Stop> {
+        let header = entry.header();
         let role = self.right(&caller.device, caller.now_ms).map_err(RefusalReason::from)?;
         let own = header.chain.device == caller.device;
-        if role < Role::Writer && !(own && role.may_write(header.chain.stream)) {
+        let may_bring = || own && (role.may_write(header.chain.stream) || self.counts_still(entry));
+        if role < Role::Writer && !may_bring() {
             return Err(RefusalReason::RoleDenied.into());
         }
         if self.view.is_purged(&header.chain.document) {
             return Err(RefusalReason::DocumentPurged.into());
         }
         Ok(self.reaches(caller, self.levels(caller.minimum).append)?)
+    }
+
+    /// Tells whether the pins of whatever took the author's role reach an entry: it counts for everybody, and
+    /// perhaps nobody but its author holds it.
+    fn counts_still(&self, entry: &Entry) -> bool {
+        let (header, hash) = (entry.header(), entry.hash());
+        let claim = Claim { chain: &header.chain, seq: header.seq, hash: &hash, members_head: &header.members_head };
+        self.membership.admission(&claim) == Admission::Admitted
     }
 
     /// Gives entries their order and position; those that break a chain are refused, and what follows
@@ -228,7 +239,7 @@ impl Judge {
         if candidate.members_nth == self.members_nth {
             return Ok(());
         }
-        self.judge_author(caller, candidate.entry.header()).map(drop)
+        self.judge_author(caller, &candidate.entry).map(drop)
     }
 
     fn place_entry(
