@@ -5,6 +5,7 @@ mod relay {
     pub(crate) mod client;
     pub(crate) mod people;
     pub(crate) mod process;
+    mod provider;
     pub(crate) mod wire;
 
     mod accounts;

@@ -2,6 +2,7 @@
 //!
 //! | module | one sentence |
 //! |---|---|
+//! | [`key_ring`] | the keys that somebody with certain devices can open |
 //! | [`rogue`] | a member who means harm |
 //! | [`world`] | a whole team through bad days, as a seed decides, and the search for what breaks |
 //!
@@ -14,9 +15,11 @@
     reason = "a harness ends the test when the world it simulates can not go on"
 )]
 
+pub mod key_ring;
 pub mod rogue;
 pub mod world;
 
+pub use key_ring::{KeyRing, keys_of};
 pub use rogue::Rogue;
 pub use tombolo_testkit::{
     Chance, CrashAt, Net, RelayNode, Replica, Witness, chance, fault, invariant, judge, lies, net, replica, station,

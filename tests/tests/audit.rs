@@ -6,11 +6,11 @@ use tombolo::crypto::RecoveryKit;
 use tombolo::engine::{Engine, Event, Now};
 use tombolo::protocol::ids::{RelayId, UserId};
 use tombolo::protocol::membership::RecordRefusal;
-use tombolo::protocol::record::{Levels, OrganisationRecovery, Policy, Role};
+use tombolo::protocol::record::{Levels, OrganisationRecovery, Policy, RecordBody, Role};
 use tombolo::{
     AuditAct, AuditEntry, AuditId, AuditOutcome, Error, LinkWay, MembershipAct, PolicyRefusal, PolicyTerms, Tx,
 };
-use tombolo_tests::{Net, Replica};
+use tombolo_tests::{Net, RelayNode, Replica, Rogue};
 
 fn act(net: &mut Net, who: Replica, act: MembershipAct) -> Result<(), Error> {
     let workspace = net.workspace();
@@ -165,4 +165,34 @@ fn an_organisation_opens_what_its_key_was_given_and_everybody_sees_that_it_can()
     net.run_until_quiet();
     assert!(matches!(open(&mut net, again()), Err(Error::NotReady)));
     assert!(!office.has(&mut net, document, "after") && alice.has(&mut net, document, "after"));
+}
+
+#[test]
+fn an_organisation_whose_key_was_taken_away_without_new_ones_is_shut_out_by_those_who_stay() {
+    let mut net = Net::seeded(404);
+    let [alice, _bob] = net.replicas(["alice", "bob"]);
+    let (owner, link) = (net.device("owner"), alice.invite(&mut net, Role::Writer));
+    let again = link.to_string().parse().unwrap();
+    owner.take_invite(&mut net, link);
+    net.run_until_quiet();
+    let by_hand = Rogue::of(&net, owner, &again);
+    let user = owner.ids(&net).1;
+    act(&mut net, alice, MembershipAct::SetRole { user, role: Role::Owner, expires_ms: None }).unwrap();
+    let office = forge(1404).organisation();
+    act(&mut net, alice, MembershipAct::SetOrganisationRecovery(Some(office))).unwrap();
+    net.run_until_quiet();
+    let knows = |net: &Net| {
+        let membership = net.membership(RelayNode::FIRST);
+        let epoch = membership.view().epoch().unwrap();
+        let records = membership.in_order().into_iter();
+        let wraps = records.filter_map(|record| record.body().wraps()).filter(|(of, _)| *of == epoch);
+        wraps.flat_map(|(_, wraps)| wraps).any(|wrap| wrap.recipient == office.recipient())
+    };
+    assert!(knows(&net));
+    // As where the end of it counts only once a relay has attested it: whoever stated it drew no keys with it.
+    let taken = by_hand.state(&net, RecordBody::Policy(Policy::default()));
+    net.plant_record(RelayNode::FIRST, &taken);
+    net.run_for(Duration::from_secs(60));
+    assert_eq!(policy(&mut net, alice).recovery, None);
+    assert!(!knows(&net));
 }

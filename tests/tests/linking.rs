@@ -124,7 +124,7 @@ fn what_was_made_without_an_account_is_taken_along_to_the_user() {
     let user = laptop.ids(&net).1;
     let members = net.act(laptop, |engine, _, _| engine.members(&made)).unwrap().unwrap();
     let role = |user| members.iter().find(|member| member.user == user).map(|member| member.role);
-    assert_eq!((role(user), role(anonymous)), (Some(Role::Owner), Some(Role::Owner)));
+    assert_eq!((role(user), role(anonymous)), (Some(Role::Owner), None), "no owner stays whom nobody is");
     for device in [laptop, phone] {
         let words = device.words(&mut net, document);
         assert_eq!(words, ["after", "before"]);

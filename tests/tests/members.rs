@@ -6,8 +6,8 @@ use tombolo::engine::{Engine, Event, Now};
 use tombolo::protocol::ids::UserId;
 use tombolo::protocol::membership::RecordRefusal;
 use tombolo::protocol::record::Role;
-use tombolo::{ActOutcome, Error, InviteTerms, MembershipAct, Tx};
-use tombolo_tests::{Net, Replica};
+use tombolo::{ActOutcome, DebtReason, Error, InviteTerms, MembershipAct, SetAsideReason, Tx};
+use tombolo_tests::{Net, RelayNode, Replica, keys_of};
 
 fn user(net: &mut Net, replica: Replica) -> UserId {
     let Ok(Some(user)) = net.act(replica, |engine: &mut Engine, _: Now, _: &Tx<'_>| Ok(engine.user_id())) else {
@@ -179,4 +179,189 @@ fn a_member_who_came_by_an_older_epoch_is_given_the_present_one() {
     assert!(dave.has(&mut net, document, "for-dave-too"));
     assert_eq!(role(&mut net, bob, carols), Some(Role::Writer));
     net.assert_converged([alice, bob, carol, dave]);
+}
+
+/// Makes ben an admin.
+fn promote(net: &mut Net, [alice, ben]: [Replica; 2]) -> UserId {
+    let bens = user(net, ben);
+    let raised = act(net, alice, MembershipAct::SetRole { user: bens, role: Role::Admin, expires_ms: None });
+    assert!(matches!(raised, Ok(ActOutcome::Stated(_))), "{raised:?}");
+    net.run_until_quiet();
+    bens
+}
+
+#[test]
+fn who_lowers_himself_loses_nothing_that_he_wrote_before() {
+    for offline in [false, true] {
+        let mut net = Net::seeded(308);
+        let [alice, ben] = net.replicas(["alice", "ben"]);
+        let bens = promote(&mut net, [alice, ben]);
+        let lower = MembershipAct::SetRole { user: bens, role: Role::Commenter, expires_ms: None };
+        // Sealed, and lost on the way to the relay.
+        ben.edit(&mut net, "under-way");
+        net.cut(ben);
+        if offline {
+            net.run_for(Duration::from_secs(120));
+            ben.edit(&mut net, "on-the-train");
+            assert_eq!(act(&mut net, ben, lower).unwrap(), ActOutcome::Intended);
+        } else {
+            ben.edit(&mut net, "on-the-train");
+            act(&mut net, ben, lower).unwrap();
+        }
+        net.heal();
+        net.run_for(Duration::from_secs(300));
+        assert_eq!(role(&mut net, alice, bens), Some(Role::Commenter));
+        for document in net.documents() {
+            for word in ["under-way", "on-the-train"] {
+                assert!(alice.has(&mut net, document, word), "{word}, offline {offline}");
+            }
+        }
+        net.assert_converged([alice, ben]);
+    }
+}
+
+#[test]
+fn what_waits_on_a_device_whose_role_was_lowered_is_owed_with_the_reason_and_goes_out_once_it_may() {
+    let mut net = Net::seeded(309);
+    let [alice, bob] = net.replicas(["alice", "bob"]);
+    let (bobs, document) = (user(&mut net, bob), net.documents()[0]);
+    net.cut(bob);
+    net.run_for(Duration::from_secs(60));
+    bob.try_edit(&mut net, document, "offline").unwrap();
+    let role = |role| MembershipAct::SetRole { user: bobs, role, expires_ms: None };
+    act(&mut net, alice, role(Role::Reader)).unwrap();
+    net.heal();
+    net.run_for(Duration::from_secs(120));
+    let owed: Vec<DebtReason> = bob.debt(&mut net).documents.iter().map(|owed| owed.reason).collect();
+    assert_eq!(owed, [DebtReason::Refused(SetAsideReason::RoleDenied)]);
+    assert!(!alice.has(&mut net, document, "offline"));
+    act(&mut net, alice, role(Role::Writer)).unwrap();
+    net.run_for(Duration::from_secs(120));
+    net.assert_converged([alice, bob]);
+}
+
+#[test]
+fn the_link_of_an_admin_who_was_lowered_lets_nobody_in() {
+    let mut net = Net::seeded(310);
+    let [alice, ben] = net.replicas(["alice", "ben"]);
+    let bens = promote(&mut net, [alice, ben]);
+    let [first, second] = [(); 2].map(|()| ben.invite(&mut net, Role::Writer));
+    let early = net.device("early");
+    early.take_invite(&mut net, first);
+    net.run_until_quiet();
+    act(&mut net, alice, MembershipAct::SetRole { user: bens, role: Role::Carrier, expires_ms: None }).unwrap();
+    net.run_until_quiet();
+    let late = net.device("late");
+    late.take_invite(&mut net, second);
+    net.run_for(Duration::from_secs(60));
+    let lates = user(&mut net, late);
+    assert_eq!(role(&mut net, alice, lates), None, "it was ben's word, and his word is no admin's any more");
+    assert!(late.was_told(&net, |event| matches!(event, Event::JoinRefused { .. })));
+    alice.edit(&mut net, "after");
+    net.run_until_quiet();
+    let earlys = user(&mut net, early);
+    assert_eq!(role(&mut net, alice, earlys), Some(Role::Writer), "who came before stays");
+    net.assert_equal(&[alice, early]);
+}
+
+#[test]
+fn a_carrier_who_leaves_beside_a_grant_that_would_let_them_read_knows_no_key_that_is_used() {
+    for leaves in [true, false] {
+        let mut net = Net::seeded(311);
+        let [alice, ben, cleo] = net.replicas(["alice", "ben", "cleo"]);
+        let second = net.add_relay();
+        [alice, ben, cleo].into_iter().for_each(|replica| net.dial_relay(replica, second));
+        net.run_until_quiet();
+        let cleos = user(&mut net, cleo);
+        promote(&mut net, [alice, ben]);
+        let role = |role| MembershipAct::SetRole { user: cleos, role, expires_ms: None };
+        act(&mut net, alice, role(Role::Carrier)).unwrap();
+        net.run_until_quiet();
+        // Alice and ben do not hear of each other. Cleo goes by one relay, and is let read at the other.
+        net.cut_from(alice, second);
+        net.cut_from(ben, RelayNode::FIRST);
+        net.cut(cleo);
+        net.run_for(Duration::from_secs(120));
+        act(&mut net, ben, role(Role::Reader)).unwrap();
+        net.run_for(Duration::from_secs(60));
+        if leaves {
+            net.heal_to(cleo, RelayNode::FIRST);
+            net.run_for(Duration::from_secs(60));
+            act(&mut net, cleo, MembershipAct::Remove { user: cleos }).unwrap();
+        } else {
+            act(&mut net, alice, MembershipAct::Remove { user: cleos }).unwrap();
+        }
+        net.run_for(Duration::from_secs(60));
+        net.heal();
+        net.run_for(Duration::from_secs(300));
+        alice.edit(&mut net, "after");
+        net.run_for(Duration::from_secs(120));
+        let membership = net.membership(RelayNode::FIRST);
+        assert_eq!(membership.view().role(&cleos), None);
+        let (epoch, hers) = (membership.view().epoch().unwrap(), cleo.secrets(&net));
+        assert!(!keys_of(&membership, &[&hers]).epochs.contains_key(&epoch), "leaves {leaves}");
+        net.assert_equal(&[alice, ben]);
+    }
+}
+
+#[test]
+fn who_comes_back_reads_what_was_sealed_in_either_of_two_epochs_that_began_side_by_side() {
+    let mut net = Net::seeded(313);
+    let [alice, ben, cleo, dora] = net.replicas(["alice", "ben", "cleo", "dora"]);
+    let second = net.add_relay();
+    [alice, ben, cleo, dora].into_iter().for_each(|replica| net.dial_relay(replica, second));
+    net.run_until_quiet();
+    let bens = user(&mut net, ben);
+    // Ben leaves; cleo draws keys at one relay and dora at the other, and each of them writes.
+    net.cut(alice);
+    net.cut_from(cleo, second);
+    net.cut_from(dora, RelayNode::FIRST);
+    net.run_for(Duration::from_secs(60));
+    act(&mut net, ben, MembershipAct::Remove { user: bens }).unwrap();
+    net.run_for(Duration::from_secs(20));
+    net.cut(ben);
+    cleo.edit(&mut net, "at-the-first");
+    dora.edit(&mut net, "at-the-second");
+    net.run_for(Duration::from_secs(60));
+    net.heal();
+    net.run_for(Duration::from_secs(120));
+    act(&mut net, alice, MembershipAct::SetRole { user: bens, role: Role::Reader, expires_ms: None }).unwrap();
+    ben.crash(&mut net);
+    net.run_for(Duration::from_secs(300));
+    for document in net.documents() {
+        for word in ["at-the-first", "at-the-second"] {
+            assert!(ben.has(&mut net, document, word), "{word}");
+        }
+    }
+    net.assert_equal(&[alice, ben, cleo, dora]);
+}
+
+#[test]
+fn who_left_knows_no_key_that_is_used_though_somebody_else_was_removed_beside_it() {
+    let mut net = Net::seeded(312);
+    let [alice, ben, xaver, yoko, zoe] = net.replicas(["alice", "ben", "xaver", "yoko", "zoe"]);
+    let second = net.add_relay();
+    [alice, ben].into_iter().for_each(|replica| net.dial_relay(replica, second));
+    net.run_until_quiet();
+    promote(&mut net, [alice, ben]);
+    let [x, y, z] = [xaver, yoko, zoe].map(|replica| user(&mut net, replica));
+    net.cut_from(alice, second);
+    net.cut_from(ben, RelayNode::FIRST);
+    net.run_for(Duration::from_secs(60));
+    // Yoko leaves by the first relay, and alice draws keys; at the second, zoe is removed with keys that yoko is given.
+    act(&mut net, yoko, MembershipAct::Remove { user: y }).unwrap();
+    net.run_for(Duration::from_secs(60));
+    act(&mut net, alice, MembershipAct::SetRole { user: x, role: Role::Reader, expires_ms: None }).unwrap();
+    act(&mut net, ben, MembershipAct::Remove { user: z }).unwrap();
+    net.run_for(Duration::from_secs(60));
+    net.heal();
+    net.run_for(Duration::from_secs(300));
+    alice.edit(&mut net, "after");
+    net.run_for(Duration::from_secs(120));
+    let membership = net.membership(RelayNode::FIRST);
+    let epoch = membership.view().epoch().unwrap();
+    for gone in [yoko, zoe] {
+        assert!(!keys_of(&membership, &[&gone.secrets(&net)]).epochs.contains_key(&epoch), "{gone:?}");
+    }
+    net.assert_equal(&[alice, ben, xaver]);
 }

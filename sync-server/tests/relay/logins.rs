@@ -1,9 +1,7 @@
 //! Logins at a real provider (oidc-provider, in a process of its own) as a second factor.
 
-use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tempfile::{TempDir, tempdir};
@@ -17,74 +15,19 @@ use tombolo_relay::login::{Login, LoginTerms, keep};
 use tombolo_relay::relay::Relay;
 
 use super::people::{Person, found, invite, item, workspace};
+use super::provider::{Provider, programs};
 use super::wire::{Clock, Wire, bare_relay};
 
-/// The provider's programs with what they need, installed once; `None` where that is not to be had.
-fn programs() -> Option<PathBuf> {
-    // Tests run side by side, and one of them installs.
-    static INSTALLING: Mutex<()> = Mutex::new(());
-    let _installing = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
-    let (here, there) =
-        (Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oidc"), Path::new(env!("CARGO_TARGET_TMPDIR")));
-    let folder = there.join("oidc");
-    std::fs::create_dir_all(&folder).unwrap();
-    for name in ["package.json", "package-lock.json", "provider.mjs", "login.mjs"] {
-        std::fs::copy(here.join(name), folder.join(name)).unwrap();
-    }
-    if !folder.join("node_modules/oidc-provider").is_dir() {
-        let installed = Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(&folder).status();
-        if !installed.is_ok_and(|status| status.success()) {
-            assert!(std::env::var_os("CI").is_none(), "CI must have node and npm, and reach the registry");
-            println!("SKIPPED: no login provider: `npm ci` in {} does not work", folder.display());
-            return None;
-        }
-    }
-    Some(folder)
+/// The same provider with other keys.
+fn again(provider: Provider) -> Provider {
+    let port = provider.issuer.rsplit(':').next().unwrap().to_owned();
+    let folder = provider.folder.clone();
+    drop(provider);
+    Provider::start(&folder, &port)
 }
 
-/// The provider, while it runs.
-struct Provider {
-    child: Child,
-    folder: PathBuf,
-    issuer: String,
-}
-
-impl Provider {
-    fn start(folder: &Path, port: &str) -> Self {
-        let mut command = Command::new("node");
-        command.args(["provider.mjs", port]).current_dir(folder);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        Self { child, folder: folder.to_owned(), issuer: line.trim().to_owned() }
-    }
-
-    fn port(&self) -> &str {
-        self.issuer.rsplit(':').next().unwrap()
-    }
-
-    /// The same provider with other keys.
-    fn again(self) -> Self {
-        let (folder, port) = (self.folder.clone(), self.port().to_owned());
-        drop(self);
-        Self::start(&folder, &port)
-    }
-
-    /// A person logs in, and the app gets this token.
-    fn login(&self, client: &str, nonce: &str, name: &str) -> String {
-        let args = ["login.mjs", &self.issuer, client, nonce, name];
-        let done = Command::new("node").args(args).current_dir(&self.folder).output().unwrap();
-        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-        String::from_utf8(done.stdout).unwrap().trim().to_owned()
-    }
-}
-
-impl Drop for Provider {
-    fn drop(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
+fn here() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oidc")
 }
 
 struct Scene {
@@ -168,7 +111,7 @@ impl Scene {
 
 #[test]
 fn case_38_an_id_token_counts_for_its_device_challenge_audience_and_time_alone() {
-    let Some(folder) = programs() else { return };
+    let Some(folder) = programs(&here()) else { return };
     let provider = Provider::start(&folder, "0");
     let mut scene = Scene::new(&provider, "notes");
     assert_eq!(scene.act(), Some(LevelGap { needed: 3, have: 1 }));
@@ -211,7 +154,7 @@ fn case_38_an_id_token_counts_for_its_device_challenge_audience_and_time_alone()
 
 #[test]
 fn a_login_raises_the_level_and_ties_the_user_to_the_account_that_it_was_made_with() {
-    let Some(folder) = programs() else { return };
+    let Some(folder) = programs(&here()) else { return };
     let provider = Provider::start(&folder, "0");
     for audience in ["notes", "curves"] {
         let mut scene = Scene::new(&provider, audience);
@@ -240,13 +183,13 @@ fn a_login_raises_the_level_and_ties_the_user_to_the_account_that_it_was_made_wi
 
 #[test]
 fn keys_that_the_provider_changed_are_fetched_while_a_person_logs_in() {
-    let Some(folder) = programs() else { return };
+    let Some(folder) = programs(&here()) else { return };
     let provider = Provider::start(&folder, "0");
     let mut scene = Scene::new(&provider, "notes");
     let nonce = scene.nonce();
     let before = provider.login("notes", &nonce, "alice");
     assert_eq!(scene.prove(&before).refused, None);
-    let provider = provider.again();
+    let provider = again(provider);
     let nonce = scene.nonce();
     let after = provider.login("notes", &nonce, "alice");
     assert_eq!(scene.prove(&after).refused, None);

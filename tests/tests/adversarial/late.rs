@@ -1,13 +1,18 @@
-//! Members who come late: whose time was over when their work came, or whose view of others was old.
+//! Members who come late: whose time was over when their work came, or whose view of others was old; and whoever
+//! seals where two removals meet that nobody has brought together yet.
 
 use std::time::Duration;
 
 use tombolo::document::Crdt;
-use tombolo::protocol::record::Role;
+use tombolo::protocol::membership::View;
+use tombolo::protocol::record::{RecordBody, Role};
 use tombolo::{MembershipAct, SetAsideReason};
+use tombolo_tests::Rogue;
 
-use crate::removal::with_two_relays;
-use crate::support::{AUTOMERGE, POISON, RELAY, go_on, others_go_on, role, scene, set_aside, set_role, stated, user};
+use crate::removal::{part, with_two_relays};
+use crate::support::{
+    AUTOMERGE, POISON, RELAY, go_on, invite, others_go_on, role, scene, set_aside, set_role, stated, twin, user,
+};
 
 #[test]
 fn case_33_what_a_guest_dates_back_after_the_sweep_is_beyond_the_pins_of_it() {
@@ -36,6 +41,57 @@ fn case_33_what_a_guest_dates_back_after_the_sweep_is_beyond_the_pins_of_it() {
     }
     others_go_on(&mut story.net, &[alice, bob]);
     story.net.assert_equal(&[alice, bob]);
+}
+
+#[test]
+fn case_53_where_two_removals_meet_nothing_is_sealed_before_an_epoch_that_follows_both() {
+    let names = ["alice", "ben", "cleo", "xaver", "yoko", "rita"];
+    let (mut net, [alice, ben, cleo, xaver, yoko, rita], second) = with_two_relays(53, names);
+    let mallory = net.device("mallory");
+    let link = invite(&mut net, alice, Role::Writer, Some(1));
+    let again = twin(&link);
+    mallory.take_invite(&mut net, link);
+    net.run_until_quiet();
+    for (who, role) in [(ben, Role::Admin), (cleo, Role::Admin), (mallory, Role::Admin), (rita, Role::Reader)] {
+        set_role(&mut net, alice, who, role);
+    }
+    let mut rogue = Rogue::of(&net, mallory, &again);
+    let [x, y] = [xaver, yoko].map(|replica| user(&net, replica));
+    part(&mut net, ben, cleo, &[alice, xaver, yoko, rita, mallory], second);
+    stated(&mut net, ben, MembershipAct::Remove { user: x });
+    stated(&mut net, cleo, MembershipAct::Remove { user: y });
+    // Rita alone brings the two together, and a reader draws no keys: there is no epoch where they meet.
+    for replica in [alice, ben, cleo, xaver, yoko, mallory] {
+        replica.kill(&mut net);
+    }
+    net.heal();
+    net.run_for(Duration::from_secs(120));
+    let membership = net.membership(RELAY);
+    let heads: Vec<_> = membership.heads().iter().copied().collect();
+    assert_eq!((heads.len(), membership.view().epoch()), (2, None), "nobody who may draw keys has been there");
+    let meeting = rogue.state_on(&membership, &heads, RecordBody::Admit(Vec::new()));
+    rogue.learn_epochs(&membership);
+    rogue.stand_on(meeting.id());
+    let [target, other] = net.documents()[..].try_into().unwrap();
+    let sealed = rogue.seal(target, AUTOMERGE, &POISON);
+    net.plant_record(RELAY, &meeting);
+    net.plant_entry(RELAY, &sealed);
+    net.run_for(Duration::from_secs(120));
+    assert_eq!(net.membership(RELAY).view_at(&meeting.id()).map(View::epoch), Some(None));
+    assert_eq!(set_aside(&mut net, rita), [SetAsideReason::EpochMismatch]);
+    assert_eq!(rita.counted(&net, SetAsideReason::EpochMismatch), 1);
+    rita.assert_sound(&net);
+    // Alice comes, and draws keys that follow both: the other document goes on, and it stays aside.
+    net.start(alice);
+    net.run_for(Duration::from_secs(120));
+    alice.try_edit(&mut net, other, "healed").unwrap();
+    net.run_for(Duration::from_secs(120));
+    for replica in [alice, rita] {
+        assert!(replica.has(&mut net, other, "healed"), "{replica:?}");
+        assert_eq!(set_aside(&mut net, replica), [SetAsideReason::EpochMismatch], "{replica:?}");
+        replica.assert_sound(&net);
+    }
+    net.assert_equal(&[alice, rita]);
 }
 
 #[test]

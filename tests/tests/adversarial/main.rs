@@ -35,7 +35,15 @@ mod identity;
 mod joining;
 mod late;
 mod leaving;
+mod login;
 mod pins;
+#[allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "what is skipped is said, and a provider that fails ends the test"
+)]
+#[path = "../../../sync-server/tests/relay/provider.rs"]
+mod provider;
 mod records;
 mod removal;
 mod roles;

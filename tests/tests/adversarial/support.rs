@@ -1,10 +1,10 @@
 //! What the cases share: two honest members and one in the hands of somebody who means harm, and the
 //! proof with which each case ends: the other documents go on.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use tombolo::crypto::{DeviceSecrets, EpochKeys, InviteLink, unwrap_epoch};
+use tombolo::crypto::{DeviceSecrets, InviteLink};
 use tombolo::engine::{Event, OfflineReason, RelayState};
 use tombolo::protocol::close::CloseCode;
 use tombolo::protocol::entry::Entry;
@@ -15,7 +15,7 @@ use tombolo::protocol::membership::Membership;
 use tombolo::protocol::record::Role;
 use tombolo::{ActOutcome, Error, InviteTerms, MembershipAct, SetAsideReason};
 use tombolo_tests::lies::{self, Tapped};
-use tombolo_tests::{Net, RelayNode, Replica, Rogue};
+use tombolo_tests::{Net, RelayNode, Replica, Rogue, keys_of};
 
 pub(crate) const RELAY: RelayNode = RelayNode::FIRST;
 /// The number of automerge in entries.
@@ -189,28 +189,7 @@ pub(crate) fn invite(net: &mut Net, host: Replica, role: Role, uses: Option<u32>
 
 /// The epochs that a thief of these devices can open, by every wrap and every earlier epoch there is.
 pub(crate) fn openable(membership: &Membership, devices: &[&DeviceSecrets]) -> BTreeSet<EpochId> {
-    let workspace = membership.workspace();
-    let mut held: BTreeMap<EpochId, EpochKeys> = BTreeMap::new();
-    for record in membership.in_order() {
-        let wraps = record.body().wraps().into_iter().flat_map(|(epoch, wraps)| wraps.iter().map(move |w| (epoch, w)));
-        for (epoch, wrap) in wraps {
-            for device in devices {
-                if let Ok((secret, _)) = unwrap_epoch(&workspace, &epoch, wrap, device.box_secret()) {
-                    held.insert(epoch, EpochKeys::derive(&workspace, &secret));
-                }
-            }
-        }
-    }
-    // Whoever holds an epoch holds those before it, as far back as they go.
-    for record in membership.in_order().into_iter().rev() {
-        for previous in record.body().rotation().map(|rotation| rotation.previous.as_slice()).unwrap_or_default() {
-            let opened = held.values().find_map(|keys| keys.open_previous(previous, &workspace).ok());
-            if let Some(secret) = opened {
-                held.insert(previous.epoch, EpochKeys::derive(&workspace, &secret));
-            }
-        }
-    }
-    held.into_keys().collect()
+    keys_of(membership, devices).epochs.into_keys().collect()
 }
 
 /// Lets time pass until a relay's log takes a role from somebody, and no longer: sessions may not know yet.
