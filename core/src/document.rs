@@ -27,7 +27,7 @@ pub use self::error::{ApplyError, ApplyReason, DocumentError, EditError, ReadErr
 pub(crate) use self::fold::{Folded, Unsent, fold};
 pub use self::patch::{Patch, PatchAction, PathStep, ReplayError};
 pub use self::poison::{Poison, trial};
-pub(crate) use self::reauthor::{Former, Reauthored};
+pub(crate) use self::reauthor::{Former, Heirs, Reauthored};
 pub use self::value::{Kind, Value};
 pub use self::view::View;
 pub use self::yrs::TransactionMut as YrsTransaction;

@@ -27,6 +27,7 @@ mod unreached;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+pub(crate) use build::derive_actor;
 pub(crate) use counting::{Struck, claim};
 pub use edit::DocumentSummary;
 pub(crate) use findings::Findings;

@@ -136,7 +136,8 @@ impl Engine {
     }
 }
 
-pub(super) fn derive_actor(chain: &ChainKey, document: &DocumentId, instance: Instance) -> Actor {
+/// Returns the actor under which an instance in a life of a device writes a document.
+pub(crate) fn derive_actor(chain: &ChainKey, document: &DocumentId, instance: Instance) -> Actor {
     let parts: [&[u8]; 5] = [
         chain.device.as_bytes(),
         &chain.incarnation.0.to_be_bytes(),

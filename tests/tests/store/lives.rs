@@ -161,3 +161,35 @@ async fn a_copy_that_runs_beside_its_original_loses_nothing_of_what_both_had_pen
         assert!(theirs.sync_debt().await.unwrap().set_aside.is_empty());
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_is_put_back_twice_says_what_was_pending_once() {
+    for crdt in CRDTS {
+        let team = Team::new(crdt).await;
+        let path = team.path();
+        let Team { folder: _folder, mut alice, ours: workspace, bob, theirs, note } = team;
+        for word in ["one ", "two "] {
+            write(&alice.document(note), word).await.unwrap();
+        }
+        alice.close().await.unwrap();
+        let copy = fs::read(&path).unwrap();
+        for word in ["three ", "four "] {
+            put_back(&path, &copy);
+            drop(fs::remove_file(beside(&path, ".lock")));
+            alice = Replica::open(&path).await.unwrap();
+            write(&alice.document(note), word).await.unwrap();
+            durable(&alice.document(note)).await;
+            soon("in step", alice.workspace(workspace.id()).settled()).await.unwrap();
+            alice.close().await.unwrap();
+        }
+        alice = Replica::open(&path).await.unwrap();
+        let (ours, note) = (alice.workspace(workspace.id()), alice.document(note));
+        soon("ours in step", ours.settled()).await.unwrap();
+        let words = text(&note).await.unwrap();
+        let mut sorted: Vec<&str> = words.split_whitespace().collect();
+        sorted.sort_unstable();
+        assert_eq!(sorted, ["begun", "four", "one", "three", "two"], "{crdt:?}: {words}");
+        soon("bob in step", theirs.settled()).await.unwrap();
+        same((&ours, &note), (&theirs, &bob.document(note.id())), &words).await;
+    }
+}

@@ -9,17 +9,17 @@ use ::automerge::{ActorId, Automerge, Change, ChangeHash, ExpandedChange};
 
 use super::{AutomergeDocument, actor_id, decode};
 use crate::document::poison::guarded;
-use crate::document::reauthor::{Former, Reauthored};
+use crate::document::reauthor::{Former, HeirsOf, Reauthored};
 use crate::document::{Actor, ApplyReason, ForeignChange};
 
 /// Re-authors changes for a document that holds what its entries bring.
 pub(in crate::document) fn reauthor(
     received: &AutomergeDocument,
     changes: &[Former<'_>],
-    fresh: &mut dyn FnMut() -> Actor,
+    heirs: HeirsOf<'_>,
 ) -> Result<Vec<Reauthored>, ApplyReason> {
     let mut names = Names { known: known(&received.document)?, ..Names::default() };
-    changes.iter().map(|former| names.take(former, fresh)).collect()
+    changes.iter().map(|former| names.take(former, heirs)).collect()
 }
 
 /// Tells whether a change is of the actor it would have in this life.
@@ -46,28 +46,27 @@ fn known(document: &Automerge) -> Result<Known, ApplyReason> {
 struct Names {
     known: Known,
     hashes: BTreeMap<ChangeHash, ChangeHash>,
-    moved: BTreeMap<ActorId, Moved>,
+    moved: BTreeMap<ActorId, Vec<Moved>>,
+    /// How many changes were given to an actor here.
+    given: BTreeMap<Actor, u64>,
 }
 
-/// Where the work of an older actor went.
+/// Where some operations of an older actor went.
 struct Moved {
-    /// From which operation on.
-    from: u64,
+    first: u64,
+    last: u64,
     to: Actor,
-    /// How many changes the new actor has.
-    changes: u64,
 }
 
 impl Names {
-    fn take(&mut self, former: &Former<'_>, fresh: &mut dyn FnMut() -> Actor) -> Result<Reauthored, ApplyReason> {
+    fn take(&mut self, former: &Former<'_>, heirs: HeirsOf<'_>) -> Result<Reauthored, ApplyReason> {
         let change = decode(&ForeignChange { bytes: former.bytes, actor: None })?;
         let is_own = change.actor_id() == &actor_id(former.actor);
-        if !is_own && let Some(holding) = self.holding(&change) {
-            self.hashes.insert(change.hash(), holding);
+        if !is_own && self.is_known(&change, heirs) {
             return Ok(Reauthored::Known);
         }
         let mut said = change.decode();
-        let actor = if is_own { former.actor } else { self.move_to(&mut said, fresh) };
+        let actor = if is_own { former.actor } else { self.move_to(&change, &mut said, heirs) };
         self.rename(&mut said);
         let said = guarded(|| Change::from(said))?;
         // What others would refuse is not said.
@@ -77,21 +76,37 @@ impl Names {
         Ok(if is_own { Reauthored::Own(bytes) } else { Reauthored::Moved(actor, bytes) })
     }
 
-    /// Returns the change that brings the operations of another already: what was sent may have been folded.
-    fn holding(&self, change: &Change) -> Option<ChangeHash> {
-        let of_actor = self.known.get(change.actor_id())?;
-        of_actor.range(change.max_op()..).next().map(|(_, hash)| *hash)
+    /// Tells whether the entries bring a change already, as it was made or as another life re-authored it, and takes
+    /// the names that it has there: what was sent may have been folded.
+    fn is_known(&mut self, change: &Change, heirs: HeirsOf<'_>) -> bool {
+        if let Some(hash) = holding(&self.known, change.actor_id(), change) {
+            self.hashes.insert(change.hash(), hash);
+            return true;
+        }
+        for heir in heirs(change.actor_id().to_bytes()).others {
+            if let Some(hash) = holding(&self.known, &actor_id(heir), change) {
+                self.hashes.insert(change.hash(), hash);
+                self.note_moved(change, heir);
+                return true;
+            }
+        }
+        false
     }
 
-    /// Gives a change to the actor that follows its own; returns it.
-    fn move_to(&mut self, said: &mut ExpandedChange, fresh: &mut dyn FnMut() -> Actor) -> Actor {
-        let from = said.start_op.get();
-        let first = || Moved { from, to: fresh(), changes: 0 };
-        let moved = self.moved.entry(said.actor_id.clone()).or_insert_with(first);
-        moved.changes += 1;
-        said.seq = moved.changes;
-        said.actor_id = actor_id(moved.to);
-        moved.to
+    /// Gives a change to the actor that follows its own in this life; returns that.
+    fn move_to(&mut self, change: &Change, said: &mut ExpandedChange, heirs: HeirsOf<'_>) -> Actor {
+        let heir = heirs(change.actor_id().to_bytes()).own;
+        let given = self.given.entry(heir).or_default();
+        *given += 1;
+        said.seq = *given;
+        said.actor_id = actor_id(heir);
+        self.note_moved(change, heir);
+        heir
+    }
+
+    fn note_moved(&mut self, change: &Change, to: Actor) {
+        let moved = Moved { first: change.start_op().get(), last: change.max_op(), to };
+        self.moved.entry(change.actor_id().clone()).or_default().push(moved);
     }
 
     fn rename(&self, said: &mut ExpandedChange) {
@@ -117,8 +132,14 @@ impl Names {
     }
 
     fn rename_id(&self, id: &mut OpId) {
-        if let Some(moved) = self.moved.get(&id.1).filter(|moved| id.0 >= moved.from) {
+        let holds = |moved: &&Moved| (moved.first..=moved.last).contains(&id.0);
+        if let Some(moved) = self.moved.get(&id.1).and_then(|moved| moved.iter().find(holds)) {
             id.1 = actor_id(moved.to);
         }
     }
+}
+
+/// Returns the change of an actor that brings the operations of another.
+fn holding(known: &Known, actor: &ActorId, change: &Change) -> Option<ChangeHash> {
+    known.get(actor)?.range(change.max_op()..).next().map(|(_, hash)| *hash)
 }

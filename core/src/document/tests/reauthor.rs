@@ -7,30 +7,39 @@ on_both! {
     what_nobody_has_becomes_another_actors_and_means_the_same,
     what_the_entries_bring_is_not_said_again,
     what_was_sent_folded_is_known,
+    what_another_life_re_authored_is_not_said_again,
     what_this_life_made_alone_stays_as_it_is,
     a_change_that_is_known_in_part_comes_as_a_whole,
     random_histories_mean_the_same_in_another_life,
 }
 
-/// The actors that stand for a life: work of an instance in this life, and what is drawn for older work.
+/// The actors that stand for a life: work of an instance in this life, and of older work in this life and in another.
 const THIS_LIFE: u8 = 50;
-const DRAWN: u8 = 60;
+const HEIR: u8 = 61;
+const OTHER_HEIR: u8 = 62;
 
 /// Re-authors `pending`, of which the changes from `own` on are of this life, for a document that holds `sent`; returns what
 /// is to be sealed, or nothing for what is known.
 fn reauthored(crdt: Crdt, sent: &[(Actor, Vec<u8>)], pending: &[Vec<u8>], own: usize) -> Vec<Option<(Actor, Vec<u8>)>> {
+    reauthored_by((HEIR, OTHER_HEIR), crdt, sent, pending, own)
+}
+
+/// The same, in a life with such an heir, where another life had another.
+fn reauthored_by(
+    (heir, other): (u8, u8),
+    crdt: Crdt,
+    sent: &[(Actor, Vec<u8>)],
+    pending: &[Vec<u8>],
+    own: usize,
+) -> Vec<Option<(Actor, Vec<u8>)>> {
     let received = load(crdt, sent);
     let changes: Vec<_> = pending.iter().map(|bytes| Former { bytes, actor: actor(THIS_LIFE) }).collect();
     for (nth, former) in changes.iter().enumerate() {
         // An update that only deletes is nobody's.
         assert!(former.is_own(crdt).unwrap() == (nth >= own) || crdt == Crdt::Yrs && nth < own);
     }
-    let mut drawn = DRAWN;
-    let mut fresh = || {
-        drawn += 1;
-        actor(drawn)
-    };
-    let reauthored = received.reauthor(&changes, &mut fresh).unwrap();
+    let heirs = |_: &[u8]| Heirs { own: actor(heir), others: vec![actor(other)] };
+    let reauthored = received.reauthor(&changes, &heirs).unwrap();
     let said = reauthored.into_iter().map(|one| match one {
         Reauthored::Known => None,
         Reauthored::Own(bytes) => Some((actor(THIS_LIFE), bytes)),
@@ -88,7 +97,7 @@ fn what_nobody_has_becomes_another_actors_and_means_the_same(crdt: Crdt) {
     writer.edit(|root| root.list("items")?.push(2_i64));
     writer.edit(|root| root.put("name", "of the older life"));
     let mut said = reauthored(crdt, &sent, &from(&writer, sent.len()), usize::MAX);
-    let drawn = said.iter().flatten().filter(|(by, _)| *by == actor(DRAWN + 1)).count();
+    let drawn = said.iter().flatten().filter(|(by, _)| *by == actor(HEIR)).count();
     assert_eq!(drawn, if crdt == Crdt::Yrs { 3 } else { 4 }, "an update that only deletes is nobody's");
     assert_eq!(read(crdt, &sent, &said), writer.value());
     // The original is alive after all, and sends what it had: twice said is not lost, and nothing falls over.
@@ -132,6 +141,26 @@ fn what_was_sent_folded_is_known(crdt: Crdt) {
     let pending: Vec<_> = copied.iter().map(|(_, bytes)| bytes.clone()).chain(from(&later, copied.len())).collect();
     let said = reauthored(crdt, &sent, &pending, copied.len());
     assert_eq!(said.iter().filter(|one| one.is_some()).count(), 1);
+    assert_eq!(read(crdt, &sent, &said), later.value());
+}
+
+fn what_another_life_re_authored_is_not_said_again(crdt: Crdt) {
+    let mut writer = Writer::new(crdt, 1);
+    writer.edit(|root| root.text("body")?.splice(0, 0, "sent "));
+    let mut sent = writer.changes.clone();
+    for nth in 0..6 {
+        writer.edit(|root| root.text("body")?.splice(5 + nth, 0, "x"));
+        writer.edit(|root| root.text("body")?.splice(nth, 1, "y"));
+    }
+    let pending = from(&writer, sent.len());
+    // The other life was interrupted after some of it.
+    let other = reauthored_by((OTHER_HEIR, HEIR), crdt, &sent, &pending, usize::MAX);
+    sent.extend(other.into_iter().flatten().take(8));
+    let mut later = reborn(crdt, &writer.changes);
+    later.edit(|root| root.text("body")?.splice(7, 2, " later "));
+    let pending: Vec<_> = from(&later, 1);
+    let said = reauthored(crdt, &sent, &pending, pending.len() - 1);
+    assert_eq!(said.iter().filter(|one| one.is_some()).count(), pending.len() - 8);
     assert_eq!(read(crdt, &sent, &said), later.value());
 }
 

@@ -2,24 +2,25 @@
 
 use std::collections::BTreeMap;
 
-use ::yrs::{ReadTxn, StateVector, Transact};
+use ::yrs::{ClientID, ReadTxn, StateVector, Transact};
 
 use super::YrsDocument;
 use super::fold::{Section, write_deleted};
 use super::reader::{Block, Reader};
 use super::scan::write_number;
-use crate::document::reauthor::{Former, Reauthored};
+use crate::document::reauthor::{Former, HeirsOf, Reauthored};
 use crate::document::{Actor, ApplyReason};
 
 /// Re-authors updates for a document that holds what its entries bring.
 pub(in crate::document) fn reauthor(
     received: &YrsDocument,
     changes: &[Former<'_>],
-    fresh: &mut dyn FnMut() -> Actor,
+    heirs: HeirsOf<'_>,
 ) -> Result<Vec<Reauthored>, ApplyReason> {
     let transaction = received.document.try_transact().map_err(|_| ApplyReason::ReloadRequired)?;
-    let mut names = Names { known: transaction.state_vector(), moved: BTreeMap::new() };
-    changes.iter().map(|former| names.take(former, fresh)).collect()
+    let known = transaction.state_vector();
+    let mut names = Names { known, unknown_from: BTreeMap::new(), given: BTreeMap::new(), moved: BTreeMap::new() };
+    changes.iter().map(|former| names.take(former, heirs)).collect()
 }
 
 /// Tells whether an update is of the client it would have in this life, or of none: to delete belongs to nobody.
@@ -36,30 +37,54 @@ fn older(former: &Former<'_>) -> Result<Option<(u64, Section)>, ApplyReason> {
 /// How what was made before is named now.
 struct Names {
     known: StateVector,
-    moved: BTreeMap<u64, Moved>,
+    /// The first clock of an older client that is not known as that client made it: there its heirs begin.
+    unknown_from: BTreeMap<u64, u32>,
+    /// How many clocks were given to a client here.
+    given: BTreeMap<u64, u32>,
+    moved: BTreeMap<u64, Vec<Moved>>,
 }
 
-/// Where the work of an older client went.
+/// Where some clocks of an older client went.
 struct Moved {
-    /// From which clock on, which is the new client's first.
-    from: u32,
-    to: Actor,
+    first: u32,
+    end: u32,
+    /// The new client, and its clock for the first.
+    to: (u64, u32),
 }
 
 impl Names {
-    fn take(&mut self, former: &Former<'_>, fresh: &mut dyn FnMut() -> Actor) -> Result<Reauthored, ApplyReason> {
+    fn take(&mut self, former: &Former<'_>, heirs: HeirsOf<'_>) -> Result<Reauthored, ApplyReason> {
         let Some((client, section)) = older(former)? else {
             return Ok(Reauthored::Own(self.renamed(former.bytes)?));
         };
-        if self.known.get(&::yrs::ClientID::new(client)) >= section.end {
+        let Section { first, end, .. } = section;
+        if self.clock_of(client) >= end {
             return Ok(Reauthored::Known);
         }
-        let moved = self.moved.entry(client).or_insert_with(|| Moved { from: section.first, to: fresh() });
-        let to = moved.to;
+        let from = *self.unknown_from.entry(client).or_insert(first);
+        // An heir's clocks begin at zero, for one of the older client's: that is part of its name.
+        let heirs = heirs(&[client.to_be_bytes().as_slice(), &from.to_be_bytes()].concat());
+        let moved = self.moved.entry(client).or_default();
+        let known = |heir: &&Actor| self.known.get(&ClientID::new(heir.client_id())) >= end.saturating_sub(from);
+        if let Some(heir) = heirs.others.iter().find(known) {
+            moved.push(Moved { first, end, to: (heir.client_id(), first.saturating_sub(from)) });
+            return Ok(Reauthored::Known);
+        }
+        let given = self.given.entry(heirs.own.client_id()).or_default();
+        moved.push(Moved { first, end, to: (heirs.own.client_id(), *given) });
+        *given = given.saturating_add(end.saturating_sub(first));
         let bytes = self.renamed(former.bytes)?;
         // What others would refuse is not said.
-        let said = Section::of(&bytes)?;
-        if said.client == Some(to.client_id()) { Ok(Reauthored::Moved(to, bytes)) } else { Err(ApplyReason::Refused) }
+        let said = Section::of(&bytes)?.client;
+        if said == Some(heirs.own.client_id()) {
+            Ok(Reauthored::Moved(heirs.own, bytes))
+        } else {
+            Err(ApplyReason::Refused)
+        }
+    }
+
+    fn clock_of(&self, client: u64) -> u32 {
+        self.known.get(&ClientID::new(client))
     }
 
     fn renamed(&self, update: &[u8]) -> Result<Vec<u8>, ApplyReason> {
@@ -86,19 +111,25 @@ impl Names {
         let mut deleted = BTreeMap::<u64, Vec<(u32, u32)>>::new();
         for _ in 0..reader.count()? {
             let client = reader.client()?;
-            let from = self.moved.get(&client).map_or(u32::MAX, |moved| moved.from);
             for _ in 0..reader.count()? {
-                let (clock, len) = (reader.number()?, reader.number()?);
+                let (mut clock, len) = (reader.number()?, reader.number()?);
                 let end = clock.saturating_add(len);
-                for (first, end) in [(clock, end.min(from)), (clock.max(from), end)] {
-                    if first < end {
-                        let (client, first_now) = self.id((client, first));
-                        deleted.entry(client).or_default().push((first_now, end - first));
-                    }
+                while clock < end {
+                    // As far as what went to one place reaches.
+                    let until = self.same_until((client, clock)).min(end);
+                    let (client, first) = self.id((client, clock));
+                    deleted.entry(client).or_default().push((first, until - clock));
+                    clock = until;
                 }
             }
         }
         Ok(deleted)
+    }
+
+    /// Returns the next clock that may have gone elsewhere than this one.
+    fn same_until(&self, (client, clock): (u64, u32)) -> u32 {
+        let edges = self.moved.get(&client).into_iter().flatten().flat_map(|moved| [moved.first, moved.end]);
+        edges.filter(|edge| *edge > clock).min().unwrap_or(u32::MAX)
     }
 
     fn write_block(&self, said: &mut Vec<u8>, block: &Block<'_>) {
@@ -120,8 +151,9 @@ impl Names {
     }
 
     fn id(&self, (client, clock): (u64, u32)) -> (u64, u32) {
-        match self.moved.get(&client).filter(|moved| clock >= moved.from) {
-            Some(moved) => (moved.to.client_id(), clock - moved.from),
+        let holds = |moved: &&Moved| (moved.first..moved.end).contains(&clock);
+        match self.moved.get(&client).and_then(|moved| moved.iter().find(holds)) {
+            Some(moved) => (moved.to.0, moved.to.1 + (clock - moved.first)),
             None => (client, clock),
         }
     }

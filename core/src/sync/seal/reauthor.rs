@@ -4,13 +4,14 @@
 //! only when a session has caught up, so what the original of a copy had sent is known and not said again. What the
 //! library can not re-author stays pending, and the debt says so.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use tombolo_crypto::array;
-use tombolo_protocol::ids::{DocumentId, Instance, Stream};
+use tombolo_protocol::hash::hash;
+use tombolo_protocol::ids::{ChainKey, Instance, Stream};
 
-use crate::document::{Actor, Crdt, Former, Reauthored};
-use crate::engine::{Engine, Now};
+use crate::document::{Actor, Crdt, Former, Heirs, Reauthored};
+use crate::engine::{Engine, Now, derive_actor};
 use crate::error::Error;
 use crate::store::{DocumentRow, PendingRow, StoreError, Tx};
 
@@ -69,23 +70,41 @@ impl Engine {
         {
             return Ok(None);
         }
-        let (_, reader) = self.draw_actor(row.workspace, &about.id);
+        // Under this actor nothing is written.
+        let reader = self.own_actor(row.workspace, &about.id, Instance(0));
         let received = self.assemble(now, row, (crdt, reader), Vec::new(), tx)?;
-        let mut instances = BTreeMap::<Actor, Instance>::new();
-        let reauthored = received.reauthor(&changes, &mut || {
-            let (instance, actor) = self.draw_actor(row.workspace, &about.id);
-            instances.insert(actor, instance);
-            actor
-        });
-        let reauthored = reauthored.map_err(Error::Document)?;
-        Ok(Some(rows(&written, reauthored, &instances)))
+        let lives = self.other_lives(row, tx)?;
+        let instances = RefCell::new(BTreeMap::<Actor, Instance>::new());
+        let heirs = |older: &[u8]| {
+            let instance = heir_instance(older);
+            let own = self.own_actor(row.workspace, &about.id, instance);
+            instances.borrow_mut().insert(own, instance);
+            Heirs { own, others: lives.iter().map(|life| derive_actor(life, &about.id, instance)).collect() }
+        };
+        let reauthored = received.reauthor(&changes, &heirs).map_err(Error::Document)?;
+        Ok(Some(rows(&written, reauthored, &instances.take())))
     }
 
-    /// Draws an instance that nothing was written in, and its actor.
-    fn draw_actor(&mut self, workspace: i64, document: &DocumentId) -> (Instance, Actor) {
-        let instance = Instance(u64::from_be_bytes(array(self.entropy.as_mut())));
-        (instance, self.own_actor(workspace, document, instance))
+    /// Returns the chains in which other lives of this device wrote a document.
+    fn other_lives(&self, row: &DocumentRow, tx: &Tx<'_>) -> Result<Vec<ChainKey>, StoreError> {
+        let (device, life) = (self.device.id(), self.incarnation_in(row.workspace));
+        let mut lives = Vec::new();
+        for (chain, author, _) in tx.chains_of_document(row.row)? {
+            if author == device
+                && let Some((key, _)) = tx.chain_key(chain)?
+            {
+                lives.extend(Some(key).filter(|key| key.incarnation != life && key.stream == Stream::CONTENT));
+            }
+        }
+        Ok(lives)
     }
+}
+
+/// Returns the instance that the work of an older actor goes to: it follows from that actor, so that of two lives
+/// that both had the work pending the second finds what the first has said.
+fn heir_instance(older: &[u8]) -> Instance {
+    let [a, b, c, d, e, f, g, h, ..] = hash("heir", &[older]);
+    Instance(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
 }
 
 /// Returns the rows that say what is not known yet; the newest row stays, for somebody may wait for it.
