@@ -58,13 +58,11 @@ fn missing() -> Option<&'static str> {
         let command = command.args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command.status().is_ok_and(|status| status.success())
     };
-    if std::fs::File::options().read(true).write(true).open("/dev/net/tun").is_err() {
-        return Some("/dev/net/tun can not be opened, this needs root and TUN devices");
-    }
     if !works(&["unshare", "--net", "nsenter", "--version"]) {
         return Some("no network namespace can be made, this needs root, unshare and nsenter");
     }
-    (!works(&["ip", "-V"])).then_some("there is no `ip`")
+    let tun = ["unshare", "--net", "ip", "tuntap", "add", "dev", "probe", "mode", "tun"];
+    (!works(&tun)).then_some("no link can be made in a network namespace, this needs root, /dev/net/tun and iproute2")
 }
 
 /// How often a story does what it repeats.
