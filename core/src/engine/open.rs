@@ -134,7 +134,12 @@ impl Engine {
         }
         let watchers = self.documents.get(row.row).map_or(0, |opened| opened.watchers);
         let opened = self.load_document(now, row, watchers, tx)?;
+        let document = opened.id;
         self.documents.insert(opened);
+        // What waited to be applied is in it now, and was not told.
+        if watchers > 0 {
+            self.tell(Event::Rebuilt { document });
+        }
         Ok(())
     }
 

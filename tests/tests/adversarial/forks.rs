@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use tombolo::SetAsideReason;
+use tombolo::document::Crdt;
 use tombolo::engine::Event;
 use tombolo_tests::{Net, RelayNode, Replica};
 
@@ -183,5 +184,27 @@ fn case_62_work_that_waits_to_be_sent_keeps_the_branch_that_it_was_made_on() {
         let document = story.net.documents()[1];
         let carol = story.others[2];
         assert!(carol.has(&mut story.net, document, "made offline"));
+    }
+}
+
+#[test]
+fn a_document_that_is_open_when_another_life_begins_goes_on_in_it() {
+    for crdt in [Crdt::Automerge, Crdt::Yrs] {
+        let mut story = forked(620);
+        let xenia = story.xenia;
+        // Its chain has one branch: nothing but the new life asks for it to be loaded again.
+        let whole = xenia.create(&mut story.net, crdt);
+        xenia.try_edit(&mut story.net, whole, "before").unwrap();
+        story.net.act(xenia, |engine, now, tx| engine.watch(now, &whole, tx)).unwrap();
+        a_while(&mut story.net);
+        story.meet(true);
+        assert!(xenia.was_told(&story.net, |event| matches!(event, Event::CloneSuspected { .. })));
+        xenia.try_edit(&mut story.net, whole, "after").unwrap();
+        a_while(&mut story.net);
+        let rebuilt = |event: &Event| matches!(event, Event::Rebuilt { document } if *document == whole);
+        assert!(xenia.was_told(&story.net, rebuilt), "whoever watches reads it anew");
+        for replica in story.others {
+            assert!(replica.has(&mut story.net, whole, "before") && replica.has(&mut story.net, whole, "after"));
+        }
     }
 }
