@@ -59,6 +59,12 @@ async fn durable(document: &Document) {
     soon("durable", document.wait_for(Milestone::RelayDurable)).await.unwrap();
 }
 
+fn assert_each_once(words: &str) {
+    let mut sorted: Vec<&str> = words.split_whitespace().collect();
+    sorted.sort_unstable();
+    assert_eq!(sorted, ["begun", "four", "one", "three", "two"]);
+}
+
 /// Everybody holds the same words, and nobody set anything aside.
 async fn same(ours: (&Workspace, &Document), theirs: (&Workspace, &Document), words: &str) {
     soon("ours in step", ours.0.settled()).await.unwrap();
@@ -122,9 +128,7 @@ async fn what_the_original_of_a_copy_had_sent_is_not_said_twice() {
         let ours = alice.workspace(workspace.id());
         soon("ours in step", ours.settled()).await.unwrap();
         let words = text(&note).await.unwrap();
-        let mut sorted: Vec<&str> = words.split_whitespace().collect();
-        sorted.sort_unstable();
-        assert_eq!(sorted, ["begun", "four", "one", "three", "two"], "{crdt:?}: {words}");
+        assert_each_once(&words);
         soon("bob in step", theirs.settled()).await.unwrap();
         same((&ours, &note), (&theirs, &bob.document(note.id())), &words).await;
     }
@@ -186,9 +190,7 @@ async fn a_copy_that_is_put_back_twice_says_what_was_pending_once() {
         let (ours, note) = (alice.workspace(workspace.id()), alice.document(note));
         soon("ours in step", ours.settled()).await.unwrap();
         let words = text(&note).await.unwrap();
-        let mut sorted: Vec<&str> = words.split_whitespace().collect();
-        sorted.sort_unstable();
-        assert_eq!(sorted, ["begun", "four", "one", "three", "two"], "{crdt:?}: {words}");
+        assert_each_once(&words);
         soon("bob in step", theirs.settled()).await.unwrap();
         same((&ours, &note), (&theirs, &bob.document(note.id())), &words).await;
     }
