@@ -93,7 +93,7 @@ pub(crate) struct Relay {
     attempt: u64,
     session: Session,
     backoff: Backoff,
-    /// When to dial next; `None` if nobody should.
+    /// When to dial next; `None` while there is a session, or one is on its way.
     dial_at: Option<Duration>,
 }
 
@@ -278,7 +278,7 @@ impl Engine {
         }
         relay.session = Session::Offline;
         let ended = Ended { reason, proven: live.is_some(), at_least, joins };
-        relay.dial_at = relay.backoff.next(ended, jitter).map(|wait| now.mono + wait);
+        relay.dial_at = Some(now.mono + relay.backoff.next(ended, jitter));
         let (address, state) = (relay.row.address.clone(), relay.state(now));
         self.tell(Event::Relay { address, state });
     }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use tombolo::engine::{Engine, Event, Now};
+use tombolo::engine::{Engine, Event, Now, OfflineReason, RelayState};
+use tombolo::protocol::close::CloseCode;
 use tombolo::protocol::ids::UserId;
 use tombolo::protocol::membership::RecordRefusal;
 use tombolo::protocol::record::Role;
@@ -75,6 +76,70 @@ fn a_removed_member_reads_nothing_that_is_written_from_then_on() {
         }
     );
     net.assert_equal([alice, carol].as_slice());
+}
+
+#[test]
+fn who_is_taken_back_hears_of_it_without_a_start() {
+    let mut net = Net::seeded(314);
+    let [alice, bob] = net.replicas(["alice", "bob"]);
+    let (bobs, document) = (user(&mut net, bob), net.documents()[0]);
+    act(&mut net, alice, MembershipAct::Remove { user: bobs }).unwrap();
+    net.run_until_quiet();
+    let ended = |event: &Event| match event {
+        Event::Relay { state: RelayState::Offline { reason, .. }, .. } => {
+            *reason == Some(OfflineReason::Ended(CloseCode::DeviceRevoked))
+        }
+        _ => false,
+    };
+    assert!(bob.was_told(&net, ended));
+    alice.edit(&mut net, "while-away");
+    net.run_for(Duration::from_secs(24 * 3600));
+    act(&mut net, alice, MembershipAct::SetRole { user: bobs, role: Role::Writer, expires_ms: None }).unwrap();
+    net.run_for(Duration::from_secs(21 * 60));
+    assert!(bob.has(&mut net, document, "while-away"));
+    bob.try_edit(&mut net, document, "back").unwrap();
+    net.run_until_quiet();
+    assert!(alice.has(&mut net, document, "back"));
+    net.assert_converged([alice, bob]);
+}
+
+#[test]
+fn a_reader_who_becomes_a_writer_writes_as_soon_as_the_device_has_heard() {
+    for away in [false, true] {
+        let mut net = Net::seeded(315);
+        let [alice, bob, carol] = net.replicas(["alice", "bob", "carol"]);
+        let (bobs, document) = (user(&mut net, bob), net.documents()[0]);
+        let set = |role| MembershipAct::SetRole { user: bobs, role, expires_ms: None };
+        act(&mut net, alice, set(Role::Reader)).unwrap();
+        net.run_until_quiet();
+        assert!(matches!(bob.try_edit(&mut net, document, "as-reader"), Err(Error::RoleDenied)));
+        alice.edit(&mut net, "read");
+        net.run_until_quiet();
+        assert!(bob.has(&mut net, document, "read"), "a reader reads");
+        if away {
+            net.cut(bob);
+            net.run_for(Duration::from_secs(120));
+        }
+        act(&mut net, alice, set(Role::Writer)).unwrap();
+        net.run_for(Duration::from_secs(120));
+        // Until the device has heard of it, it takes nothing that nobody else would.
+        let offline = bob.try_edit(&mut net, document, "offline");
+        assert_eq!(matches!(offline, Err(Error::RoleDenied)), away, "{offline:?}");
+        net.heal();
+        net.run_until_quiet();
+        assert!(bob.was_told(&net, |event| matches!(event, Event::RoleChanged { role: Some(Role::Writer), .. })));
+        bob.try_edit(&mut net, document, "as-writer").unwrap();
+        net.run_until_quiet();
+        // What was written by right stays when the right goes.
+        act(&mut net, alice, set(Role::Reader)).unwrap();
+        net.run_until_quiet();
+        for replica in [alice, bob, carol] {
+            assert!(replica.has(&mut net, document, "as-writer"));
+            assert!(!replica.has(&mut net, document, "as-reader"));
+            assert_eq!(replica.has(&mut net, document, "offline"), !away);
+        }
+        net.assert_converged([alice, bob, carol]);
+    }
 }
 
 #[test]

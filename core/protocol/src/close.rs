@@ -10,8 +10,8 @@ pub enum Retry {
     Later,
     /// Dial again once the device can prove itself anew.
     AfterAuth,
-    /// Do not dial this relay again before a person has changed something.
-    Never,
+    /// The answer stays the same until a person has changed something, here or elsewhere: dial again now and then.
+    Rarely,
     /// Dial another relay.
     Elsewhere,
 }
@@ -52,7 +52,7 @@ macro_rules! close_codes {
                 match self {
                     $(Self::$name => Retry::$retry,)*
                     Self::Other(4100..4200) => Retry::AfterAuth,
-                    Self::Other(4200..4300) => Retry::Never,
+                    Self::Other(4200..4300) => Retry::Rarely,
                     Self::Other(4300..4400) => Retry::Elsewhere,
                     Self::Other(_) => Retry::Later,
                 }
@@ -92,15 +92,15 @@ close_codes! {
     /// The proof came too late.
     AuthTimeout = 4101, AfterAuth, "the proof of the device's key came too late";
     /// The frames are not those of this protocol.
-    Malformed = 4200, Never, "the frames do not follow the protocol";
+    Malformed = 4200, Rarely, "the frames do not follow the protocol";
     /// No common version.
-    UnsupportedVersion = 4201, Never, "the two sides share no protocol version";
+    UnsupportedVersion = 4201, Rarely, "the two sides share no protocol version";
     /// The relay does not take this device.
-    NotAdmitted = 4202, Never, "the relay does not admit this device";
+    NotAdmitted = 4202, Rarely, "the relay does not admit this device";
     /// The other side showed something that an honest one can not show.
-    Misbehaved = 4203, Never, "the other side broke the protocol's promises";
+    Misbehaved = 4203, Rarely, "the other side broke the protocol's promises";
     /// The device was given up, or removed, and is a member nowhere here.
-    DeviceRevoked = 4204, Never, "this device is a member of nothing here any more";
+    DeviceRevoked = 4204, Rarely, "this device is a member of nothing here any more";
     /// Another relay serves this now.
     Moved = 4300, Elsewhere, "another relay serves this now";
 }
@@ -113,7 +113,7 @@ mod tests {
     fn unknown_codes_still_say_what_to_do() {
         assert_eq!(CloseCode::from_number(4200), CloseCode::Malformed);
         assert_eq!(CloseCode::from_number(4199).retry(), Retry::AfterAuth);
-        assert_eq!(CloseCode::from_number(4299).retry(), Retry::Never);
+        assert_eq!(CloseCode::from_number(4299).retry(), Retry::Rarely);
         assert_eq!(CloseCode::from_number(4399).retry(), Retry::Elsewhere);
         assert_eq!(CloseCode::from_number(1006).retry(), Retry::Later);
     }

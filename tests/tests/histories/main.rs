@@ -34,6 +34,8 @@ const HISTORIES: u64 = 40;
 const STEPS: u32 = 24;
 /// Simulated time in which everything comes to everybody: what nobody else sends on is sent on within a minute.
 const SETTLES: Duration = Duration::from_secs(180);
+/// Simulated time in which who was turned away asks again: some were taken in again.
+const ASKS_AGAIN: Duration = Duration::from_secs(20 * 60);
 const ROLES: [Role; 5] = [Role::Admin, Role::Writer, Role::Commenter, Role::Reader, Role::Carrier];
 
 /// What must have happened somewhere in so many histories, or they prove little.
@@ -183,13 +185,7 @@ fn history(seed: u64, census: &mut Census) -> String {
         world.net.run_for(Duration::from_secs(if pause > 20 { pause } else { 0 }));
     }
     world.net.heal();
-    // Who was removed asks again after a start: some were taken in again.
-    for (who, replica) in world.all.into_iter().enumerate() {
-        if world.knows_role(replica, who).is_none() {
-            replica.crash(&mut world.net);
-        }
-    }
-    world.net.run_for(SETTLES);
+    world.net.run_for(ASKS_AGAIN + SETTLES);
     // Whoever can write does, so that an epoch begins where two removals met.
     for (who, replica) in world.all.into_iter().enumerate() {
         if world.knows_role(replica, who) >= Some(Role::Writer) {
