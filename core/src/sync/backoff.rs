@@ -108,7 +108,10 @@ mod tests {
         let joining = Ended { joins: true, ..said(CloseCode::NotAdmitted, true) };
         assert!(backoff.next(joining, u64::MAX) <= WAIT_MAX, "the invite may be on its way");
         assert!(backoff.next(said(CloseCode::Misbehaved, true), u64::MAX) <= WAIT_MAX);
-        assert!(backoff.next(said(CloseCode::Malformed, true), u64::MAX) <= WAIT_MAX, "one damaged frame is no verdict");
+        assert!(
+            backoff.next(said(CloseCode::Malformed, true), u64::MAX) <= WAIT_MAX,
+            "one damaged frame is no verdict"
+        );
     }
 
     #[test]

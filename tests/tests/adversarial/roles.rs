@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use tombolo::SetAsideReason;
 use tombolo::protocol::frame::RefusalReason;
+use tombolo::protocol::ids::Stream;
 use tombolo::protocol::record::Role;
+use tombolo_tests::Rogue;
 
 use crate::support::{AUTOMERGE, POISON, RELAY, scene, set_role};
 
@@ -16,6 +18,26 @@ fn case_14_a_reader_who_writes_all_the_same_is_refused_and_if_the_relay_colludes
 #[test]
 fn case_15_a_commenter_who_writes_content_is_refused_and_if_the_relay_colludes_set_aside() {
     writes_beyond_the_role(15, Role::Commenter);
+}
+
+#[test]
+fn who_may_only_comment_has_what_was_commented_stored_by_everybody_and_no_word_in_the_content() {
+    let mut story = scene(150, Role::Commenter);
+    let target = story.target;
+    let asked = story.mallory.try_edit(&mut story.net, target, "content");
+    assert!(matches!(asked, Err(tombolo::Error::RoleDenied)), "{asked:?}");
+    // An app of a later version, which comments.
+    let mut draft = story.rogue.draft(target);
+    draft.chain.stream = Stream::COMMENTS;
+    let comment = story.rogue.seal_draft(draft, &Rogue::body(AUTOMERGE, &[b"well said".to_vec()]));
+    assert_eq!(story.append_entries(std::slice::from_ref(&comment)), []);
+    assert_eq!(story.set_aside(), []);
+    // Those who can not show it keep it all the same: a relay that lost everything has it from them.
+    story.mallory.kill(&mut story.net);
+    story.net.lose_log(RELAY);
+    story.net.run_for(Duration::from_secs(300));
+    assert!(story.net.entries(RELAY).iter().any(|entry| entry.hash() == comment.hash()));
+    story.ends();
 }
 
 fn writes_beyond_the_role(seed: u64, role: Role) {
