@@ -13,6 +13,7 @@ fn main() {
     sessions();
     bodies();
     changes();
+    dice();
     keep("invite", "with-a-checkpoint", link().to_string().as_bytes());
 }
 
@@ -50,6 +51,23 @@ fn changes() {
         for (step, closure) in steps {
             let edited = document.edit(1_700_000_000_000, PatchMode::Off, closure).expect("an edit");
             keep("change", &format!("{name}-{step}"), &edited.change.expect("a change").bytes);
+        }
+    }
+}
+
+/// Inputs that are read as dice or as a list of choices: from nothing it takes long until one is as long as a history.
+fn dice() {
+    for (target, lengths) in [("history", [61, 121, 181]), ("twins", [64, 160, 400]), ("crafted", [64, 160, 400])] {
+        for length in lengths {
+            // Xorshift: the same everywhere.
+            let mut state = 0x9e37_79b9_u32 ^ u32::try_from(length).expect("hundreds");
+            let noise = std::iter::repeat_with(|| {
+                state ^= state << 13;
+                state ^= state >> 17;
+                state ^= state << 5;
+                state.to_le_bytes()[1]
+            });
+            keep(target, &format!("{length}-dice"), &noise.take(length).collect::<Vec<u8>>());
         }
     }
 }

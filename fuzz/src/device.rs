@@ -2,9 +2,10 @@
 //!
 //! Invariant: it is the same in every run, so that a kept input means what it meant.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
-use tombolo::crypto::MemoryVault;
+use tombolo::crypto::{DeviceSecrets, MemoryVault};
 use tombolo::document::Crdt;
 use tombolo::engine::{Connection, Effect, Engine, EngineConfig, Input, Now};
 use tombolo::protocol::ids::DocumentId;
@@ -26,6 +27,7 @@ pub struct Device {
     engine: Engine,
     connection: Connection,
     document: DocumentId,
+    secrets: DeviceSecrets,
     now: Now,
     // Behind the store, which lives in it.
     _folder: tempfile::TempDir,
@@ -39,6 +41,8 @@ impl Device {
         let mut entropy = Counter(0);
         let vault = MemoryVault::default();
         let store = Store::open(&folder.path().join("store"), &vault, Durability::Process, &mut entropy);
+        // The first that the engine draws.
+        let secrets = DeviceSecrets::generate(&mut entropy.clone());
         let mut store = store.expect("a new store");
         let mut engine = Engine::load(&mut store, Box::new(entropy), EngineConfig::default()).expect("an engine");
         let tx = store.begin(false).expect("a transaction");
@@ -51,7 +55,7 @@ impl Device {
         let connection = std::iter::from_fn(|| engine.poll_effect())
             .find_map(|effect| if let Effect::Dial { connection, .. } = effect { Some(connection) } else { None });
         let connection = connection.expect("it dials");
-        Self { store, engine, connection, document, now: NOW, _folder: folder }
+        Self { store, engine, connection, document, secrets, now: NOW, _folder: folder }
     }
 
     /// Dials, and proves itself to a relay that this function plays.
@@ -118,4 +122,17 @@ impl Device {
 #[must_use]
 pub fn relay_key() -> SignKey {
     SignKey::from_seed(&[9; 32])
+}
+
+/// Returns the secrets of the device: what its owner could extract.
+#[must_use]
+pub fn secrets() -> &'static DeviceSecrets {
+    static SECRETS: LazyLock<DeviceSecrets> = LazyLock::new(|| {
+        let mut device = Device::dialled();
+        let sent = device.reach();
+        let Some(Frame::Hello(hello)) = sent.first() else { panic!("it says {sent:?}") };
+        assert_eq!(hello.sign_public, device.secrets.sign_key().public(), "the engine draws its secrets first");
+        device.secrets
+    });
+    &SECRETS
 }

@@ -1,7 +1,10 @@
 //! What the fuzz targets share: how a run of bytes becomes a sequence of messages, and the two ends of a session.
 
+pub mod crafted;
 pub mod device;
+pub mod members;
 pub mod relay;
+pub mod twins;
 
 use std::sync::LazyLock;
 

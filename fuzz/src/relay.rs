@@ -54,7 +54,7 @@ impl Desk {
             return Vec::new();
         };
         let ended = session.handle(message).and_then(|()| {
-            writer::commit(&self.relay, self.relay.queue().take());
+            self.write();
             session.deliver(self.outbox.take())?;
             while session.wants_to_read() {
                 session.read_on()?;
@@ -69,13 +69,24 @@ impl Desk {
         said.iter().map(|frame| Frame::decode(frame).expect("it says what can be read")).collect()
     }
 
+    /// Writes all that waits; a transaction takes a share of each workspace.
+    fn write(&self) {
+        loop {
+            let jobs = self.relay.queue().take();
+            if jobs.is_empty() {
+                break;
+            }
+            writer::commit(&self.relay, jobs);
+        }
+    }
+
     /// Serves the honest device from its first word, on a session of its own.
     ///
     /// # Panics
     /// If the device is not served.
     pub fn serve_the_next(mut self) {
         drop(self.session.take());
-        writer::commit(&self.relay, self.relay.queue().take());
+        self.write();
         let (outbox, session) = session(&self.relay);
         (self.outbox, self.session) = (outbox, Some(session));
         let hello = CONVERSATION.device.first().expect("a Hello");

@@ -82,6 +82,8 @@ impl Net {
     /// Begins a world with one relay.
     #[must_use]
     pub fn seeded(seed: u64) -> Self {
+        // All devices and relays of a net are one process, and verify the same bytes.
+        tombolo_protocol::keys::memo::switch_on();
         let memory = std::path::Path::new("/dev/shm");
         let made = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
         let mut net = Self {

@@ -7,6 +7,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use super::Bench;
 use crate::command;
@@ -19,6 +21,9 @@ const RSS_MIB_MAX: u32 = 4096;
 
 /// Seconds that one input may take before it counts as a finding.
 const INPUT_SECONDS_MAX: u32 = 20;
+
+/// Targets that run side by side: one for each core of a small machine.
+const AT_A_TIME: usize = 2;
 
 /// Where every run starts, so that a commit which passed once passes again.
 const SEED: u32 = 1;
@@ -36,9 +41,19 @@ pub(super) fn run(bench: &Bench<'_>) -> Result<(), String> {
     let toolchain = Toolchain::pick(bench.root);
     toolchain.install(bench.root)?;
     command::run(&mut toolchain.fuzz(bench.root, &["build"]))?;
-    for target in &targets {
-        fuzz(bench, &toolchain, target)?;
-    }
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some(target) = targets.get(next.fetch_add(1, Ordering::Relaxed)) {
+            fuzz(bench, &toolchain, target)?;
+        }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..AT_A_TIME).map(|_| scope.spawn(work)).collect();
+        let ended: Vec<Result<(), String>> =
+            workers.into_iter().map(|worker| worker.join().unwrap_or(Err("a thread fell over".to_owned()))).collect();
+        ended.into_iter().collect::<Result<(), String>>()
+    })?;
     println!("{} target(s) fuzzed for {} s each: {}", targets.len(), bench.fuzz_seconds, targets.join(", "));
     Ok(())
 }

@@ -114,12 +114,15 @@ struct Maker<'a> {
 
 /// Plays a history; steps in `left_out` are not taken, and each step has its own dice.
 pub fn play(people: &[Person], seed: u64, steps: usize, left_out: &BTreeSet<usize>) -> History {
+    let kept = (0..steps).filter(|step| !left_out.contains(step));
+    play_dice(people, seed, kept.map(|step| seed.wrapping_mul(0x1000_0000_01b3).wrapping_add(step as u64) << 8))
+}
+
+/// Plays a history of which each step throws the dice that it is given.
+pub fn play_dice(people: &[Person], seed: u64, dice: impl Iterator<Item = u64>) -> History {
     let mut maker = Maker::found(people, seed);
-    for step in 0..steps {
-        if left_out.contains(&step) {
-            continue;
-        }
-        maker.dice = Dice(seed.wrapping_mul(0x1000_0000_01b3).wrapping_add(step as u64) << 8);
+    for dice in dice {
+        maker.dice = Dice(dice);
         let at = maker.dice.below(REPLICAS);
         match maker.dice.below(20) {
             0..=3 => maker.meet(at),

@@ -149,7 +149,6 @@ impl<A: App, M: Fn() -> A> Days<M> {
     }
 
     fn play_one(&self, recipe: &Recipe) -> Day {
-        tombolo::protocol::keys::memo::switch_on();
         let script = Script::draw(recipe);
         let deeds: Vec<usize> = script.deeds.iter().map(|planned| planned.number).collect();
         caught(|| self.live(recipe, &script)).unwrap_or_else(|said| {

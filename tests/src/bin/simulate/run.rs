@@ -20,8 +20,6 @@ const TWICE: u64 = 50;
 const TELL: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(plan: &Plan) -> ExitCode {
-    // All devices and relays of a history are one process, and verify the same bytes.
-    tombolo::protocol::keys::memo::switch_on();
     if let Some(name) = &plan.catch {
         return bugs::catch(name, plan);
     }
