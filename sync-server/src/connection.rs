@@ -23,6 +23,8 @@ use crate::session::{Peer, Session};
 const FAREWELL: Duration = Duration::from_secs(1);
 /// Messages above this are judged where blocking is allowed: their signatures take milliseconds.
 const LARGE_MESSAGE_BYTES: usize = 16 << 10;
+/// Messages of so many bytes are work enough for one turn.
+const YIELD_BYTES: usize = 2 << 10;
 /// How often in its time a peer is looked at that takes nothing: so often, and once more, is it given up.
 const SLOW_LOOKS: u32 = 4;
 /// Types of the frames that ask for a second factor, and show it.
@@ -105,16 +107,14 @@ async fn converse(
             }
             message = socket.recv() => {
                 clock.heard();
-                take_message(session, message)
+                hear(session, message).await
             }
             () = tokio::time::sleep_until(deadline) => match clock.ring(session, writer.progress.given.load(Ordering::Relaxed)) {
                 Some(closing) => Err(closing.into()),
                 None => writer.ping(socket).await,
             },
             () = until_a_right_ends(session.right_ends_in_ms()) => session.review_due().map_err(End::from),
-            () = std::future::ready(()), if session.wants_to_read() => {
-                may_block(|| session.read_on()).map_err(End::from)
-            }
+            () = std::future::ready(()), if session.wants_to_read() => read_on(session),
         };
         if let Err(end) = step {
             return end;
@@ -127,6 +127,23 @@ async fn until_a_right_ends(in_ms: Option<u64>) {
         Some(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
         None => std::future::pending().await,
     }
+}
+
+/// Takes a message; behind one that was work, all others have their turn before the next.
+async fn hear(session: &mut Session, message: Option<Result<Message, axum::Error>>) -> Result<(), End> {
+    let bytes = if let Some(Ok(Message::Binary(bytes))) = &message { bytes.len() } else { 0 };
+    take_message(session, message)?;
+    if bytes >= YIELD_BYTES {
+        tokio::task::yield_now().await;
+    }
+    Ok(())
+}
+
+/// Reads a few items at once, and more where blocking is allowed: with a thread of its own for each of thousands of
+/// sessions that come together, the threads took more memory than the sessions.
+fn read_on(session: &mut Session) -> Result<(), End> {
+    let read = if session.reads_much() { may_block(|| session.read_on()) } else { session.read_on() };
+    read.map_err(End::from)
 }
 
 fn take_message(session: &mut Session, message: Option<Result<Message, axum::Error>>) -> Result<(), End> {

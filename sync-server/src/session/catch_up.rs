@@ -23,6 +23,9 @@ use crate::writer::Job;
 /// At most one status row of a device is stored in this time; later ones wait, the newest wins.
 const STATUS_STORED_EVERY_MS: u64 = 10_000;
 
+/// Items that are read in a moment; to read more a thread may be set aside, which costs ten times as much.
+const FEW_ITEMS: u64 = 64;
+
 /// How a session follows a workspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
@@ -129,6 +132,13 @@ impl Session {
     #[must_use]
     pub fn wants_to_read(&self) -> bool {
         self.channels.values().any(|channel| channel.mode == Mode::Reading)
+    }
+
+    /// Tells whether that may take milliseconds.
+    #[must_use]
+    pub fn reads_much(&self) -> bool {
+        let behind = self.channels.values().find(|channel| channel.mode == Mode::Reading);
+        behind.is_some_and(|channel| channel.workspace.published().length().saturating_sub(channel.sent) > FEW_ITEMS)
     }
 
     /// Reads the next items of one workspace that is behind, or lets it go live.

@@ -4,7 +4,6 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::sync_channel;
 
 use bytes::Bytes;
 use tempfile::{TempDir, tempdir};
@@ -22,7 +21,8 @@ use tombolo_relay::relay::{NoEntropy, PROBE_BYTES_MAX, ROWS_MAX, Relay, Surround
 use tombolo_relay::session::{Peer, Session};
 use tombolo_relay::workspace::{Verdicts, Workspace};
 use tombolo_relay::writer::{
-    self, AppendJob, BYTES_PER_COMMIT_MAX, JOBS_PER_COMMIT_MAX, Job, JobQueue, WAITING_BYTES_MAX,
+    self, AppendJob, BYTES_PER_COMMIT_MAX, JOBS_PER_COMMIT_MAX, Job, JobQueue, SHARE_BYTES_MAX, SHARE_ITEMS_MAX,
+    WAITING_BYTES_MAX,
 };
 
 use super::client::Client;
@@ -216,26 +216,68 @@ fn an_outbox_holds_its_limit_and_marks_who_is_behind_it() {
     assert!(outbox.push_items(2, (1, 1), &half), "what was taken makes room");
 }
 
+/// A job of a workspace, by its number, with so many bytes.
+fn job_of(desk: &Desk, row: u8, credit_bytes: usize) -> Job {
+    let (id, log) = (WorkspaceId::from_bytes([row; 32]), LogId::from_bytes([1; 16]));
+    Job::Append(AppendJob {
+        workspace: Workspace::begin(desk.relay.id(), u32::from(row), id, log),
+        outbox: Arc::clone(&desk.outbox),
+        batch: Some(1),
+        credit_bytes,
+        verdicts: Verdicts::default(),
+    })
+}
+
+fn rows(jobs: &[Job]) -> Vec<u32> {
+    let append = |job: &Job| if let Job::Append(append) = job { append.workspace.row() } else { 0 };
+    jobs.iter().map(append).collect()
+}
+
 #[test]
 fn a_commit_takes_its_limit_of_jobs_and_ends_with_the_one_that_fills_its_bytes() {
-    let (queue, (answer, _answers)) = (JobQueue::default(), sync_channel(1));
-    for _ in 0..=JOBS_PER_COMMIT_MAX {
-        queue.push(Job::Probe(answer.clone()));
+    let (queue, desk) = (JobQueue::default(), Desk::new());
+    let full = JOBS_PER_COMMIT_MAX / SHARE_ITEMS_MAX;
+    for row in 0..=full {
+        for _ in 0..SHARE_ITEMS_MAX {
+            queue.push(job_of(&desk, u8::try_from(row).unwrap(), 0));
+        }
     }
-    assert_eq!((queue.take().len(), queue.take().len(), queue.take().len()), (JOBS_PER_COMMIT_MAX, 1, 0));
-    let desk = Desk::new();
-    let log = LogId::from_bytes([1; 16]);
-    let home = Workspace::begin(desk.relay.id(), 1, WorkspaceId::from_bytes([1; 32]), log);
-    for _ in 0..4 {
-        queue.push(Job::Append(AppendJob {
-            workspace: Arc::clone(&home),
-            outbox: Arc::clone(&desk.outbox),
-            batch: Some(1),
-            credit_bytes: BYTES_PER_COMMIT_MAX / 2,
-            verdicts: Verdicts::default(),
-        }));
+    assert_eq!((queue.take().len(), queue.take().len(), queue.take().len()), (JOBS_PER_COMMIT_MAX, SHARE_ITEMS_MAX, 0));
+    for row in 0..4 {
+        queue.push(job_of(&desk, row, BYTES_PER_COMMIT_MAX / 2));
     }
     assert_eq!((queue.take().len(), queue.take().len()), (3, 1), "two fill it, and the third goes over");
+}
+
+#[test]
+fn a_quiet_workspace_is_in_the_next_commit_however_much_a_noisy_one_has_waiting() {
+    let (queue, desk) = (JobQueue::default(), Desk::new());
+    for _ in 0..3 * SHARE_ITEMS_MAX {
+        queue.push(job_of(&desk, 1, 100));
+    }
+    queue.push(job_of(&desk, 2, 100));
+    let first = rows(&queue.take());
+    assert_eq!((first.len(), first.last()), (SHARE_ITEMS_MAX + 1, Some(&2)), "a share, and the quiet one");
+    // What is left of the flood goes on where it was, and a few great items are a share as well as many small ones.
+    queue.push(job_of(&desk, 3, SHARE_BYTES_MAX));
+    queue.push(job_of(&desk, 3, SHARE_BYTES_MAX));
+    let counts = |jobs: Vec<Job>| [1, 3].map(|row| rows(&jobs).into_iter().filter(|other| *other == row).count());
+    assert_eq!(counts(queue.take()), [SHARE_ITEMS_MAX, 1]);
+    assert_eq!(counts(queue.take()), [SHARE_ITEMS_MAX, 1]);
+    assert!(queue.take().is_empty());
+}
+
+#[test]
+fn a_workspace_that_writes_alone_is_given_more_and_more_until_another_comes() {
+    let (queue, desk) = (JobQueue::default(), Desk::new());
+    for _ in 0..100 * SHARE_ITEMS_MAX {
+        queue.push(job_of(&desk, 1, 0));
+    }
+    let shares: Vec<usize> = (0..7).map(|_| queue.take().len() / SHARE_ITEMS_MAX).collect();
+    assert_eq!(shares, [1, 2, 4, 8, 16, 16, 16]);
+    queue.push(job_of(&desk, 2, 0));
+    assert_eq!(queue.take().len(), SHARE_ITEMS_MAX + 1);
+    assert_eq!(queue.take().len(), SHARE_ITEMS_MAX);
 }
 
 #[test]
@@ -245,15 +287,9 @@ fn appends_are_turned_away_with_a_wait_while_too_much_waits_for_the_disk() {
     let mut desk = Desk::proven(&alice);
     let said = desk.say(seed(workspace(&ground), &ground, false)).unwrap();
     let Some(Frame::Opened(opened)) = said.first() else { panic!("expected Opened, got {said:?}") };
-    let log = LogId::from_bytes([1; 16]);
-    let other = Workspace::begin(desk.relay.id(), 7, WorkspaceId::from_bytes([1; 32]), log);
-    let job = |credit_bytes| {
-        let (workspace, outbox) = (Arc::clone(&other), Arc::clone(&desk.outbox));
-        Job::Append(AppendJob { workspace, outbox, batch: None, credit_bytes, verdicts: Verdicts::default() })
-    };
-    desk.relay.queue().push(job(WAITING_BYTES_MAX - 1));
+    desk.relay.queue().push(job_of(&desk, 7, WAITING_BYTES_MAX - 1));
     assert!(!desk.relay.queue().is_full());
-    desk.relay.queue().push(job(1));
+    desk.relay.queue().push(job_of(&desk, 7, 1));
     assert!(desk.relay.queue().is_full());
     let append = Append { channel: opened.channel, batch: 1, items: Vec::new() };
     let closing = desk.session.handle(&Frame::from(append).encode()).unwrap_err();
