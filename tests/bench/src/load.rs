@@ -9,6 +9,7 @@ mod crowd;
 mod overload;
 mod person;
 mod session;
+mod shed;
 mod slow;
 mod soak;
 mod steady;
@@ -63,7 +64,7 @@ pub(crate) struct Options {
     /// Minutes of `soak`.
     #[arg(long, default_value_t = 60)]
     soak_minutes: u32,
-    /// Sessions of `soak`; a tenth of them write, an entry in ten seconds each.
+    /// Sessions of `soak`; a tenth of them write, five entries a second each.
     #[arg(long, default_value_t = 200)]
     soak_sessions: u32,
 }
@@ -78,6 +79,8 @@ enum Load {
     Tenants,
     /// Three times as much is offered as the relay can take.
     Overload,
+    /// The relay's disk stands still while much is sent: it turns away what it could not hold.
+    Shed,
     /// Devices that read nothing while much is written.
     SlowReaders,
     /// A device that was away for long takes all back.
@@ -88,7 +91,8 @@ enum Load {
     All,
 }
 
-const LOADS: [Load; 6] = [Load::Steady, Load::Storm, Load::Tenants, Load::Overload, Load::SlowReaders, Load::Away];
+const LOADS: [Load; 7] =
+    [Load::Steady, Load::Storm, Load::Tenants, Load::Overload, Load::Shed, Load::SlowReaders, Load::Away];
 
 /// Runs the loads that are asked for, and prints their figures.
 pub(crate) async fn run(command: &Command) -> Result<(), BenchError> {
@@ -115,6 +119,7 @@ async fn put(load: Load, options: &Options, report: &mut Report) -> Result<(), B
         Load::Storm => Box::pin(storm::run(options.returning, report)).await,
         Load::Tenants => Box::pin(tenants::run(options.seconds, report)).await,
         Load::Overload => Box::pin(overload::run(options.seconds, report)).await,
+        Load::Shed => Box::pin(shed::run(report)).await,
         Load::SlowReaders => Box::pin(slow::run(report)).await,
         Load::Away => Box::pin(away::run(options.entries, report)).await,
         Load::Soak => Box::pin(soak::run(options, report)).await,

@@ -37,6 +37,8 @@ const WAIT_MAX_MS: u64 = 60_000;
 const STABLE: Duration = Duration::from_secs(10);
 /// Appends of one session that wait for a receipt; more are not begun.
 const UNDER_WAY_MAX: usize = 256;
+/// Sealed bytes of them: the credit that a relay gives a session.
+const UNDER_WAY_BYTES_MAX: usize = 1 << 20;
 
 /// What a crowd does.
 #[derive(Clone, Copy, Debug)]
@@ -313,7 +315,7 @@ impl Member {
                     self.seat.note(opened.log, &frame);
                 }
                 _ = ticks.tick(), if self.pen.is_some() => {
-                    if order == Orders::Write && self.pending.len() < UNDER_WAY_MAX {
+                    if order == Orders::Write && self.has_credit() {
                         self.write(&mut session).await?;
                     }
                 }
@@ -324,6 +326,11 @@ impl Member {
                 }
             }
         }
+    }
+
+    fn has_credit(&self) -> bool {
+        let bytes = self.pen.as_ref().map_or(0, |(habits, _)| habits.bytes);
+        self.pending.len() < UNDER_WAY_MAX && (self.pending.len() + 1) * bytes <= UNDER_WAY_BYTES_MAX
     }
 
     async fn write(&mut self, session: &mut Session) -> Result<(), Lost> {
