@@ -19,6 +19,10 @@ mod tenants;
 
 use clap::{Parser, ValueEnum};
 
+pub(crate) use person::{Ground, Pen, Person};
+pub(crate) use session::{Seat, Session};
+pub(crate) use tally::Latencies;
+
 use crate::error::BenchError;
 use crate::note;
 use crate::report::Report;

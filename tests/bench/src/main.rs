@@ -6,10 +6,13 @@
 //! The relay, and whatever's memory is measured, runs in a process of its own: this very program,
 //! started again.
 
+mod append;
 mod catch_up;
 mod cold_fetch;
 mod error;
+mod fan_out;
 mod idle;
+mod kill;
 mod limits;
 mod live;
 mod load;
@@ -18,6 +21,7 @@ mod measure;
 mod members;
 mod open;
 mod overhead;
+mod peers;
 mod relay;
 mod report;
 mod scene;
@@ -63,6 +67,13 @@ struct Options {
     /// Edits of `live`.
     #[arg(long, default_value_t = 500)]
     edits: usize,
+    /// Readers of `fan-out`, a figure each.
+    #[arg(long, value_delimiter = ',', default_value = "50,200")]
+    readers: Vec<u32>,
+    /// Runs the same on what people would pick instead, each with its own client (install them with
+    /// tests/bench/peers/setup).
+    #[arg(long)]
+    peers: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -77,10 +88,13 @@ enum Workload {
     CatchUp,
     Overhead,
     Members,
+    FanOut,
+    Append,
+    Kill,
     All,
 }
 
-const WORKLOADS: [Workload; 10] = [
+const WORKLOADS: [Workload; 13] = [
     Workload::Limits,
     Workload::LocalEdits,
     Workload::Trace,
@@ -91,6 +105,9 @@ const WORKLOADS: [Workload; 10] = [
     Workload::CatchUp,
     Workload::Overhead,
     Workload::Members,
+    Workload::FanOut,
+    Workload::Append,
+    Workload::Kill,
 ];
 
 fn main() -> ExitCode {
@@ -135,7 +152,7 @@ async fn measure_all(command: &Command, report: &mut Report) -> Result<(), Bench
             let name = workload.to_possible_value();
             let name = name.as_ref().map_or("", |value| value.get_name());
             note(&format_args!("{name}: run {run} of {}", command.options.runs));
-            if let Err(error) = measure_one(workload, &command.options, report).await {
+            if let Err(error) = measure_all_systems(workload, &command.options, report).await {
                 if !error.is_skip() {
                     return Err(error);
                 }
@@ -145,6 +162,34 @@ async fn measure_all(command: &Command, report: &mut Report) -> Result<(), Bench
         }
     }
     Ok(())
+}
+
+async fn measure_all_systems(workload: Workload, options: &Options, report: &mut Report) -> Result<(), BenchError> {
+    measure_one(workload, options, report).await?;
+    if options.peers { measure_peers(workload, options, report) } else { Ok(()) }
+}
+
+/// Runs a workload on all peers, where it is one that they can be asked for.
+fn measure_peers(workload: Workload, options: &Options, report: &mut Report) -> Result<(), BenchError> {
+    let Options { connections, documents, edits, .. } = options;
+    match workload {
+        Workload::Live => peers::run("live", "live", &[("edits", edits.to_string())], report),
+        Workload::Idle => {
+            peers::run(&format!("idle/{connections}"), "idle", &[("connections", connections.to_string())], report)
+        }
+        Workload::ColdFetch => {
+            let trace = trace::paper_file().display().to_string();
+            peers::run("cold-fetch", "cold-fetch", &[("trace", trace)], report)
+        }
+        Workload::CatchUp => {
+            peers::run(&format!("catch-up/{documents}"), "catch-up", &[("documents", documents.to_string())], report)
+        }
+        Workload::FanOut => options.readers.iter().try_for_each(|readers| {
+            peers::run(&format!("fan-out/{readers}"), "fan-out", &[("readers", readers.to_string())], report)
+        }),
+        Workload::Kill => peers::run("kill/relay", "kill", &[("rounds", "5".to_owned())], report),
+        _ => Ok(()),
+    }
 }
 
 async fn measure_one(workload: Workload, options: &Options, report: &mut Report) -> Result<(), BenchError> {
@@ -159,6 +204,14 @@ async fn measure_one(workload: Workload, options: &Options, report: &mut Report)
         Workload::CatchUp => Box::pin(catch_up::run(options.documents, report)).await,
         Workload::Overhead => Box::pin(overhead::run(report)).await,
         Workload::Members => Box::pin(members::run(report)).await,
+        Workload::FanOut => {
+            for readers in &options.readers {
+                Box::pin(fan_out::run(*readers, report)).await?;
+            }
+            Ok(())
+        }
+        Workload::Append => append::run(report).await,
+        Workload::Kill => Box::pin(kill::run(report)).await,
         Workload::All => Ok(()),
     }
 }

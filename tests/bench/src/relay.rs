@@ -61,9 +61,12 @@ impl Relay {
 
     /// Ends the relay and starts it again, on the same folder and port.
     pub(crate) fn restart(self) -> Result<Self, BenchError> {
-        let (folder, listen, settings) = (self.folder.clone(), self.listen.clone(), self.settings.clone());
-        drop(self);
-        Self::listen(&folder, &listen, settings)
+        self.kill().start()
+    }
+
+    /// Ends the relay as `kill -9` does.
+    pub(crate) fn kill(self) -> Killed {
+        Killed { folder: self.folder.clone(), listen: self.listen.clone(), settings: self.settings.clone() }
     }
 
     fn listen(folder: &Path, listen: &str, settings: Vec<String>) -> Result<Self, BenchError> {
@@ -135,6 +138,20 @@ impl Relay {
         let mut text = String::new();
         stream.read_to_string(&mut text)?;
         if text.contains("tombolo_relay_sessions") { Ok(text) } else { Err(BenchError::Answer("the relay's metrics")) }
+    }
+}
+
+/// A relay that was killed, and can be started again.
+pub(crate) struct Killed {
+    folder: PathBuf,
+    listen: String,
+    settings: Vec<String>,
+}
+
+impl Killed {
+    /// Starts it on the same folder and port.
+    pub(crate) fn start(self) -> Result<Relay, BenchError> {
+        Relay::listen(&self.folder, &self.listen, self.settings)
     }
 }
 

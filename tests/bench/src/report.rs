@@ -14,6 +14,8 @@ pub(crate) enum System {
     Tombolo,
     /// What the machine or a library alone can do.
     Limit,
+    /// What people would pick instead.
+    Peer(&'static str),
 }
 
 impl System {
@@ -21,6 +23,7 @@ impl System {
         match self {
             Self::Tombolo => "tombolo",
             Self::Limit => "limit",
+            Self::Peer(name) => name,
         }
     }
 }
@@ -70,7 +73,7 @@ impl Report {
         if !json {
             writeln!(
                 out,
-                "{:34} {:8} {:22} {:>12} {:>12} {:>12} unit",
+                "{:34} {:14} {:22} {:>12} {:>12} {:>12} unit",
                 "workload", "system", "metric", "min", "median", "max"
             )?;
         }
@@ -85,7 +88,7 @@ impl Report {
                 writeln!(out, "{line}")?;
             } else {
                 let [min, median, max] = [min, median, max].map(short);
-                writeln!(out, "{workload:34} {system:8} {metric:22} {min:>12} {median:>12} {max:>12} {unit}")?;
+                writeln!(out, "{workload:34} {system:14} {metric:22} {min:>12} {median:>12} {max:>12} {unit}")?;
             }
         }
         Ok(out.flush()?)
@@ -112,6 +115,9 @@ pub(crate) const RSS_PER_SESSION: (&str, &str) = ("rss_kib_per_session", "KiB");
 pub(crate) const BYTES: (&str, &str) = ("bytes", "B");
 /// Frames on a wire.
 pub(crate) const MESSAGES: (&str, &str) = ("messages", "1");
+
+/// What was still there, of what was acknowledged.
+pub(crate) const KEPT: (&str, &str) = ("kept_ratio", "1");
 
 /// The value below which this share of the samples lies.
 pub(crate) fn percentile(samples: &mut [f64], share: f64) -> f64 {

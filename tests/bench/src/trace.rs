@@ -44,8 +44,7 @@ impl Trace {
     /// Reads the paper's trace.
     pub(crate) fn paper() -> Result<Self, BenchError> {
         const SHAPE: BenchError = BenchError::Wrong("the trace has another shape");
-        let path = traces_folder().join("automerge-paper.json.gz");
-        let Ok(file) = File::open(path) else {
+        let Ok(file) = File::open(paper_file()) else {
             return Err(BenchError::NoTraces);
         };
         let mut text = String::new();
@@ -62,6 +61,11 @@ impl Trace {
         }
         Ok(Self { steps, end })
     }
+}
+
+/// Where the recorded paper is.
+pub(crate) fn paper_file() -> PathBuf {
+    traces_folder().join("automerge-paper.json.gz")
 }
 
 fn traces_folder() -> PathBuf {
