@@ -25,7 +25,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tombolo_crypto::{BlindingKey, DeviceSecrets, Entropy, EpochKeys, EpochSecret, InviteLink};
 use tombolo_protocol::ids::{EpochId, RecordId, Stream, WorkspaceId, WorkspaceTag};
 use tombolo_protocol::item::ItemHash;
-use tombolo_protocol::membership::{Membership, RecordOutcome, View};
+use tombolo_protocol::membership::{Membership, RecordOutcome, RecordRefusal, View};
 use tombolo_protocol::receipt::{Attestation, Signed};
 use tombolo_protocol::record::{Policy, Record, RecordBody, Role};
 
@@ -262,17 +262,18 @@ impl Workspace {
         let outcome = self.membership.insert(record.clone());
         self.view = self.membership.view();
         let kept = self.membership.record(&record.id()).is_some();
-        self.store_what_waited(tx, entropy)?;
-        if kept && !known {
+        let released = self.store_what_waited(tx, entropy)?;
+        if kept && !known && !is_false(&outcome) {
             tx.insert_record(self.row, record, entropy)?;
             if outcome == RecordOutcome::AwaitsParents {
                 self.waiting.push_back((record.id(), cost(record)));
                 self.forget_what_waits(tx)?;
             }
-            let bears_keys = record.body().wraps().is_some() || matches!(record.body(), RecordBody::InviteCreate(_));
-            if bears_keys || outcome != RecordOutcome::Admitted || self.epochs.is_empty() {
-                self.learn_epochs(device, tx, entropy)?;
-            }
+        }
+        let bears_keys = record.body().wraps().is_some() || matches!(record.body(), RecordBody::InviteCreate(_));
+        let is_new = kept && !known && (bears_keys || outcome != RecordOutcome::Admitted || self.epochs.is_empty());
+        if is_new || released {
+            self.learn_epochs(device, tx, entropy)?;
         }
         Ok(outcome)
     }
@@ -287,18 +288,20 @@ impl Workspace {
         }
     }
 
-    /// Stores what became of records that waited: the copy that was taken of several, or none.
-    fn store_what_waited(&mut self, tx: &Tx<'_>, entropy: &mut dyn Entropy) -> Result<(), StoreError> {
+    /// Stores what became of records that waited: the copy that was taken of several, or none. Tells whether any did
+    /// that wait no more.
+    fn store_what_waited(&mut self, tx: &Tx<'_>, entropy: &mut dyn Entropy) -> Result<bool, StoreError> {
         let membership = &self.membership;
         let waits = |id: &RecordId| membership.outcome(id) == Some(RecordOutcome::AwaitsParents);
         for (id, _) in self.waiting.iter().filter(|(id, _)| !waits(id)) {
-            match membership.record(id) {
+            match membership.record(id).filter(|_| !membership.outcome(id).is_some_and(|outcome| is_false(&outcome))) {
                 Some(record) => tx.insert_record(self.row, record, entropy)?,
                 None => tx.delete_record(self.row, id)?,
             }
         }
+        let waited = self.waiting.len();
         self.waiting.retain(|(id, _)| waits(id));
-        Ok(())
+        Ok(self.waiting.len() < waited)
     }
 
     /// Forgets the oldest of the records that wait, as long as they cost too much.
@@ -330,6 +333,7 @@ impl Workspace {
         }
         self.view = self.membership.view();
         tx.insert_attestation(self.row, &attestation)?;
+        self.store_what_waited(tx, entropy)?;
         self.learn_epochs(device, tx, entropy)?;
         Ok(true)
     }
@@ -345,6 +349,12 @@ impl Workspace {
         let records: Vec<ItemHash> = records.map(|record| ItemHash::Record(record.id())).collect();
         records.into_iter().chain(self.membership.attestations().map(Signed::item_hash))
     }
+}
+
+/// Tells whether a record was refused for a signature in it: it is not stored, for what is stored counts as verified
+/// when it is loaded again.
+fn is_false(outcome: &RecordOutcome) -> bool {
+    matches!(outcome, RecordOutcome::Refused(RecordRefusal::Key(_) | RecordRefusal::Identity(_)))
 }
 
 fn cost(record: &Record) -> usize {

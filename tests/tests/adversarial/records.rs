@@ -7,8 +7,7 @@ use tombolo::protocol::frame::{Frame, RefusalReason};
 use tombolo::protocol::identity::{
     DeviceKeys, Identity, IdentityAct, IdentityDraft, IdentityError, IdentityLog, IdentityRecord, Signer,
 };
-use tombolo::protocol::ids::EpochId;
-use tombolo::protocol::ids::{RelayId, UserId};
+use tombolo::protocol::ids::{DeviceId, EpochId, RelayId, UserId};
 use tombolo::protocol::item::LogItem;
 use tombolo::protocol::keys::{KeyError, SignKey};
 use tombolo::protocol::membership::{RecordOutcome, RecordRefusal, View};
@@ -54,6 +53,10 @@ impl Scene {
         self.net.run_until_quiet();
         let after = self.honest.map(|replica| replica.counted(&self.net, SetAsideReason::RecordRefused));
         assert_eq!(before.map(|count| count + 1), after);
+        assert_eq!(self.members(), members, "nothing has changed");
+        // Nor does it when what was stored is loaded again.
+        self.honest.into_iter().for_each(|replica| replica.crash(&mut self.net));
+        self.net.run_until_quiet();
         assert_eq!(self.members(), members, "nothing has changed");
     }
 
@@ -330,6 +333,86 @@ fn a_record_that_was_spoilt_on_the_way_is_found_by_the_next_session() {
         assert!(bob.has(&mut net, document, "behind-it"));
         net.assert_converged([alice, bob]);
     }
+}
+
+#[test]
+fn a_record_forged_onto_a_join_that_waits_for_its_attestation_is_none_after_a_restart() {
+    let mut story = scene(232, Role::Writer);
+    let [alice, bob] = story.honest;
+    let (owner, mallorys) = (alice.ids(&story.net).0, user(&story.net, story.mallory));
+    let carol = story.net.device("carol");
+    let link = alice.invite(&mut story.net, Role::Writer);
+    story.net.lie(RELAY, forge_onto_joins(bob, owner, mallorys));
+    carol.take_invite(&mut story.net, link);
+    let joined = carol.ids(&story.net).0;
+    while !bob.devices_of_members(&mut story.net).contains(&joined) {
+        story.net.run_for(Duration::from_millis(1));
+    }
+    bob.crash(&mut story.net);
+    assert_eq!(role(&mut story.net, bob, mallorys), Some(Role::Writer));
+    story.net.honest(RELAY);
+    story.net.run_until_quiet();
+    assert_eq!(role(&mut story.net, bob, mallorys), Some(Role::Writer));
+    story.ends();
+}
+
+#[test]
+fn keys_in_a_record_that_came_before_its_parents_open_what_they_are_for() {
+    let mut net = Net::seeded(233);
+    let [alice, bob] = net.replicas(["alice", "bob"]);
+    bob.kill(&mut net);
+    let link = alice.invite(&mut net, Role::Reader);
+    act(&mut net, alice, MembershipAct::RevokeInvite { invite: link.invite }).unwrap();
+    net.run_until_quiet();
+    alice.edit(&mut net, "under the new key");
+    net.run_until_quiet();
+    net.lie(
+        RELAY,
+        lies::rewrite(|frame| match frame {
+            Frame::Items(mut run) => {
+                run.items.reverse();
+                vec![run.into()]
+            }
+            frame => vec![frame],
+        }),
+    );
+    net.start(bob);
+    net.run_for(Duration::from_secs(5));
+    net.honest(RELAY);
+    net.run_for(Duration::from_secs(300));
+    let document = net.documents()[0];
+    assert!(bob.has(&mut net, document, "under the new key"), "{:?}", bob.debt(&mut net));
+    net.assert_converged([alice, bob]);
+}
+
+/// Puts behind each Join, on its way to one device, a record that the owner has not made.
+fn forge_onto_joins(whose: Replica, owner: DeviceId, subject: UserId) -> Lie {
+    Box::new(move |to, bytes, _| {
+        let Ok(Frame::Items(mut run)) = Frame::decode(&bytes) else { return vec![bytes] };
+        let joins = |item: &LogItem<'_>| match item {
+            LogItem::Record(record) => {
+                Record::decode(record).ok().filter(|record| matches!(record.body(), RecordBody::Join(_)))
+            }
+            _ => None,
+        };
+        let found = run.items.iter().map(|item| LogItem::decode(item).ok().as_ref().and_then(joins));
+        let Some((at, join)) = found.enumerate().find_map(|(at, join)| Some((at, join?))).filter(|_| to == whose)
+        else {
+            return vec![bytes];
+        };
+        let draft = Draft {
+            workspace: join.workspace(),
+            generation: join.generation() + 1,
+            time_ms: 0,
+            author: owner,
+            parents: vec![join.id()],
+            body: RecordBody::Standing(Box::new(standing(subject, Some(Role::Admin)))),
+            secret: Vec::new(),
+        };
+        let forged = Record::sign(draft, &SignKey::from_seed(&[9; 32])).unwrap();
+        run.items.insert(at + 1, LogItem::encode_record(&forged.encode()).into());
+        vec![Frame::from(run).encode()]
+    })
 }
 
 /// Breaks the signature of each record on its way to one device.

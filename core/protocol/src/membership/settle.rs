@@ -124,6 +124,8 @@ impl Membership {
             return false;
         }
         kept.admitted = admitted;
+        // What was refused may never have been verified: where it is judged again it is.
+        kept.proven &= !matches!(outcome, RecordOutcome::Refused(_));
         self.rivals.remove(id);
         self.current = OnceLock::new();
         self.move_heads(id, before, outcome);
