@@ -8,7 +8,7 @@ use tombolo::engine::Event;
 use tombolo::protocol::frame::PartReason;
 use tombolo::protocol::record::Role;
 use tombolo::{Error, LinkFailure, LinkWay, WorkspaceState};
-use tombolo_tests::Net;
+use tombolo_tests::{Net, RelayNode};
 
 #[test]
 fn a_phone_is_linked_by_a_scanned_code_and_has_everything() {
@@ -51,6 +51,24 @@ fn a_code_that_is_scanned_before_its_device_is_at_the_relay_links_once_it_comes(
     net.run_for(Duration::from_secs(22));
     let absent = LinkFailure::Parted(PartReason::NotThere);
     assert!(laptop.was_told(&net, |event| matches!(event, Event::LinkFailed { reason } if *reason == absent)));
+}
+
+#[test]
+fn who_looks_for_a_scanned_device_and_loses_the_relay_does_nothing_until_it_is_back() {
+    // Whenever it is lost: before the relay has said that nobody is there yet, or between two looks.
+    for moment in 0..16 {
+        let mut net = Net::seeded(24);
+        let [laptop] = net.replicas(["laptop"]);
+        let phone = net.device("phone");
+        net.cut(phone);
+        let text = phone.ask_to_be_linked(&mut net, LinkWay::Scan);
+        laptop.take_up(&mut net, &text).unwrap();
+        net.run_for(Duration::from_millis(50 * moment));
+        net.stop_relay(RelayNode::FIRST);
+        let steps = net.steps();
+        net.run_for(Duration::from_secs(10));
+        assert!(net.steps() < steps + 200, "{} steps", net.steps() - steps);
+    }
 }
 
 #[test]

@@ -325,3 +325,20 @@ fn records_whose_parents_never_come_are_kept_up_to_a_bound_and_the_oldest_go_fir
     assert_eq!(alice.counted(&net, SetAsideReason::TooMuchHeld), forgotten, "what was forgotten is not here any more");
     net.assert_converged([alice, bob]);
 }
+
+#[test]
+fn one_member_gives_a_relay_that_was_put_back_the_joins_and_what_stands_on_them() {
+    let mut net = Net::seeded(62);
+    let [alice, bob] = net.replicas(["alice", "bob"]);
+    net.back_up_relay(RelayNode::FIRST);
+    let carol = net.device("carol");
+    net.join(alice, carol, Role::Writer);
+    alice.invite(&mut net, Role::Reader);
+    net.run_until_quiet();
+    alice.kill(&mut net);
+    carol.kill(&mut net);
+    net.roll_back_relay(RelayNode::FIRST);
+    bob.edit(&mut net, "after it");
+    net.run_for(Duration::from_secs(20));
+    assert!(bob.is_settled(&mut net), "{:?}", bob.debt(&mut net));
+}

@@ -25,6 +25,9 @@ const SOON_MIN: Duration = Duration::from_secs(1);
 const SOON_MAX: Duration = Duration::from_secs(4);
 /// How often it is asked so soon in one session: about a minute, then as seldom as any other relay.
 const SOON_TRIES_MAX: u32 = 24;
+/// How many times longer than at first a device waits that returns to a workspace of which a relay told: perhaps there
+/// is none, and it asks for ever.
+const RETURN_PATIENCE_MAX: u32 = 16;
 
 impl Engine {
     /// Shows an invite to a relay.
@@ -125,7 +128,9 @@ impl Engine {
         reason: Option<NotFoundReason>,
         tx: &Tx<'_>,
     ) -> Result<(), Fault> {
-        let counts = self.is_joining(at.1) && self.counts_invite(at);
+        let joining = self.is_joining(at.1);
+        let counts = joining && self.counts_invite(at);
+        let returns = self.workspaces.get(&at.1).is_some_and(|held| held.state == WorkspaceState::Returning);
         if let Some(refusal) = reason.and_then(JoinRefusal::of).filter(|_| counts) {
             return Ok(self.refuse_join(at.1, refusal, tx)?);
         }
@@ -135,10 +140,11 @@ impl Engine {
         channel.turned_away += 1;
         let soon = counts && channel.turned_away <= SOON_TRIES_MAX;
         let (least, most) = if soon { (SOON_MIN, SOON_MAX) } else { (RETRY_MIN, RETRY_MAX) };
+        let patience = if returns { channel.patience().min(RETURN_PATIENCE_MAX) } else { 1 };
         channel.phase = Phase::Dormant;
-        channel.retry_at = Some(now.mono + draw(self.entropy.as_mut(), least, most));
+        channel.retry_at = Some(now.mono + draw(self.entropy.as_mut(), least, most) * patience);
         if let Some(workspace) = self.workspaces.get(&at.1).map(|workspace| workspace.id)
-            && self.is_joining(at.1)
+            && joining
         {
             self.tell(Event::JoinRefused { workspace, reason: None });
         }
@@ -205,6 +211,7 @@ impl Engine {
                 } else {
                     channel.turned_away = channel.turned_away.saturating_add(1);
                     channel.try_again(|_| true);
+                    channel.has_records = true;
                 }
             }
         }

@@ -10,6 +10,7 @@ use tombolo_protocol::entry::Entry;
 use tombolo_protocol::frame::Append;
 use tombolo_protocol::item::{Declaration, ItemHash, LogItem};
 use tombolo_protocol::limits::{ITEMS_BYTES_TARGET, ITEMS_PER_FRAME_MAX};
+use tombolo_protocol::membership::Membership;
 use tombolo_protocol::receipt::Signed;
 use tombolo_protocol::record::Record;
 
@@ -73,16 +74,7 @@ impl Engine {
         let Some(workspace) = self.workspaces.get(&at.1) else {
             return Ok(());
         };
-        let mut records: Vec<&Record> =
-            workspace.membership.counting().filter(|record| lacks(&ItemHash::Record(record.id()))).collect();
-        records.sort_by_key(|record| (record.generation(), record.id()));
-        let mut items: Vec<(ItemHash, Vec<u8>)> = Vec::new();
-        for record in records {
-            items.push((ItemHash::Record(record.id()), LogItem::encode_record(&record.encode())));
-        }
-        for attestation in workspace.membership.attestations().filter(|attestation| lacks(&attestation.item_hash())) {
-            items.push((attestation.item_hash(), LogItem::encode_attestation(&Signed::encode(attestation))));
-        }
+        let items = statements(&workspace.membership, lacks);
         let mut parcel = Parcel::default();
         for (hash, bytes) in items {
             parcel.add(SentItem { hash, entry: None, refused: false }, bytes);
@@ -259,6 +251,28 @@ impl Engine {
             }
         }
     }
+}
+
+/// Returns the records and attestations that a log lacks, each behind what it stands on: a Join counts by its
+/// attestation, and a relay takes nothing that stands on one before.
+fn statements(membership: &Membership, lacks: impl Fn(&ItemHash) -> bool) -> Vec<(ItemHash, Vec<u8>)> {
+    let mut statements = Vec::new();
+    for record in membership.counting() {
+        let (hash, of) = (ItemHash::Record(record.id()), (record.generation(), record.id(), false));
+        if lacks(&hash) {
+            statements.push((of, hash, LogItem::encode_record(&record.encode())));
+        }
+    }
+    for attestation in membership.attestations() {
+        let (hash, subject) = (attestation.item_hash(), attestation.claim().subject);
+        if lacks(&hash) {
+            let generation = membership.record(&subject).map_or(0, Record::generation);
+            let of = (generation, subject, true);
+            statements.push((of, hash, LogItem::encode_attestation(&Signed::encode(attestation))));
+        }
+    }
+    statements.sort_by_key(|(of, ..)| *of);
+    statements.into_iter().map(|(_, hash, bytes)| (hash, bytes)).collect()
 }
 
 impl Parcel {

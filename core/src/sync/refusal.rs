@@ -18,6 +18,11 @@ use crate::store::Tx;
 const RETRY_DOUBLINGS_MAX: u32 = 6;
 
 impl Channel {
+    /// Returns how many times longer to wait than the first time before the relay is asked again.
+    pub(super) fn patience(&self) -> u32 {
+        2_u32.pow(self.turned_away.min(RETRY_DOUBLINGS_MAX))
+    }
+
     /// Sends again what was refused for such a reason.
     pub(super) fn try_again(&mut self, such: impl Fn(SetAsideReason) -> bool) {
         for (chain, _) in self.refused.extract_if(.., |_, reason| such(*reason)) {
@@ -60,8 +65,17 @@ impl Engine {
             Some((chain, seq, _)) => self.take_entry_refusal(now, at, (chain, seq), refused, tx),
             None => {
                 self.counters.count(SetAsideReason::from(refused.reason));
+                self.plan_retry(now, at);
                 Ok(())
             }
+        }
+    }
+
+    /// Plans to send again what was refused.
+    fn plan_retry(&mut self, now: Now, at: (i64, i64)) {
+        let wait = draw(self.entropy.as_mut(), RETRY_MIN, RETRY_MAX);
+        if let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) {
+            channel.retry_at = Some(now.mono + wait * channel.patience());
         }
     }
 
@@ -73,7 +87,6 @@ impl Engine {
         refused: &Refused,
         tx: &Tx<'_>,
     ) -> Result<(), Fault> {
-        let wait = draw(self.entropy.as_mut(), RETRY_MIN, RETRY_MAX);
         let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) else {
             return Ok(());
         };
@@ -96,8 +109,8 @@ impl Engine {
             reason => {
                 channel.refused.insert(chain, reason.into());
                 channel.unplaced.remove(&chain);
-                channel.retry_at = Some(now.mono + wait * 2_u32.pow(channel.turned_away.min(RETRY_DOUBLINGS_MAX)));
                 self.counters.count(SetAsideReason::from(reason));
+                self.plan_retry(now, at);
             }
         }
         if refused.reason == RefusalReason::Fork {

@@ -151,15 +151,17 @@ impl Engine {
     }
 
     pub(super) fn drive_approval(&mut self, now: Now) {
-        let Some(approving) = self.own.links.approval.as_ref() else {
+        let Some(approving) = self.own.links.approval.as_mut() else {
             return;
         };
         if approving.again_at.is_some_and(|again_at| again_at > now.mono) {
             return;
         }
-        let rendezvous = approving.rendezvous;
-        let known = approving.at.iter().map(|(relay, session)| (*relay, *session));
+        // Where there is no session now it looks when there is one: it is not woken for that.
+        approving.again_at = None;
+        let (rendezvous, known) = (approving.rendezvous, approving.at.clone());
         let changed: Vec<(i64, Option<u64>)> = known
+            .into_iter()
             .filter(|(relay, session)| self.session_of(*relay) != *session)
             .map(|(relay, _)| (relay, self.session_of(relay)))
             .collect();
@@ -168,7 +170,6 @@ impl Engine {
                 return;
             };
             approving.at.insert(relay, session);
-            approving.again_at = None;
             let Some(_) = session else {
                 continue;
             };

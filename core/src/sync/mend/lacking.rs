@@ -15,7 +15,7 @@ use tombolo_protocol::frame::{ChainSummary, Reconcile};
 use tombolo_protocol::ids::{ChainId, ChainKey, EntryHash};
 
 use crate::engine::{Engine, Now};
-use crate::store::{StoreError, Tx};
+use crate::store::{LogRow, StoreError, Tx};
 use crate::sync::channel::{Channel, Phase};
 use crate::workspace::Workspace;
 
@@ -203,8 +203,13 @@ impl Engine {
         let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) else {
             return Ok(());
         };
-        if channel.mending.lacking.is_storable() {
-            let row = channel.to_row(receipt);
+        if !channel.mending.lacking.is_storable() {
+            return Ok(());
+        }
+        let row = channel.to_row(receipt);
+        // A newer word on the same place says no more: an idle device writes nothing.
+        let same = |held: &LogRow| (held.id, &held.frontier) == (row.id, &row.frontier) && held.receipt.is_some();
+        if !tx.log(at.0, at.1)?.as_ref().is_some_and(same) {
             tx.set_log(at.0, at.1, &row)?;
         }
         Ok(())
