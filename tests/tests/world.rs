@@ -39,7 +39,7 @@ fn a_recipe_says_how_it_is_played_again() {
 }
 
 /// Histories that broke something once, and what: the newest last.
-const REGRESSIONS: [(u64, Scenario, &str); 8] = [
+const REGRESSIONS: [(u64, Scenario, &str); 15] = [
     (1021, Scenario::Swarm, "seen by: what came spoilt was passed by"),
     (1023, Scenario::Swarm, "seen by: what came spoilt was passed by"),
     (1128, Scenario::Swarm, "seen by: what came spoilt was passed by"),
@@ -48,6 +48,13 @@ const REGRESSIONS: [(u64, Scenario, &str); 8] = [
     (1013, Scenario::Swarm, "a branch of a fork was not listed after a comparison"),
     (1238, Scenario::Swarm, "a spoilt copy of a record that had waited was kept, and owed for good"),
     (1252, Scenario::Swarm, "a comparison that could not begin was tried every five seconds for months"),
+    (3036, Scenario::Swarm, "an empty document of who had lost the right to write counted as one more"),
+    (3231, Scenario::Swarm, "what stood on a Join was refused before the Join's attestation came, and not sent again"),
+    (3267, Scenario::Swarm, "a workspace that a lying relay made up was asked for every half minute for ever"),
+    (3410, Scenario::Swarm, "who looked for a scanned device without a session was woken again and again"),
+    (3429, Scenario::Swarm, "a spoilt record with a spoilt identity log counted after a restart"),
+    (3671, Scenario::Swarm, "a store that was put back said twice what a wiped relay had lost"),
+    (3025, Scenario::Swarm, "a relay's word on a place that had not moved was stored again and again"),
 ];
 
 #[test]

@@ -79,6 +79,7 @@ impl World {
             Fault::StoreRollback if !self.backed_up => {
                 replica.back_up(&self.net);
                 self.backed_up = true;
+                self.pending_in_copy = self.own_chains(actor).0 > 0;
                 return Ok(false);
             }
             Fault::StoreRollback => {

@@ -90,7 +90,7 @@ impl World {
         };
         // What is struck from under a yrs change takes parts of it along (docs/reliability.md).
         let strikes = [Fault::RoleChange, Fault::Removal, Fault::Revoke];
-        if strikes.iter().any(|fault| self.census.faults.contains_key(fault)) {
+        if self.has_struck(&strikes) || self.may_be_said_twice() {
             return Ok(held);
         }
         let whole = body == letters && tally == i64::try_from(held.len()).unwrap_or(-1);
@@ -102,6 +102,18 @@ impl World {
         };
         Violation::unless(whole, Invariant::ExactlyOnce, what)?;
         Ok(held)
+    }
+
+    fn has_struck(&self, faults: &[Fault]) -> bool {
+        faults.iter().any(|fault| self.census.faults.contains_key(fault))
+    }
+
+    /// Tells whether a store was put back with work pending that a relay may know as said, while another does not, or
+    /// not any more: who catches up with that one says it again (ADR 0015).
+    fn may_be_said_twice(&self) -> bool {
+        let losses = [Fault::RelayWipe, Fault::LogLost, Fault::RelayRollback];
+        let put_back = self.pending_in_copy && self.has_struck(&[Fault::StoreRollback]);
+        put_back && (self.relays.len() > 1 || self.has_struck(&losses))
     }
 
     /// Reads a document; `None` if the device does not have it, or died.

@@ -81,6 +81,8 @@ pub(super) struct World {
     pub(super) unlucky: usize,
     pub(super) mishaps: Mishaps,
     pub(super) backed_up: bool,
+    /// Whether something was pending in the copy of its store.
+    pub(super) pending_in_copy: bool,
     /// Whether relays keep what they were given in this history.
     pub(super) relays_keep: bool,
     pub(super) words: u64,
@@ -120,6 +122,7 @@ impl World {
             unlucky: script.devices - 1,
             mishaps: Mishaps::default(),
             backed_up: false,
+            pending_in_copy: false,
             relays_keep: !losses.into_iter().any(|fault| script.has(fault)),
             words: 0,
             claims: Vec::new(),
