@@ -14,6 +14,7 @@ mod fold;
 mod patch;
 mod poison;
 mod reauthor;
+mod saved;
 #[cfg(test)]
 mod tests;
 mod text;

@@ -22,6 +22,8 @@ mod forks;
 mod gather;
 mod input;
 mod open;
+mod saved;
+mod stats;
 mod unreached;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -32,8 +34,8 @@ pub(crate) use counting::{Struck, claim};
 pub use edit::DocumentSummary;
 pub(crate) use findings::Findings;
 pub use input::{Connection, Effect, Event, Input, Now, Origin, RelayRef, RelayState};
-pub use open::DocumentStatistics;
 pub(crate) use open::OpenDocuments;
+pub use stats::DocumentStats;
 use tombolo_crypto::{DeviceSecrets, Entropy, array};
 use tombolo_protocol::close::CloseCode;
 use tombolo_protocol::identity::IdentityLog;
@@ -56,11 +58,14 @@ pub struct EngineConfig {
     pub app_type: String,
     /// Whether nobody is dialled before [`Input::Resume`].
     pub offline: bool,
+    /// Entries behind a document's saved form from which an opening saves it anew. Few make openings quick, many spare
+    /// writing.
+    pub tail_entries: usize,
 }
 
 impl Default for EngineConfig {
     fn default() -> Self {
-        Self { memory_bytes: 64 << 20, app_type: String::new(), offline: false }
+        Self { memory_bytes: 64 << 20, app_type: String::new(), offline: false, tail_entries: 1024 }
     }
 }
 

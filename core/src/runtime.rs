@@ -6,6 +6,7 @@
 //! exist only here.
 #![allow(clippy::disallowed_methods, reason = "the driver is where time, randomness and tasks come from")]
 
+mod builder;
 mod clock;
 mod command;
 #[cfg(feature = "network")]
@@ -22,9 +23,10 @@ mod step_up;
 #[cfg(feature = "network")]
 mod websocket;
 
+pub use builder::ReplicaBuilder;
 pub use clock::SystemEntropy;
 pub use devices::{ApprovalHandle, KitBuilder, LinkRequestHandle};
 pub use events::{DocumentEvent, DocumentEvents, ReplicaEvents};
 pub use handles::{Document, InviteBuilder, Workspace};
-pub use replica::{Replica, ReplicaBuilder};
+pub use replica::Replica;
 pub use step_up::StepUpHandle;

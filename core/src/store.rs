@@ -16,6 +16,9 @@ mod integrity;
 mod lock;
 mod logs;
 mod open;
+mod packed;
+mod pending;
+mod saved;
 pub(crate) mod sql;
 mod workspaces;
 
@@ -31,6 +34,7 @@ pub use integrity::IntegrityReport;
 pub(crate) use logs::{LogRow, RelayRow, Unplaced};
 pub(crate) use open::INCARNATION;
 use rusqlite::{Connection, OptionalExtension as _, Transaction};
+pub(crate) use saved::SavedRow;
 use sql::sql;
 use tombolo_crypto::{Entropy, KeyVault, StoreCipher};
 pub(crate) use workspaces::WorkspaceRow;
@@ -132,15 +136,41 @@ impl Store {
         &self.path
     }
 
-    /// Writes the log of recent commits back into the file, so that it can be copied or suspended.
+    /// Writes the log of recent commits back into the file, so that it can be copied or suspended, and gives room
+    /// back to the disk that was needed once.
     ///
     /// # Errors
     /// [`StoreError`] if the disk is full or failing; the store stays usable.
     pub fn checkpoint(&mut self) -> Result<(), StoreError> {
+        match self.shrink() {
+            // Without room to write the file anew it stays as large as it is.
+            Ok(()) | Err(StoreError::DiskFull) => {}
+            Err(error) => return Err(error),
+        }
         self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
         Ok(())
     }
+
+    /// Writes a small file anew, in one transaction, if much of it is free.
+    fn shrink(&mut self) -> Result<(), StoreError> {
+        let pages: u32 = self.connection.pragma_query_value(None, "page_count", |row| row.get(0))?;
+        let free: u32 = self.connection.pragma_query_value(None, "freelist_count", |row| row.get(0))?;
+        let pays = free >= SHRINK_FROM_PAGES && free >= pages / SHRINK_SHARE;
+        if pays && pages - free <= SHRINK_PAGES_MAX && !self.full.get() {
+            self.reach(true)?;
+            self.connection.execute_batch("VACUUM")?;
+        }
+        Ok(())
+    }
 }
+
+/// Free pages from which a file is written anew: below it nobody notices.
+const SHRINK_FROM_PAGES: u32 = 16;
+/// Which part of the file must be free: one in this many.
+const SHRINK_SHARE: u32 = 4;
+/// Pages in use up to which it is done, in memory, while somebody waits for the store to close: 16 MiB. A larger store
+/// uses its free pages again.
+const SHRINK_PAGES_MAX: u32 = 4096;
 
 /// One transaction on the store: the only way to change it.
 pub struct Tx<'s> {

@@ -101,7 +101,7 @@ impl Document {
     /// # Errors
     /// As `read`.
     pub async fn statistics(&self) -> Result<DocumentStatistics, TomboloError> {
-        let found = self.core.statistics().await?;
+        let found = self.core.stats().await?;
         Ok(DocumentStatistics { memory_bytes: wide(found.memory_bytes), queued: wide(found.queued) })
     }
 

@@ -13,7 +13,9 @@ mod session;
 
 use ::automerge::transaction::CommitOptions;
 pub use ::automerge::transaction::Transaction;
-use ::automerge::{ActorId, Automerge, AutomergeError, Change, PatchLog, TextEncoding};
+use ::automerge::{
+    ActorId, Automerge, AutomergeError, Change, LoadOptions, PatchLog, ReadDoc as _, SaveOptions, TextEncoding,
+};
 
 use self::fold::Renamed;
 pub(super) use self::fold::{Renames, fold};
@@ -21,6 +23,7 @@ pub(super) use self::read::AutomergeView;
 pub(super) use self::reauthor::{is_own, reauthor};
 use self::session::AutomergeSession;
 use super::poison::guarded;
+use super::saved::Saved;
 use super::text::may_hold_pairs;
 use super::view::{Inner as ViewInner, View};
 use super::{
@@ -51,6 +54,35 @@ impl AutomergeDocument {
             .apply(changes, PatchMode::Off)
             .map_err(|error| DocumentError::Change { index: error.index, reason: error.reason })?;
         Ok(loaded)
+    }
+
+    /// Makes a document of what [`AutomergeDocument::save`] gave.
+    pub(super) fn restore(actor: Actor, saved: &Saved<'_>) -> Result<Self, ApplyReason> {
+        let options = LoadOptions::new().text_encoding(TextEncoding::Utf16CodeUnit);
+        let loaded = guarded(|| Automerge::load_with_options(saved.state, options))?;
+        let document = loaded.map_err(|_| ApplyReason::Malformed)?.with_actor(actor_id(actor));
+        let applied_bytes = usize::try_from(saved.applied_bytes).unwrap_or(usize::MAX);
+        Ok(Self { document, pairs: saved.pairs, applied_bytes, ..Self::new(actor) })
+    }
+
+    /// Encodes the document with its history, unless something waits in it or it is named otherwise now.
+    pub(super) fn save(&self) -> Result<Option<Vec<u8>>, ApplyReason> {
+        let whole = guarded(|| self.renamed.is_none() && self.document.get_missing_deps(&[]).is_empty())?;
+        if whole { self.encode().map(Some) } else { Ok(None) }
+    }
+
+    /// Encodes the document with its history, and without what waits in it.
+    pub(super) fn encode(&self) -> Result<Vec<u8>, ApplyReason> {
+        if self.damaged {
+            return Err(ApplyReason::ReloadRequired);
+        }
+        // The store compresses what it keeps, better than in pieces.
+        guarded(|| self.document.save_with_options(SaveOptions { deflate: false, retain_orphans: false }))
+    }
+
+    /// Tells whether texts may hold pairs, and nothing of the depth, which the library does not mind.
+    pub(super) fn shape(&self) -> (bool, u32) {
+        (self.pairs, 0)
     }
 
     pub(super) fn actor(&self) -> Actor {

@@ -4,6 +4,7 @@ mod conformance;
 mod fold;
 mod hostile;
 mod reauthor;
+mod saved;
 mod speed;
 
 use super::*;

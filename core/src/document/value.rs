@@ -73,6 +73,19 @@ impl Value {
         }
     }
 
+    /// Returns what it says in bytes: keys, strings and bytes at their length, eight for a number, one for a truth value.
+    pub(crate) fn bytes(&self) -> u64 {
+        match self {
+            Self::Null => 0,
+            Self::Bool(_) => 1,
+            Self::I64(_) | Self::F64(_) | Self::Timestamp(_) | Self::Counter(_) => 8,
+            Self::String(string) | Self::Text(string) => string.len() as u64,
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::Map(map) => map.iter().map(|(key, value)| key.len() as u64 + value.bytes()).sum(),
+            Self::List(list) => list.iter().map(Self::bytes).sum(),
+        }
+    }
+
     /// Returns the string of a string or a text.
     pub fn as_str(&self) -> Option<&str> {
         match self {

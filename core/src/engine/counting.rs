@@ -209,7 +209,7 @@ impl Engine {
                 Err(_) => continue,
             };
             let before = self.struck_of(&row);
-            self.gather(now, &row, &about, tx)?;
+            self.gather(now, &row, &about, 0, tx)?;
             if self.documents.is_open(document) && self.struck_of(&row) != before {
                 self.reopen(now, &row, tx)?;
             }

@@ -7,7 +7,7 @@ use tombolo_crypto::array;
 use tombolo_protocol::ids::{DocumentId, Stream, WorkspaceId};
 use tombolo_protocol::limits::{APP_TYPE_BYTES_MAX, CHANGE_BYTES_MAX};
 
-use super::{DocumentStatistics, Engine, Event, Now, Origin};
+use super::{Engine, Event, Now, Origin};
 use crate::document::{
     AutomergeTransaction, Crdt, EditError, Edited, MapEdit, OpenDocument, PatchMode, View, YrsTransaction,
 };
@@ -205,15 +205,6 @@ impl Engine {
         Ok(opened.crdt.version())
     }
 
-    /// Returns what an open document amounts to.
-    ///
-    /// # Errors
-    /// As [`Engine::read`].
-    pub fn statistics(&mut self, now: Now, id: &DocumentId, tx: &Tx<'_>) -> Result<DocumentStatistics, Error> {
-        let row = self.opened_row(now, id, tx)?;
-        self.documents.get(row.row).map(|opened| opened.statistics()).ok_or(Error::NoDocument(*id))
-    }
-
     /// Begins to tell changes of a document; it stays in memory until [`Engine::unwatch`].
     ///
     /// # Errors
@@ -254,7 +245,7 @@ impl Engine {
     }
 
     /// Finds a document's row and makes sure that it is open and up to date.
-    fn opened_row(&mut self, now: Now, id: &DocumentId, tx: &Tx<'_>) -> Result<DocumentRow, Error> {
+    pub(super) fn opened_row(&mut self, now: Now, id: &DocumentId, tx: &Tx<'_>) -> Result<DocumentRow, Error> {
         let row = self.find_document(id, tx)?;
         self.open_document(now, &row, tx)?;
         Ok(row)

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use tombolo_protocol::entry::Entry;
 use tombolo_protocol::ids::EntryHash;
 
+use super::saved::ToSave;
 use super::{Engine, Event, Now};
 use crate::store::{DocumentRow, EntryState, QuarantinedRow, StoreError, Tx};
 use crate::sync::reason::{SetAside, SetAsideReason};
@@ -20,6 +21,7 @@ const FINDINGS_MAX: usize = 1 << 16;
 #[derive(Default)]
 pub(crate) struct Findings {
     by_arrival: BTreeMap<i64, Finding>,
+    pub(super) to_save: ToSave,
 }
 
 enum Finding {
@@ -49,15 +51,23 @@ impl Findings {
 
     fn note_aside_for_now(&mut self, arrival: i64, workspace: i64, row: QuarantinedRow) {
         let aside = Aside { workspace, row, bytes: Vec::new() };
+        self.to_save.clear();
         self.by_arrival.insert(arrival, Finding::Struck(Box::new(aside)));
     }
 
     pub(super) fn note_counts(&mut self, arrival: i64, workspace: i64, hash: EntryHash) {
+        self.to_save.clear();
         self.by_arrival.insert(arrival, Finding::Counts { workspace, hash });
     }
 
     fn note_aside(&mut self, arrival: i64, workspace: i64, row: QuarantinedRow, bytes: Vec<u8>) {
+        self.to_save.clear();
         self.by_arrival.insert(arrival, Finding::Aside(Box::new(Aside { workspace, row, bytes })));
+    }
+
+    /// Tells whether something is to be kept out, or to count after all, and no row says so yet.
+    pub(super) fn has_verdicts(&self) -> bool {
+        self.by_arrival.values().any(|finding| !matches!(finding, Finding::Proven))
     }
 
     /// Returns what an entry's row should say, if it does not say it yet.
@@ -106,7 +116,7 @@ impl Engine {
                 }
             }
         }
-        Ok(())
+        self.write_saved(tx)
     }
 
     /// Keeps an entry out of its document, for good, and says so.

@@ -18,6 +18,13 @@ use crate::store::{About, DocumentRow, EntryState, StoreError, Tx};
 use crate::sync::reason::SetAsideReason;
 use crate::workspace::Workspace;
 
+/// The work of a document's entries.
+pub(super) struct Gathered {
+    pub(super) pieces: Vec<Piece>,
+    /// Whether every entry that is neither set aside nor damaged is in it, and no change lacks a part.
+    pub(super) is_whole: bool,
+}
+
 impl Engine {
     /// Returns what a document is; if the disk has changed that, its first entry says it again.
     pub(super) fn about_of(&self, row: &DocumentRow, tx: &Tx<'_>) -> Result<About, Error> {
@@ -30,7 +37,7 @@ impl Engine {
             return Err(Error::NotReady);
         }
         let mut first = None;
-        tx.entries_of_document(row.row, Stream::CONTENT.0, |stored| {
+        tx.entries_of_document(row.row, Stream::CONTENT.0, 0, |stored| {
             first = first.take().or(stored.entry.filter(|entry| entry.header().flags.has(EntryFlags::CREATION)));
         })?;
         let held = self.workspaces.get(&row.workspace).ok_or(Error::NotReady)?;
@@ -38,17 +45,18 @@ impl Engine {
         about.ok_or(Error::Damaged)
     }
 
-    /// Opens all entries of a document; what can not be opened is set aside or waits for its key.
+    /// Opens the entries of a document behind an arrival; what can not be opened is set aside or waits for its key.
     pub(super) fn gather(
         &mut self,
         now: Now,
         row: &DocumentRow,
         about: &About,
+        after: i64,
         tx: &Tx<'_>,
-    ) -> Result<Vec<Piece>, StoreError> {
+    ) -> Result<Gathered, StoreError> {
         let mut entries = Vec::new();
-        tx.entries_of_document(row.row, Stream::CONTENT.0, |stored| entries.push(stored))?;
-        let mut opened = Vec::new();
+        tx.entries_of_document(row.row, Stream::CONTENT.0, after, |stored| entries.push(stored))?;
+        let (mut opened, mut is_whole) = (Vec::new(), true);
         for stored in entries {
             let (arrival, place) = (stored.arrival, (stored.chain, stored.seq));
             let state = self.findings.state_of(arrival).unwrap_or(stored.state);
@@ -63,12 +71,16 @@ impl Engine {
                 Ok(Some((actor, body))) => {
                     opened.push(OpenedEntry { arrival, chain: stored.chain, state, entry, actor, body })
                 }
-                Ok(None) => self.counters.count(SetAsideReason::PendingKey),
+                Ok(None) => {
+                    self.counters.count(SetAsideReason::PendingKey);
+                    is_whole = false;
+                }
                 Err(reason) => self.set_entry_aside(now, row, &entry, Some(arrival), reason, tx)?,
             }
         }
         let verdicts = self.counting(now, row, &opened, tx)?;
-        Ok(pieces(opened, &verdicts))
+        let (pieces, is_complete) = pieces(opened, &verdicts);
+        Ok(Gathered { pieces, is_whole: is_whole && is_complete })
     }
 
     /// Opens one entry and judges what it says of itself; `None` while its key is not here.
@@ -112,8 +124,8 @@ impl Engine {
     }
 }
 
-/// Puts together what counts of the opened entries.
-fn pieces(opened: Vec<OpenedEntry>, verdicts: &[Verdict]) -> Vec<Piece> {
+/// Puts together what counts of the opened entries; tells whether that is all, and no change lacks a part.
+fn pieces(opened: Vec<OpenedEntry>, verdicts: &[Verdict]) -> (Vec<Piece>, bool) {
     let mut parts: BTreeMap<ChainKey, Vec<u8>> = BTreeMap::new();
     let mut pieces = Vec::new();
     for (OpenedEntry { arrival, state, entry, actor, body, .. }, verdict) in opened.into_iter().zip(verdicts) {
@@ -131,5 +143,6 @@ fn pieces(opened: Vec<OpenedEntry>, verdicts: &[Verdict]) -> Vec<Piece> {
         let state = if state == EntryState::Beyond { EntryState::Stored } else { state };
         pieces.push(Piece { arrival, state, author, actor, changes, entry });
     }
-    pieces
+    let all = verdicts.iter().all(|verdict| *verdict == Verdict::Counts);
+    (pieces, all && parts.is_empty())
 }

@@ -14,6 +14,7 @@ use tombolo_protocol::entry::{Entry, EntryFlags};
 use tombolo_protocol::ids::{DocumentId, Incarnation, Instance};
 
 use super::build::{Piece, build, find_culprit, foreign};
+use super::gather::Gathered;
 use super::{Engine, Event, Now, Origin};
 use crate::document::{Actor, ApplyReason, Crdt, OpenDocument, PatchMode, trial};
 use crate::error::Error;
@@ -27,15 +28,6 @@ const APPLY_DELAY_MAX: Duration = Duration::from_millis(250);
 /// What one automerge apply call costs for each KiB that the document counts as, measured: 33 ms for a
 /// history of 259,778 small changes, which counts as 84 MiB.
 const AUTOMERGE_APPLY_PER_KIB: Duration = Duration::from_nanos(400);
-
-/// What an open document amounts to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DocumentStatistics {
-    /// A rough measure of its memory.
-    pub memory_bytes: usize,
-    /// Entries that wait to be applied.
-    pub queued: usize,
-}
 
 /// One document in memory.
 pub(crate) struct Opened {
@@ -165,7 +157,7 @@ impl Engine {
         })
     }
 
-    /// Builds a document of its entries and the given pending changes; what stands in the way is set aside.
+    /// Makes a document of its entries and the given pending changes; what stands in the way is set aside.
     pub(crate) fn assemble(
         &mut self,
         now: Now,
@@ -174,8 +166,12 @@ impl Engine {
         mut own: Vec<Vec<u8>>,
         tx: &Tx<'_>,
     ) -> Result<OpenDocument, Error> {
+        if let Some(document) = self.assemble_saved(now, row, (crdt, actor), &own, tx)? {
+            return Ok(document);
+        }
         let about = self.about_of(row, tx)?;
-        let mut pieces = self.gather(now, row, &about, tx)?;
+        let Gathered { mut pieces, is_whole } = self.gather(now, row, &about, 0, tx)?;
+        let is_long = is_whole && pieces.len() >= self.config.tail_entries;
         let assembled = loop {
             match build(crdt, actor, &pieces, &own) {
                 Ok(document) => break document,
@@ -195,6 +191,11 @@ impl Engine {
         for piece in pieces.iter().filter(|piece| piece.state == EntryState::Stored) {
             self.findings.note_proven(piece.arrival);
         }
+        if is_long && own.is_empty() {
+            self.save_document(row, &assembled, (0, &pieces), tx)?;
+        } else if is_long && let Ok(without_own) = build(crdt, actor, &pieces, &[]) {
+            self.save_document(row, &without_own, (0, &pieces), tx)?;
+        }
         Ok(assembled)
     }
 
@@ -204,7 +205,7 @@ impl Engine {
         let crdt = Crdt::from_u8(about.crdt).ok_or(Error::Document(ApplyReason::Malformed))?;
         let instance = Instance(u64::from_be_bytes(array(self.entropy.as_mut())));
         let actor = self.own_actor(row.workspace, &about.id, instance);
-        let pieces = self.gather(now, row, &about, tx)?;
+        let pieces = self.gather(now, row, &about, 0, tx)?.pieces;
         let own = self.pending_changes(row, tx)?;
         build(crdt, actor, &pieces, &own).map_err(|_| Error::Document(ApplyReason::Refused))
     }
@@ -340,7 +341,7 @@ impl Opened {
         }
     }
 
-    pub(crate) fn statistics(&self) -> DocumentStatistics {
-        DocumentStatistics { memory_bytes: self.crdt.memory_bytes_estimate(), queued: self.queue.len() }
+    pub(super) fn queued(&self) -> usize {
+        self.queue.len()
     }
 }

@@ -7,9 +7,10 @@ use std::path::PathBuf;
 use tombolo_crypto::{KitShare, LinkDigits, RecoveryKit};
 use tombolo_protocol::ids::{DeviceId, UserId};
 
+use super::builder::ReplicaBuilder;
 use super::clock::SystemEntropy;
 use super::events::ReplicaEvents;
-use super::replica::{Replica, ReplicaBuilder};
+use super::replica::Replica;
 use crate::engine::Event;
 use crate::error::Error;
 #[cfg(feature = "network")]

@@ -15,7 +15,7 @@ use super::replica::Replica;
 use crate::document::{
     AutomergeTransaction, Crdt, EditError, MapEdit, ReadError, Value, Version, View, YrsTransaction,
 };
-use crate::engine::{DocumentStatistics, DocumentSummary};
+use crate::engine::{DocumentStats, DocumentSummary};
 use crate::error::Error;
 use crate::store::{RelayEvidence, WorkspaceState};
 use crate::sync::debt::SyncDebt;
@@ -328,13 +328,13 @@ impl Document {
         self.replica.call(move |engine, now, tx| engine.version(now, &id, tx)).await
     }
 
-    /// Returns what the open document amounts to.
+    /// Returns what the document amounts to, in memory and in the store; this walks the document.
     ///
     /// # Errors
     /// As [`Document::read`].
-    pub async fn statistics(&self) -> Result<DocumentStatistics, Error> {
+    pub async fn stats(&self) -> Result<DocumentStats, Error> {
         let id = self.id;
-        self.replica.call(move |engine, now, tx| engine.statistics(now, &id, tx)).await
+        self.replica.call(move |engine, now, tx| engine.stats(now, &id, tx)).await
     }
 
     /// Edits an automerge document through its own library.

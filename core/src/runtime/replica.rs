@@ -8,89 +8,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tombolo_crypto::{FileVault, InviteLink, KeyVault};
+use tombolo_crypto::InviteLink;
 use tombolo_protocol::ids::{DeviceId, DocumentId, UserId, WorkspaceId};
 
+use super::builder::ReplicaBuilder;
 use super::command::{Answer, COMMANDS_MAX, Command, Job};
 use super::driver::{Driver, Setup};
 use super::events::{Listeners, Outlets, ReplicaEvents};
 use super::handles::{Document, Workspace};
-use crate::engine::{Engine, EngineConfig, Input, Now, RelayState};
+use crate::engine::{Engine, Input, Now, RelayState};
 use crate::error::Error;
-use crate::store::{Durability, StoreError, Tx, WorkspaceState};
+use crate::store::{StoreError, Tx, WorkspaceState};
 use crate::sync::reason::Counters;
 use crate::workspace::{Unsent, WorkspaceSummary};
-
-/// How a replica is opened.
-#[must_use = "a builder does nothing before `open`"]
-pub struct ReplicaBuilder {
-    path: PathBuf,
-    vault: Option<Arc<dyn KeyVault>>,
-    durability: Durability,
-    config: EngineConfig,
-    #[cfg(feature = "network")]
-    roots: Vec<Vec<u8>>,
-}
-
-impl ReplicaBuilder {
-    /// Keeps the store key in this vault instead of a file beside the store.
-    pub fn vault(mut self, vault: Arc<dyn KeyVault>) -> Self {
-        self.vault = Some(vault);
-        self
-    }
-
-    /// Chooses what a resolved edit survives; a power cut by default.
-    pub fn durability(mut self, durability: Durability) -> Self {
-        self.durability = durability;
-        self
-    }
-
-    /// Bounds the memory of open documents that nobody watches; 64 MiB by default.
-    pub fn memory_bytes(mut self, bytes: usize) -> Self {
-        self.config.memory_bytes = bytes;
-        self
-    }
-
-    /// Marks the documents that this app creates with a type of its own.
-    pub fn app_type(mut self, app_type: &str) -> Self {
-        app_type.clone_into(&mut self.config.app_type);
-        self
-    }
-
-    /// Trusts one more certificate authority (DER) for relays, beside the web's.
-    #[cfg(feature = "network")]
-    pub fn trust_root(mut self, der: Vec<u8>) -> Self {
-        self.roots.push(der);
-        self
-    }
-
-    /// Dials no relay before [`Replica::resume`] or [`Replica::sync_once`]: for work that needs no network.
-    pub fn offline(mut self) -> Self {
-        self.config.offline = true;
-        self
-    }
-
-    /// Opens the store, or makes it, and starts the engine's thread.
-    ///
-    /// # Errors
-    /// [`Error::Store`] says what is in the way: in use, not a store, too new, read-only, wrong key.
-    pub async fn open(self) -> Result<Replica, Error> {
-        let vault = self.vault.unwrap_or_else(|| {
-            let mut key = self.path.as_os_str().to_owned();
-            key.push(".key");
-            Arc::new(FileVault::new(PathBuf::from(key)))
-        });
-        let setup = Setup {
-            path: self.path,
-            vault,
-            durability: self.durability,
-            config: self.config,
-            #[cfg(feature = "network")]
-            roots: self.roots,
-        };
-        start(setup).await
-    }
-}
 
 /// One durable local copy: a store, its identity, and its sessions with relays.
 ///
@@ -134,14 +64,7 @@ impl Replica {
 
     /// Begins to open a store with choices of one's own.
     pub fn builder(path: impl Into<PathBuf>) -> ReplicaBuilder {
-        ReplicaBuilder {
-            path: path.into(),
-            vault: None,
-            durability: Durability::Power,
-            config: EngineConfig::default(),
-            #[cfg(feature = "network")]
-            roots: Vec::new(),
-        }
+        ReplicaBuilder::at(path.into())
     }
 
     /// Founds a workspace; no network is needed.
@@ -358,7 +281,7 @@ impl Replica {
     }
 }
 
-async fn start(setup: Setup) -> Result<Replica, Error> {
+pub(super) async fn start(setup: Setup) -> Result<Replica, Error> {
     let (commands, queue) = mpsc::channel(COMMANDS_MAX);
     let outlets = Outlets::new();
     let (opened, opening) = oneshot::channel();

@@ -1,11 +1,12 @@
 //! Documents, their chains, and the local changes that no entry carries yet, as rows.
 
 use rusqlite::OptionalExtension as _;
-use tombolo_crypto::{Entropy, StoreCipher};
+use tombolo_crypto::Entropy;
 use tombolo_protocol::ids::{
     ChainId, ChainKey, DeviceId, DocumentId, DocumentTag, EntryHash, Incarnation, Instance, RecordId, Stream,
 };
 
+use super::pending::{open_pending, seal_pending};
 use super::sql::sql;
 use super::{StoreError, Tx, exact};
 
@@ -283,8 +284,7 @@ impl Tx<'_> {
         if crate::planted::Bug::AckBeforeCommit.is_planted() && wall_ms % 4 == 0 {
             return Ok(0);
         }
-        let key = pending_key(document, stream, instance.0, wall_ms);
-        let sealed = self.cipher.seal("pending", "change", &key, change, entropy);
+        let sealed = seal_pending(self.cipher, (document, stream, instance.0, wall_ms), change, entropy);
         let mut statement = self.transaction.prepare_cached(sql!("insert_pending"))?;
         Ok(statement.insert((document, stream.0, instance.0.cast_signed(), wall_ms, sealed))?)
     }
@@ -347,8 +347,8 @@ impl Tx<'_> {
         before.iter().try_for_each(|row| self.delete_pending_row(*row))?;
         let mut statement = self.transaction.prepare_cached(sql!("insert_pending_at"))?;
         for row in pending {
-            let key = pending_key(document, stream, row.instance.0, row.wall_ms);
-            let sealed = self.cipher.seal("pending", "change", &key, &row.change, entropy);
+            let place = (document, stream, row.instance.0, row.wall_ms);
+            let sealed = seal_pending(self.cipher, place, &row.change, entropy);
             let instance = row.instance.0.cast_signed();
             statement.execute((document, stream.0, instance, row.wall_ms, sealed, row.row))?;
         }
@@ -378,21 +378,4 @@ impl Tx<'_> {
         self.transaction.prepare_cached(sql!("set_dependency"))?.execute((chain, other, seq.cast_signed()))?;
         Ok(())
     }
-}
-
-/// Opens a pending change at its place: rows of older versions were bound to their document only.
-pub(super) fn open_pending(cipher: &StoreCipher, place: (i64, Stream, u64, i64), sealed: &[u8]) -> Option<Vec<u8>> {
-    let (document, stream, instance, wall_ms) = place;
-    let key = pending_key(document, stream, instance, wall_ms);
-    let opened = cipher.open("pending", "change", &key, sealed);
-    opened.or_else(|_| cipher.open("pending", "change", &document.to_be_bytes(), sealed)).ok()
-}
-
-/// What a pending change is bound to: all that its row says of it.
-fn pending_key(document: i64, stream: Stream, instance: u64, wall_ms: i64) -> Vec<u8> {
-    let mut key = document.to_be_bytes().to_vec();
-    key.push(stream.0);
-    key.extend_from_slice(&instance.to_be_bytes());
-    key.extend_from_slice(&wall_ms.to_be_bytes());
-    key
 }

@@ -146,15 +146,17 @@ impl Tx<'_> {
         Ok(run)
     }
 
-    /// Calls `each` for every entry of a document stream that is not quarantined, in order of arrival.
+    /// Calls `each` for every entry of a document stream that is not quarantined, in order of arrival, behind
+    /// the given one.
     pub(crate) fn entries_of_document(
         &self,
         document: i64,
         stream: u8,
+        after: i64,
         mut each: impl FnMut(EntryRow),
     ) -> Result<(), StoreError> {
         let mut statement = self.transaction.prepare_cached(sql!("entries_of_document"))?;
-        let mut rows = statement.query((document, stream))?;
+        let mut rows = statement.query((document, stream, after))?;
         while let Some(row) = rows.next()? {
             let seq = row.get::<_, i64>(2)?.cast_unsigned();
             let (hash, bytes): (Vec<u8>, Vec<u8>) = (row.get(4)?, row.get(5)?);

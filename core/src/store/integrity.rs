@@ -10,7 +10,8 @@ mod plain;
 
 use tombolo_protocol::ids::{EntryHash, Stream};
 
-use super::documents::open_pending;
+use super::pending::open_pending;
+use super::saved::open_saved;
 use super::sql::sql;
 use super::{Store, StoreError, Tx};
 
@@ -52,13 +53,14 @@ const SEALED: [(&str, &str, &str); 9] = [
 ];
 
 /// Statements that count the rows of a table which contradict others.
-const CONTRADICTIONS: [(&str, &str); 6] = [
+const CONTRADICTIONS: [(&str, &str); 7] = [
     ("workspace", sql!("strange_workspaces")),
     ("chain", sql!("strange_chains")),
     ("entry", sql!("strange_entries")),
     ("dependency", sql!("strange_dependencies")),
     ("placed", sql!("strange_placed")),
     ("declaration", sql!("strange_declarations")),
+    ("saved", sql!("strange_saved")),
 ];
 
 impl Store {
@@ -83,6 +85,7 @@ impl Store {
             self.check_sealed(table, column, query, &mut report)?;
         }
         self.check_pending(&mut report)?;
+        self.check_saved(&mut report)?;
         for (table, query) in CONTRADICTIONS {
             let strange: i64 = self.connection.query_row(query, [], |row| row.get(0))?;
             report.judge(table, strange == 0);
@@ -126,6 +129,18 @@ impl Store {
                 Err(_) => false,
             };
             report.judge("pending", opens);
+        }
+        Ok(())
+    }
+
+    fn check_saved(&self, report: &mut IntegrityReport) -> Result<(), StoreError> {
+        let mut statement = self.connection.prepare_cached(sql!("all_saved"))?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            report.sealed_values += 1;
+            let place = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let sealed: Vec<u8> = row.get(3)?;
+            report.judge("saved", open_saved(&self.cipher, place, &sealed).is_some());
         }
         Ok(())
     }

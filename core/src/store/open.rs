@@ -17,12 +17,13 @@ use super::{Durability, Store, StoreError};
 
 /// "TMBL": marks the file as ours in its SQLite header.
 const APPLICATION_ID: i32 = 0x544d_424c;
-pub(super) const MIGRATIONS: [&str; 5] = [
+pub(super) const MIGRATIONS: [&str; 6] = [
     include_str!("migrations/001_initial.sql"),
     include_str!("migrations/002_successions.sql"),
     include_str!("migrations/003_evidence.sql"),
     include_str!("migrations/004_lives.sql"),
     include_str!("migrations/005_branches.sql"),
+    include_str!("migrations/006_saved.sql"),
 ];
 /// The key under which the engine keeps this life of the device's chains.
 pub(crate) const INCARNATION: &str = "incarnation";
@@ -226,6 +227,8 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
     }
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "cache_size", -8192)?;
+    // What the file is written anew of lies in no other file on the way.
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
     Ok(connection)
 }
 

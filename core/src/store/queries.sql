@@ -40,6 +40,8 @@ DELETE FROM evidence WHERE workspace = ?1;
 DELETE FROM held WHERE workspace = ?1;
 -- name: forget_quarantine
 DELETE FROM quarantine WHERE workspace = ?1;
+-- name: forget_saved
+DELETE FROM saved WHERE document IN (SELECT document FROM document WHERE workspace = ?1);
 -- name: forget_documents
 DELETE FROM document WHERE workspace = ?1;
 -- name: forget_epochs
@@ -131,7 +133,7 @@ RETURNING arrival;
 SELECT seq, hash, bytes FROM entry WHERE chain = ?1 AND seq >= ?2 ORDER BY seq LIMIT ?3;
 -- name: entries_of_document
 SELECT entry.arrival, entry.chain, entry.seq, entry.state, entry.hash, entry.bytes FROM chain JOIN entry USING (chain)
-WHERE chain.document = ?1 AND chain.stream = ?2 AND entry.state <> 2 ORDER BY entry.arrival;
+WHERE chain.document = ?1 AND chain.stream = ?2 AND entry.state <> 2 AND entry.arrival > ?3 ORDER BY entry.arrival;
 -- name: count_of_epoch
 SELECT count(*) FROM chain JOIN entry USING (chain)
 WHERE chain.workspace = ?1 AND entry.state < 2 AND substr(entry.bytes, 121, 32) = ?2;
@@ -139,6 +141,22 @@ WHERE chain.workspace = ?1 AND entry.state < 2 AND substr(entry.bytes, 121, 32) 
 UPDATE entry SET state = ?2 WHERE arrival = ?1;
 -- name: all_pending
 SELECT document, stream, instance, wall_ms, change_sealed FROM pending;
+
+-- name: saved
+SELECT arrival, entries, state_sealed FROM saved WHERE document = ?1;
+-- name: set_saved
+INSERT INTO saved (document, arrival, entries, state_sealed) VALUES (?1, ?2, ?3, ?4)
+ON CONFLICT (document) DO UPDATE SET arrival = excluded.arrival, entries = excluded.entries, state_sealed = excluded.state_sealed;
+-- name: all_saved
+SELECT document, arrival, entries, state_sealed FROM saved;
+-- name: stored_figures
+SELECT coalesce(sum(state < 2), 0), coalesce(sum(length(bytes) * (state < 2)), 0),
+coalesce(sum(state >= 2), 0), coalesce(sum(length(bytes) * (state >= 2)), 0),
+coalesce(sum(state < 2 AND entry.arrival > coalesce((SELECT saved.arrival FROM saved WHERE saved.document = ?1), 0)), 0),
+(SELECT count(*) FROM pending WHERE document = ?1 AND stream = ?2),
+(SELECT coalesce(sum(length(change_sealed)), 0) FROM pending WHERE document = ?1 AND stream = ?2),
+(SELECT coalesce(sum(length(state_sealed)), 0) FROM saved WHERE document = ?1)
+FROM chain JOIN entry USING (chain) WHERE chain.document = ?1 AND chain.stream = ?2;
 
 -- name: insert_pending
 INSERT INTO pending (document, stream, instance, wall_ms, change_sealed) VALUES (?1, ?2, ?3, ?4, ?5);
@@ -318,6 +336,9 @@ WHERE placed.seq < 0 OR placed.seq > chain.head_seq OR placed.position < 0;
 -- name: strange_declarations
 SELECT count(*) FROM declaration LEFT JOIN entry USING (chain, seq)
 WHERE entry.arrival IS NULL OR declaration.position < 1;
+-- name: strange_saved
+SELECT count(*) FROM saved WHERE entries IS NOT (SELECT count(*) FROM chain JOIN entry USING (chain)
+WHERE chain.document = saved.document AND chain.stream = 0 AND entry.state < 2 AND entry.arrival <= saved.arrival);
 -- name: documents_to_check
 SELECT workspace, tag, id FROM document;
 -- name: chains_to_check

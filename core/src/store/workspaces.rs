@@ -178,6 +178,7 @@ impl Tx<'_> {
             sql!("forget_held"),
             sql!("forget_evidence"),
             sql!("forget_quarantine"),
+            sql!("forget_saved"),
             sql!("forget_documents"),
             sql!("forget_epochs"),
             sql!("forget_attestations"),

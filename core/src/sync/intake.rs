@@ -317,7 +317,7 @@ impl Engine {
     pub(crate) fn describe_waiting(&mut self, now: Now, workspace: i64, tx: &Tx<'_>) -> Result<(), StoreError> {
         for row in tx.undescribed_documents(workspace)? {
             let mut first = None;
-            tx.entries_of_document(row.row, 0, |stored| {
+            tx.entries_of_document(row.row, 0, 0, |stored| {
                 first = first.take().or(stored.entry.filter(|entry| entry.header().flags.has(EntryFlags::CREATION)));
             })?;
             if let Some(entry) = first {

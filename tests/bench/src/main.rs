@@ -9,6 +9,7 @@
 mod append;
 mod catch_up;
 mod cold_fetch;
+mod compaction;
 mod error;
 mod fan_out;
 mod idle;
@@ -74,6 +75,9 @@ struct Options {
     /// tests/bench/peers/setup).
     #[arg(long)]
     peers: bool,
+    /// Entries of `compaction`.
+    #[arg(long, default_value_t = 5000)]
+    entries: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -91,10 +95,11 @@ enum Workload {
     FanOut,
     Append,
     Kill,
+    Compaction,
     All,
 }
 
-const WORKLOADS: [Workload; 13] = [
+const WORKLOADS: [Workload; 14] = [
     Workload::Limits,
     Workload::LocalEdits,
     Workload::Trace,
@@ -108,6 +113,7 @@ const WORKLOADS: [Workload; 13] = [
     Workload::FanOut,
     Workload::Append,
     Workload::Kill,
+    Workload::Compaction,
 ];
 
 fn main() -> ExitCode {
@@ -212,6 +218,7 @@ async fn measure_one(workload: Workload, options: &Options, report: &mut Report)
         }
         Workload::Append => append::run(report).await,
         Workload::Kill => Box::pin(kill::run(report)).await,
+        Workload::Compaction => Box::pin(compaction::run(options.entries, report)).await,
         Workload::All => Ok(()),
     }
 }

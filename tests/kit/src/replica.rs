@@ -46,6 +46,8 @@ pub(crate) struct Device {
     vault: MemoryVault,
     seed: u64,
     pub(crate) boots: u32,
+    /// From how many entries behind its saved form on a document is saved anew, where a story says so.
+    pub(crate) tail_entries: Option<usize>,
     /// How far its wall clock is off.
     pub(crate) skew_ms: i64,
     // The engine goes before the store whose transactions it saw.
@@ -71,6 +73,7 @@ impl Device {
             vault: MemoryVault::default(),
             seed,
             boots: 0,
+            tail_entries: None,
             skew_ms: 0,
             engine: None,
             store: None,
@@ -190,7 +193,9 @@ impl Device {
         let opened = Store::open(&self.path, &self.vault, Durability::Power, &mut chance);
         let mut store = opened.expect("the store opens");
         let chance = Chance::new(self.seed, &self.label("engine", self.boots));
-        let loaded = Engine::load(&mut store, Box::new(chance), EngineConfig::default());
+        let tail_entries = self.tail_entries.unwrap_or(EngineConfig::default().tail_entries);
+        let config = EngineConfig { tail_entries, ..EngineConfig::default() };
+        let loaded = Engine::load(&mut store, Box::new(chance), config);
         self.engine = Some(loaded.expect("the engine loads"));
         self.store = Some(store);
         self.tell_witness();

@@ -142,6 +142,44 @@ fn case_19_honest_work_from_before_a_removal_was_seen_waits_for_an_admin_who_adm
 }
 
 #[test]
+fn what_a_removal_cuts_off_is_gone_from_documents_that_were_saved_with_it() {
+    let (mut net, [alice, bob, carol, xenia], second) = four(404);
+    net.cut_from(bob, FIRST);
+    net.cut_from(carol, FIRST);
+    net.cut_from(alice, second);
+    net.cut_from(xenia, FIRST);
+    a_while(&mut net);
+    xenia.edit(&mut net, "late");
+    a_while(&mut net);
+    for replica in [bob, carol] {
+        replica.save_from(&mut net, 2);
+        replica.crash(&mut net);
+        assert_eq!(has(&mut net, replica, "late"), [true, true]);
+        a_while(&mut net);
+        replica.kill(&mut net);
+        let file = rusqlite::Connection::open(replica.store_path(&net)).unwrap();
+        let saved = file.query_row("SELECT count(*) FROM saved", [], |row| row.get::<_, u32>(0));
+        assert_eq!((saved, file.close().is_ok()), (Ok(2), true), "{replica:?}");
+        net.start(replica);
+        assert_eq!(has(&mut net, replica, "late"), [true, true]);
+    }
+    let user = user(&net, xenia);
+    act(&mut net, alice, MembershipAct::Remove { user });
+    a_while(&mut net);
+    net.heal();
+    a_while(&mut net);
+    for replica in [alice, bob, carol] {
+        assert_eq!(reasons(&mut net, replica), [SetAsideReason::BeyondPin; 2], "{replica:?}");
+        assert!(is_struck(&mut net, replica));
+        replica.assert_sound(&net);
+    }
+    bob.crash(&mut net);
+    carol.edit(&mut net, "after");
+    a_while(&mut net);
+    net.assert_equal(&[alice, bob, carol]);
+}
+
+#[test]
 fn case_52_a_device_that_applied_what_a_removal_cuts_off_builds_its_document_anew_without_it() {
     let (mut net, four @ [alice, bob, carol, xenia], second) = four(403);
     // Bob and Carol hear Xenia at the second relay only; Carol has one document open, and is told.

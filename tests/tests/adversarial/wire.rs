@@ -49,10 +49,10 @@ fn case_01_an_entry_that_the_relay_replays_a_thousand_times_counts_once() {
 }
 
 /// What a document amounts to in memory, and what it says.
-fn statistics(story: &mut Scene, replica: Replica) -> (tombolo::engine::DocumentStatistics, Vec<String>) {
+fn statistics(story: &mut Scene, replica: Replica) -> (tombolo::engine::DocumentStats, Vec<String>) {
     let target = story.target;
     let words = replica.words(&mut story.net, target);
-    let statistics = story.net.act(replica, |engine, now, tx| engine.statistics(now, &target, tx));
+    let statistics = story.net.act(replica, |engine, now, tx| engine.stats(now, &target, tx));
     let Ok(Some(statistics)) = statistics else { unreachable!("the device is up") };
     (statistics, words)
 }

@@ -28,6 +28,55 @@ fn a_power_cut_at_any_operation_of_a_year_of_work_leaves_what_was_committed() {
 }
 
 #[test]
+fn a_power_cut_at_any_operation_of_saving_documents_leaves_the_old_or_the_new() {
+    let (life, vault) = saved();
+    let opens = |cut: &Cut<'_>| {
+        opens_and_goes_on(cut, &vault, cut.is_settled)?;
+        if cut.seed >> 16 & 3 == 0 { reads_the_same_from_its_entries(cut, &vault) } else { Ok(()) }
+    };
+    life.cut(false, opens).tell("saving");
+}
+
+#[test]
+fn a_store_that_is_cut_at_any_operation_of_giving_room_back_holds_what_it_held() {
+    let folder = image_folder();
+    let path = folder.path().join(FILE);
+    let (disk, vault, commits) =
+        (Arc::new(Disk::mount(folder.path()).unwrap()), MemoryVault::default(), Commits::default());
+    let mut store = open(&path, &vault, 0).unwrap();
+    let mut engine = load(&mut store, 0).unwrap();
+    let mut made = None;
+    for _ in 0..2 {
+        let tx = store.begin(true).unwrap();
+        let document = *made.get_or_insert_with(|| {
+            let workspace = engine.create_workspace(NOW, "Diary", &tx).unwrap();
+            engine.create_document(NOW, &workspace, Crdt::Yrs, &tx).unwrap()
+        });
+        for _ in 0..600 {
+            engine.edit(NOW, &document, |edit| edit.text("body")?.push_str("rain "), &tx).unwrap();
+        }
+        engine.settle(NOW, &tx, true).unwrap();
+        tx.commit().unwrap();
+    }
+    drop((engine, store));
+    let (recorder, before) = (disk.record().unwrap(), fs::metadata(&path).unwrap().len());
+    let mut witness = commits.witness(&disk, None);
+    let mut store = open(&path, &vault, 1).unwrap();
+    witness();
+    store.checkpoint().unwrap();
+    witness();
+    drop(store);
+    assert!(fs::metadata(&path).unwrap().len() < before, "it was {before} bytes");
+    let life = Life::new(FILE, recorder.end(), &commits);
+    let opens = |cut: &Cut<'_>| {
+        opens_and_goes_on(cut, &vault, false)?;
+        let words = texts(cut, &vault)?;
+        if words == ["rain ".repeat(1200)] { Ok(()) } else { Err("words are missing".to_owned()) }
+    };
+    life.cut(false, opens).tell("giving room back");
+}
+
+#[test]
 fn a_store_on_a_disk_whose_syncs_lie_is_caught() {
     let (life, vault) = year();
     let tally = life.cut(true, |cut| opens_and_goes_on(cut, &vault, cut.is_settled));
@@ -86,6 +135,61 @@ fn texts(cut: &Cut<'_>, vault: &MemoryVault) -> Result<Vec<String>, String> {
         Ok(text.map_err(said)?.unwrap_or_default())
     };
     documents.iter().map(read).collect()
+}
+
+/// Reads every document from its saved form, and once more from its entries alone.
+fn reads_the_same_from_its_entries(cut: &Cut<'_>, vault: &MemoryVault) -> Result<(), String> {
+    let with = values(&cut.path, vault, cut.seed)?;
+    let folder = image_folder();
+    let path = folder.path().join(FILE);
+    fs::copy(&cut.path, &path).map_err(said)?;
+    rusqlite::Connection::open(&path).map_err(said)?.execute("DELETE FROM saved", []).map_err(said)?;
+    let without = values(&path, vault, cut.seed)?;
+    if with == without { Ok(()) } else { Err(format!("{with:?}, and of the entries {without:?}")) }
+}
+
+fn values(path: &Path, vault: &MemoryVault, seed: u64) -> Result<Vec<Value>, String> {
+    let mut store = open(path, vault, seed)?;
+    let mut engine = load(&mut store, seed)?;
+    let tx = store.begin(true).map_err(said)?;
+    let documents = documents(&engine, &tx)?;
+    let read = |document| engine.read(NOW, &document, |view| view.to_value(), &tx).map_err(said)?.map_err(said);
+    documents.into_iter().map(read).collect()
+}
+
+/// Two devices write by turns; one is restarted again and again, and saves its documents as it opens them.
+fn saved() -> (Life, MemoryVault) {
+    let mut net = Net::seeded(6);
+    let alice = net.device("alice");
+    let path = alice.store_path(&net);
+    alice.kill(&mut net);
+    alice.save_from(&mut net, 3);
+    let (disk, commits) = (Arc::new(Disk::mount(path.parent().unwrap()).unwrap()), Commits::default());
+    let recorder = disk.record().unwrap();
+    net.witness(alice, commits.witness(&disk, Some(path.with_extension("sqlite.lock"))));
+    net.start(alice);
+    net.found(alice);
+    let bob = net.device("bob");
+    net.join(alice, bob, Role::Writer);
+    for round in 0..6 {
+        for word in 0..2 {
+            alice.edit(&mut net, &format!("ebb {round} {word}"));
+            net.run_until_quiet();
+            bob.edit(&mut net, &format!("flow {round} {word}"));
+            net.run_until_quiet();
+        }
+        alice.crash(&mut net);
+    }
+    alice.edit(&mut net, "slack");
+    net.run_until_quiet();
+    net.assert_converged([alice, bob]);
+    alice.kill(&mut net);
+    let recording = recorder.end();
+    let saved = "SELECT count(*) FROM saved WHERE entries > 10";
+    let file = rusqlite::Connection::open(&path).unwrap();
+    assert!(file.query_row(saved, [], |row| row.get::<_, u32>(0)).unwrap() > 0, "no document was saved");
+    drop(file);
+    (Life::new(FILE, recording, &commits), alice.vault(&net))
 }
 
 /// A device founds a workspace, others join, write and leave, a rogue among them; it types offline, restarts, turns away.

@@ -146,13 +146,17 @@ async fn full_store(folder: &Path, path: &Path) -> (DocumentId, DocumentId) {
     soon("settled", workspace.settled()).await.unwrap();
     let bobs = bob.identity().await.unwrap().0;
     soon("seen", one.seen_by(bobs)).await.unwrap();
+    alice.close().await.unwrap();
+    let alice = Replica::builder(path).tail_entries(1).open().await.unwrap();
     alice.pause().await.unwrap();
-    write(&alice.document(one.id()), "more ").await.unwrap();
+    // What is opened is saved as well, with the next change.
     assert_eq!(text(&alice.document(two.id())).await.unwrap(), "more one");
+    write(&alice.document(one.id()), "more ").await.unwrap();
     alice.close().await.unwrap();
     bob.close().await.unwrap();
     end.send(()).unwrap();
     let file = open_file(path);
+    assert!(file.query_row("SELECT count(*) FROM saved", [], |row| row.get::<_, u32>(0)).unwrap() > 0);
     // What waits and what is set aside hold whole entries: copies of one that is there.
     let tables = [("held", "chain.id", "chain", 4), ("quarantine", "chain.device", "device", 14)];
     for (table, value, column, reason) in tables {

@@ -36,7 +36,7 @@ async fn what_was_typed_offline_arrives_as_few_changes_and_typing_goes_on() {
         let note = bob.document(ours.id());
         assert_eq!(text(&note).await.unwrap().len(), 400);
         // 400 changes of automerge are some 40 KB, and count threefold; of yrs some 8 KB.
-        let memory = note.statistics().await.unwrap().memory_bytes;
+        let memory = note.stats().await.unwrap().memory_bytes;
         assert!(memory < 8192 + 3 * 6144, "{crdt:?} {memory}");
         write(&note, "bob ").await.unwrap();
         soon("bob durable", note.wait_for(Milestone::RelayDurable)).await.unwrap();

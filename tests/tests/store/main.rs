@@ -1,5 +1,5 @@
 //! Stories of the device's store: one owner, full and rotting disks, copies, backups, old layouts, bounded memory, folded changes,
-//! and that nobody reads it without its key.
+//! saved documents, and that nobody reads it without its key.
 #[cfg(test)]
 mod columns;
 #[cfg(test)]
@@ -18,6 +18,8 @@ mod owner;
 mod plaintext;
 #[cfg(test)]
 mod rot;
+#[cfg(test)]
+mod saved;
 #[cfg(test)]
 mod space;
 #[cfg(test)]

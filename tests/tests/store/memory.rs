@@ -23,11 +23,11 @@ async fn a_document_that_was_put_away_comes_back_with_the_same_statistics() {
     let workspace = replica.create_workspace("Two").await.unwrap();
     let one = workspace.create_document(Crdt::Automerge).await.unwrap();
     one.edit(|edit| edit.text("body")?.push_str(&"tide ".repeat(1000))).await.unwrap();
-    let (before, value) = (one.statistics().await.unwrap(), one.to_value().await.unwrap());
+    let (before, value) = (one.stats().await.unwrap(), one.to_value().await.unwrap());
     let other = workspace.create_document(Crdt::Yrs).await.unwrap();
     other.edit(|edit| edit.put("n", 1)).await.unwrap();
     assert_eq!(one.to_value().await.unwrap(), value);
-    let after = one.statistics().await.unwrap();
+    let after = one.stats().await.unwrap();
     assert_eq!(after.queued, before.queued);
     assert!(after.memory_bytes <= 2 * before.memory_bytes, "{after:?}, before {before:?}");
     replica.close().await.unwrap();

@@ -1,4 +1,4 @@
-//! A yrs document made again from its own state: to undo an edit, or to write under another actor.
+//! A yrs document made again from its own state: to undo an edit, to write under another actor, or to be saved.
 
 use ::yrs::updates::decoder::Decode;
 use ::yrs::updates::encoder::{Encode, Encoder, EncoderV1};
@@ -6,9 +6,42 @@ use ::yrs::{ClientID, IdSet, ReadTxn, StateVector, Transact, TransactionMut, Upd
 
 use super::{YrsDocument, clocks, scan};
 use crate::document::poison::guarded;
+use crate::document::saved::Saved;
 use crate::document::{Actor, ApplyReason, EditError};
 
 impl YrsDocument {
+    /// Makes a document of what [`YrsDocument::save`] gave.
+    pub(in crate::document) fn restore(actor: Actor, saved: &Saved<'_>) -> Result<Self, ApplyReason> {
+        let mut restored = Self::new(actor);
+        let update = guarded(|| Update::decode_v1(saved.state))?.map_err(|_| ApplyReason::Malformed)?;
+        restored.integrate(vec![update], &[])?;
+        for (client, clock) in clocks(&restored.document.transact().state_vector()) {
+            restored.waiting.own(client, clock);
+        }
+        restored.pairs = saved.pairs;
+        restored.depth_bound = usize::try_from(saved.depth).unwrap_or(usize::MAX);
+        restored.applied_bytes = usize::try_from(saved.applied_bytes).unwrap_or(usize::MAX);
+        Ok(restored)
+    }
+
+    /// Encodes the document with its history, unless something waits for what has not come.
+    pub(in crate::document) fn save(&self) -> Result<Option<Vec<u8>>, ApplyReason> {
+        if self.waiting.holds_any() { Ok(None) } else { self.encode().map(Some) }
+    }
+
+    /// Encodes the document with its history, and without what waits.
+    pub(in crate::document) fn encode(&self) -> Result<Vec<u8>, ApplyReason> {
+        if self.damaged {
+            return Err(ApplyReason::ReloadRequired);
+        }
+        guarded(|| self.document.transact().encode_state_as_update_v1(&StateVector::default()))
+    }
+
+    /// Tells whether texts may hold pairs, and how deep containers may nest.
+    pub(in crate::document) fn shape(&self) -> (bool, u32) {
+        (self.pairs, u32::try_from(self.depth_bound).unwrap_or(u32::MAX))
+    }
+
     pub(in crate::document) fn verify(&self) -> Result<(), ApplyReason> {
         if self.damaged {
             return Err(ApplyReason::ReloadRequired);

@@ -45,7 +45,12 @@ impl Waiting {
         Ok(ready)
     }
 
-    /// Notes how far our own client has come.
+    /// Tells whether a change waits for what has not come.
+    pub(super) fn holds_any(&self) -> bool {
+        !self.lacking.is_empty()
+    }
+
+    /// Notes how far a client has come, our own among them.
     pub(super) fn own(&mut self, client: u64, clock: u32) {
         self.known.insert(client, clock);
     }

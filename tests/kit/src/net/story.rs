@@ -183,6 +183,11 @@ impl Replica {
         net.start(self);
     }
 
+    /// Saves a document anew once it is opened with so many entries behind its saved form, from the next start on.
+    pub fn save_from(self, net: &mut Net, entries: usize) {
+        net.state_mut(self).tail_entries = Some(entries);
+    }
+
     /// Dies at once, and stays down.
     pub fn kill(self, net: &mut Net) {
         net.state_mut(self).kill();
