@@ -145,7 +145,7 @@ const ON_REQUEST: &[Step] =
     &[Step { name: "simulate", purpose: "teams through bad days: no seed breaks an invariant", run: simulate::hold }];
 
 /// Where cargo puts what it builds.
-fn target(root: &Path) -> PathBuf {
+pub(crate) fn target(root: &Path) -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |folder| root.join(folder))
 }
 

@@ -4,6 +4,7 @@
 //! Nothing here is linked into what an app depends on.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line speaks on its standard streams")]
 
+mod bindings;
 mod ci;
 mod command;
 mod tidy;
@@ -18,6 +19,7 @@ The chores of this repository.
 USAGE
   cargo xtask ci [STEP...] [--list] [--keep-going] [--fuzz-seconds N]
   cargo xtask tidy [--bless]
+  cargo xtask bindings generate|check|test python [OPTIONS OF PYTEST]
 
 CHORES
   ci      Runs the gates that a change must pass, in order, and stops at the first that fails.
@@ -27,6 +29,10 @@ CHORES
             --fuzz-seconds N   fuzzes each target for N seconds (30 unless told)
   tidy    Checks what clippy cannot: sizes of files and functions, names, dead files, forbidden words.
             --bless            lowers the limits in xtask/limits.txt to what the code now needs; never raises one
+  bindings  The library for other languages; tools are installed below target/.
+            generate           writes the code for Python, Kotlin and Swift below target/, and bindings/interface.txt
+            check              fails if bindings/interface.txt is not what the library says
+            test python        builds the wheel, and runs its suite against a relay; `--slow` takes minutes
 
 EXAMPLES
   cargo xtask ci                    what continuous integration runs
@@ -57,6 +63,7 @@ fn run(arguments: &[String]) -> Result<(), String> {
     let root = root()?;
     match chore {
         "ci" => ci::run(&root, rest),
+        "bindings" => bindings::run(&root, rest),
         "tidy" => match rest {
             [] => tidy::run(&root),
             [word] if word == "--bless" => tidy::bless(&root),

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use tombolo::document::Value;
 use tombolo::protocol::ids::{DeviceId, DocumentId, EntryHash, LogId, RecordId, RelayId, UserId, WorkspaceId};
+use uniffi::{FfiConverter, Lift, Lower, MetadataBuffer, TypeId};
 
 use crate::error::TomboloError;
 
@@ -36,19 +37,28 @@ hexadecimal! {
     LogId;
 }
 
-/// The values of a map, by key.
+/// The values of a map, by key: a plain map to an app.
 pub(crate) type Entries = BTreeMap<String, Value>;
 
-uniffi::custom_type!(
-    /// The values of a map, by key.
-    Entries,
-    HashMap<String, Value>,
-    {
-        remote,
-        lower: |entries| entries.into_iter().collect(),
-        try_lift: |entries| Ok(entries.into_iter().collect()),
+/// What a map is to the languages; its order is not theirs to rely on.
+type Crossing = HashMap<String, Value>;
+
+// SAFETY: all that crosses is what UniFFI makes of the map that it knows; nothing is read or written here.
+unsafe impl FfiConverter<crate::UniFfiTag> for Entries {
+    uniffi::ffi_converter_rust_buffer_lift_and_lower!(crate::UniFfiTag);
+
+    const TYPE_ID_META: MetadataBuffer = <Crossing as TypeId<crate::UniFfiTag>>::TYPE_ID_META;
+
+    fn write(entries: Self, out: &mut Vec<u8>) {
+        <Crossing as Lower<crate::UniFfiTag>>::write(entries.into_iter().collect(), out);
     }
-);
+
+    fn try_read(bytes: &mut &[u8]) -> uniffi::Result<Self> {
+        Ok(<Crossing as Lift<crate::UniFfiTag>>::try_read(bytes)?.into_iter().collect())
+    }
+}
+
+uniffi::derive_ffi_traits!(local Entries);
 
 /// A public key of 32 bytes.
 pub(crate) type PublicKey = [u8; 32];

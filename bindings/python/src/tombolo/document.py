@@ -1,0 +1,85 @@
+"""A document: edited in blocks, read as plain values, watched as a stream."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import AsyncIterator
+
+from . import _ffi
+from .edits import MapEdit
+from .events import Events
+from .values import Plain, from_path, from_value, to_path
+
+
+@dataclasses.dataclass(frozen=True)
+class Current:
+    """The document as it is: the first event, and the one after events were missed."""
+
+    value: Plain
+
+
+@dataclasses.dataclass(frozen=True)
+class Changed:
+    """The document changed."""
+
+    patches: list[_ffi.Patch]
+    """What changed, in order."""
+    author: str | None
+    """Which device wrote it, if it was one."""
+    origin: _ffi.Origin
+    """From here or from elsewhere."""
+
+    @property
+    def paths(self) -> list[tuple[str | int, ...]]:
+        """Where it changed."""
+        return [from_path(patch.path) for patch in self.patches]
+
+
+DocumentEvent = Current | Changed
+
+
+def _plain(event: _ffi.DocumentEvent) -> DocumentEvent:
+    if isinstance(event, _ffi.DocumentEvent.CURRENT):
+        return Current(from_value(event.value))
+    return Changed(event.patches, event.author, event.origin)  # type: ignore[attr-defined]
+
+
+class _Watch(Events[DocumentEvent], _ffi.DocumentListener):
+    pass
+
+
+class Document(_ffi.Document):
+    """A document. Handles are cheap, and hold nothing open."""
+
+    @contextlib.asynccontextmanager
+    async def edit(self) -> AsyncIterator[MapEdit]:  # type: ignore[override]
+        """Edits the document: what the block does is one change, durable when the block is left.
+
+        If the block raises, nothing has changed. If the task is cancelled while the block is left, the change may have
+        been made.
+        """
+        edits: list[_ffi.Edit] = []
+        yield MapEdit(edits, ())
+        if edits:
+            await super().edit(edits)
+
+    async def read(self, *path: str | int) -> Plain:  # type: ignore[override]
+        """Reads what is at a path of keys and indexes; without one the whole document. ``None`` if nothing is there."""
+        value = await super().read(to_path(path))
+        return None if value is None else from_value(value)
+
+    async def read_with_kept(self, *path: str | int) -> Plain:  # type: ignore[override]
+        """Reads with own changes that do not count any more, because the right to write was lost."""
+        value = await super().read_with_kept(to_path(path))
+        return None if value is None else from_value(value)
+
+    async def watch(self) -> Events[DocumentEvent]:
+        """Watches the document: its present state first, then every change."""
+        events = _Watch(_plain)
+        events._subscription = await self.subscribe(events)
+        return events
+
+    async def wait_for(self, milestone: _ffi.Milestone | None = None) -> None:  # type: ignore[override]
+        """Waits until what this device wrote has come this far, to a relay unless told. Give it ``asyncio.timeout``."""
+        await super().wait_for(_ffi.Milestone.RELAY_DURABLE() if milestone is None else milestone)

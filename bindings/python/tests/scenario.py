@@ -1,0 +1,314 @@
+"""The scenarios that all languages run, read from `conformance/scenarios.txt`: one method here for each verb."""
+
+import asyncio
+import json
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import tombolo
+from tombolo import Crdt, Replica, TomboloError
+
+SCENARIOS = Path(__file__).parents[2] / "conformance" / "scenarios.txt"
+PATIENCE_S = 120
+"""How long anything may take on a busy machine."""
+CANCELLED_S = 0.1
+
+_WORD = re.compile(r'"(?:\\.|[^"\\])*"|(?:[^\s"]|"(?:\\.|[^"\\])*")+')
+_ROLES = {role.name.lower(): role for role in tombolo.Role}
+
+
+@dataclass
+class Scenario:
+    name: str
+    crdt: str
+    steps: list[list[str]]
+
+
+def read() -> list[Scenario]:
+    """Reads all scenarios; one for each CRDT where it says so."""
+    blocks: list[tuple[list[str], list[list[str]]]] = []
+    for line in SCENARIOS.read_text(encoding="utf-8").splitlines():
+        words = _WORD.findall(line)
+        if not words or line.startswith("#"):
+            continue
+        if words[0] == "scenario":
+            blocks.append((words[1:], []))
+        else:
+            blocks[-1][1].append(words)
+    return [
+        Scenario(head[0], crdt, [[crdt if word == "CRDT" else word for word in step] for step in steps])
+        for head, steps in blocks
+        for crdt in (["automerge", "yrs"] if "each-crdt" in head else [""])
+    ]
+
+
+def _plain(word: str):
+    return json.loads(word)
+
+
+class Stage:
+    """The people of one scenario, and what they hold."""
+
+    def __init__(self, folder: Path, start_relay) -> None:
+        self._folder, self._start_relay = folder, start_relay
+        self._relay = None
+        self._replicas: dict[str, Replica] = {}
+        self._workspaces: dict[str, str] = {}
+        self._documents: dict[str, str] = {}
+        self._invites: dict[str, str] = {}
+        self._watches: dict[tuple[str, str], tombolo.document.Events] = {}
+        self._kit = None
+
+    async def play(self, scenario: Scenario) -> None:
+        try:
+            for number, step in enumerate(scenario.steps):
+                try:
+                    async with asyncio.timeout(PATIENCE_S):
+                        await self.step(step)
+                except BaseException as error:
+                    error.add_note(f"step {number + 1} of {scenario.name} {scenario.crdt}: {' '.join(step)}")
+                    raise
+        finally:
+            for replica in self._replicas.values():
+                await replica.close()
+
+    async def step(self, words: list[str]) -> None:
+        await getattr(self, "do_" + words[0].replace("-", "_"))(*words[1:])
+
+    def _workspace(self, who: str, workspace: str):
+        return self._replicas[who].workspace(self._workspaces[workspace])
+
+    def _document(self, who: str, document: str):
+        return self._replicas[who].document(self._documents[document])
+
+    async def _until(self, look, wanted) -> None:
+        while (found := await look()) != wanted:
+            last = found
+            await asyncio.sleep(0.02)
+            if asyncio.current_task().cancelling():
+                raise AssertionError(f"{last!r} is not {wanted!r}")
+
+    # Stores.
+
+    async def do_open(self, who):
+        self._replicas[who] = await Replica.open(self._folder / f"{who}.tombolo")
+
+    do_reopen = do_open
+
+    async def do_close(self, who):
+        await self._replicas[who].close()
+
+    # Documents.
+
+    async def do_found(self, who, workspace):
+        self._workspaces[workspace] = (await self._replicas[who].create_workspace(workspace)).id()
+
+    async def do_create(self, who, workspace, document, crdt):
+        created = await self._workspace(who, workspace).create_document(Crdt[crdt.upper()])
+        self._documents[document] = created.id()
+
+    async def do_put(self, who, document, key, value):
+        async with self._document(who, document).edit() as edit:
+            edit.put(_plain(key) if key.startswith('"') else key, _plain(value))
+
+    async def do_type(self, who, document, key, at, removed, text):
+        async with self._document(who, document).edit() as edit:
+            edit.text(key).splice(int(at), int(removed), _plain(text))
+
+    async def do_append(self, who, document, key, text):
+        async with self._document(who, document).edit() as edit:
+            edit.text(key).append(_plain(text))
+
+    async def do_push(self, who, document, key, value):
+        async with self._document(who, document).edit() as edit:
+            edit.list(key).append(_plain(value))
+
+    async def do_take(self, who, document, key, at, count):
+        async with self._document(who, document).edit() as edit:
+            edit.list(key).remove(int(at), int(count))
+
+    async def do_count(self, who, document, key, by):
+        async with self._document(who, document).edit() as edit:
+            edit.counter(key).increment(int(by))
+
+    async def do_drop(self, who, document, key):
+        async with self._document(who, document).edit() as edit:
+            edit.delete(key)
+
+    async def do_expect(self, who, document, key, value):
+        found = await self._document(who, document).read(key)
+        assert found == _plain(value), f"{found!r} is not {value}"
+
+    async def do_arrives(self, who, document, key, value):
+        await self._until(lambda: self._document(who, document).read(key), _plain(value))
+
+    async def do_read_unknown(self, who):
+        await self._replicas[who].document("00" * 16).read()
+
+    async def do_read_misnamed(self, who):
+        self._replicas[who].document("no id")
+
+    # Relays.
+
+    async def do_relay(self):
+        self._relay = self._start_relay()
+
+    async def do_dial(self, who):
+        await self._replicas[who].dial(self._relay.address)
+
+    async def do_dial_at(self, who, address):
+        await self._replicas[who].dial(_plain(address))
+
+    async def do_cut(self):
+        self._relay.kill()
+
+    async def do_mend(self):
+        self._relay.start()
+        for replica in self._replicas.values():
+            await replica.notify_network()
+
+    async def do_settled(self, who, workspace):
+        await self._workspace(who, workspace).settled()
+
+    async def do_owed(self, who, workspace):
+        debt = await self._workspace(who, workspace).sync_debt()
+        assert not debt.settled and (debt.documents or debt.records), debt
+
+    async def do_durable(self, who, document):
+        await self._document(who, document).wait_for()
+
+    async def do_same(self, document, one, other):
+        async def equal():
+            return await self._document(one, document).version() == await self._document(other, document).version()
+
+        await self._until(equal, True)
+
+    async def do_pause(self, who):
+        await self._replicas[who].pause()
+
+    async def do_resume(self, who):
+        await self._replicas[who].resume()
+
+    async def do_sync(self, who, seconds):
+        await self._replicas[who].sync_once(float(seconds))
+
+    # Watching.
+
+    async def do_watch(self, who, document):
+        self._watches[who, document] = await self._document(who, document).watch()
+
+    async def do_hears(self, who, document, key, value):
+        watch, wanted = self._watches[who, document], _plain(value)
+        async for event in watch:
+            if isinstance(event, tombolo.Current):
+                if event.value.get(key) == wanted:
+                    return
+            elif any(path == (key,) and _put(patch) == wanted for path, patch in zip(event.paths, event.patches)):
+                return
+        raise AssertionError("the events have ended")
+
+    async def do_unwatch(self, who, document):
+        self._watches.pop((who, document)).cancel()
+
+    # People.
+
+    async def do_invite(self, who, workspace, role):
+        self._invites[workspace] = await self._workspace(who, workspace).invite(_ROLES[role])
+
+    async def do_accept(self, who, invite):
+        await self._replicas[who].join(_plain(invite))
+
+    async def do_join(self, who, workspace):
+        joined = await self._replicas[who].join(self._invites[workspace])
+        await joined.ready()
+
+    async def do_has(self, who, document):
+        async def listed():
+            lists = [await self._workspace(who, name).documents() for name in self._workspaces if await self._in(who, name)]
+            return any(summary.id == self._documents[document] for summaries in lists for summary in summaries)
+
+        await self._until(listed, True)
+
+    async def _in(self, who, workspace):
+        return any(found.id == self._workspaces[workspace] for found in await self._replicas[who].workspaces())
+
+    async def do_role(self, who, workspace, whom, role):
+        user = (await self._replicas[whom].identity()).user
+        await self._workspace(who, workspace).set_role(user, _ROLES[role])
+
+    async def do_remove(self, who, workspace, whom):
+        user = (await self._replicas[whom].identity()).user
+        await self._workspace(who, workspace).remove_member(user)
+
+    async def do_members(self, who, workspace, count):
+        async def counted():
+            return len(await self._workspace(who, workspace).members())
+
+        await self._until(counted, int(count))
+
+    async def do_becomes(self, who, workspace, role):
+        async def has():
+            found = await self._replicas[who].workspaces()
+            return next((held.role for held in found if held.id == self._workspaces[workspace]), None)
+
+        await self._until(has, None if role == "none" else _ROLES[role])
+
+    # Devices.
+
+    async def do_link(self, new, old):
+        request = await self._replicas[new].request_link(self._relay.address, tombolo.LinkWay.SCAN)
+        approval = await self._replicas[old].approve_link(request.text())
+        digits = await request.digits()
+        await approval.asked()
+        await approval.confirm(digits)
+        user = await request.linked()
+        assert user == (await self._replicas[old].identity()).user
+
+    async def do_devices(self, who, count):
+        async def counted():
+            return sum(not device.revoked for device in await self._replicas[who].devices())
+
+        await self._until(counted, int(count))
+
+    async def do_revoke(self, who, whom):
+        device = (await self._replicas[whom].identity()).device
+        await self._replicas[who].revoke_device(device)
+
+    async def do_kit(self, who):
+        kit = await self._replicas[who].recovery_kit()
+        self._kit = tombolo.RecoveryKit.from_words(kit.words())
+        await self._replicas[who].confirm_kit(self._kit)
+
+    async def do_recover(self, who):
+        self._replicas[who] = await Replica.recover(self._kit, self._folder / f"{who}.tombolo")
+
+    # Steps about steps.
+
+    async def do_fails(self, kind, *step):
+        variant, _, fault = kind.partition(".")
+        try:
+            await self.step(list(step))
+        except TomboloError as error:
+            named = type(error).__name__
+            carried = next((value.name for name, value in vars(error).items() if name != "reason"), "")
+            assert named == variant and fault in ("", carried), f"{named}.{carried} is not {kind}: {error}"
+            assert len(error.reason.split()) > 3, f"{kind} gives no reason: {error}"
+        else:
+            raise AssertionError(f"it did not fail with {kind}")
+
+    async def do_cancels(self, *step):
+        task = asyncio.create_task(self.step(list(step)))
+        await asyncio.sleep(0.2)
+        assert not task.done(), "it did not wait"
+        began = time.monotonic()
+        task.cancel()
+        await asyncio.wait([task])
+        took = time.monotonic() - began
+        assert task.cancelled() and took < CANCELLED_S, f"it took {took:.3f} s to cancel"
+
+
+def _put(patch):
+    action = patch.action
+    return tombolo.values.from_value(action.value) if isinstance(action, tombolo.PatchAction.PUT) else None
