@@ -54,7 +54,7 @@ fn check(root: &Path) -> Result<(), String> {
             Ok(())
         }
         line => {
-            let line = line.map_or_else(|| listing.lines().count().min(kept.lines().count()), |line| line) + 1;
+            let line = line.unwrap_or_else(|| listing.lines().count().min(kept.lines().count())) + 1;
             Err(format!("{INTERFACE} is stale from line {line} on; run `cargo xtask bindings generate`"))
         }
     }

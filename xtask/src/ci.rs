@@ -11,7 +11,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::{command, tidy};
+use crate::{bindings, command, tidy};
 
 /// What a step may know.
 struct Bench<'a> {
@@ -141,8 +141,10 @@ const STEPS: &[Step] = &[
 ];
 
 /// Steps that run only where they are named.
-const ON_REQUEST: &[Step] =
-    &[Step { name: "simulate", purpose: "teams through bad days: no seed breaks an invariant", run: simulate::hold }];
+const ON_REQUEST: &[Step] = &[
+    Step { name: "simulate", purpose: "teams through bad days: no seed breaks an invariant", run: simulate::hold },
+    Step { name: "bindings", purpose: "the listing of the surface is true, and Python's suite passes", run: bindings },
+];
 
 /// Where cargo puts what it builds.
 pub(crate) fn target(root: &Path) -> PathBuf {
@@ -178,6 +180,11 @@ fn clippy(bench: &Bench<'_>) -> Result<(), String> {
 
 fn test(bench: &Bench<'_>) -> Result<(), String> {
     command::run(&mut command::cargo(bench.root, &["test", "--workspace"]))
+}
+
+fn bindings(bench: &Bench<'_>) -> Result<(), String> {
+    bindings::run(bench.root, &["check".to_owned()])?;
+    bindings::run(bench.root, &["test".to_owned(), "python".to_owned()])
 }
 
 fn doc(bench: &Bench<'_>) -> Result<(), String> {

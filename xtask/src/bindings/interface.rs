@@ -1,6 +1,7 @@
 //! A listing of generated Python: the names, arguments and types that an app has, one a line, without their words.
 //!
-//! Every language is generated from the same interface, so a listing of one says what changed in all.
+//! Every language is generated from the same interface, so a listing of one says what changed in all. The types of
+//! fields without a name do not show, nor do those of the error's.
 
 /// Classes that UniFFI adds for itself.
 const NOT_OURS: &[&str] = &["InternalError"];
@@ -12,17 +13,19 @@ pub(super) fn list(code: &str) -> String {
     for line in code.lines() {
         let indent = line.len() - line.trim_start().len();
         let text = line.trim();
-        if indent == 0 && !text.is_empty() {
+        let at_top = indent == 0;
+        // Comments of classes begin at the margin as well.
+        if at_top && text.starts_with("class ") {
             class = opened(text);
-            if let Some(name) = class {
-                push(&mut out, 0, name);
-            } else if let Some(signature) = signature(text) {
-                push(&mut out, 0, signature);
-            }
-        } else if class.is_some() {
-            if let Some(member) = member(text) {
-                push(&mut out, indent, member);
-            }
+        }
+        let shown = match (at_top, class) {
+            (true, _) if text.starts_with("class ") => class,
+            (true, _) => signature(text),
+            (false, Some(_)) => member(text),
+            (false, None) => None,
+        };
+        if let Some(text) = shown {
+            push(&mut out, indent, text);
         }
     }
     out
