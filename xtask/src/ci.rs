@@ -134,6 +134,7 @@ const STEPS: &[Step] = &[
     Step { name: "clippy", purpose: "lints over all targets, warnings are errors", run: clippy },
     Step { name: "arrows", purpose: "what may depend on what: three proofs", run: arrows::prove },
     Step { name: "test", purpose: "every test of the workspace", run: test },
+    Step { name: "simulate", purpose: "teams through bad days: no seed breaks an invariant", run: simulate::hold },
     Step { name: "planted", purpose: "bugs planted on purpose: each is caught by a seed", run: simulate::catch },
     Step { name: "doc", purpose: "documentation builds, warnings are errors", run: doc },
     Step { name: "fuzz", purpose: "each fuzz target, for a while, from its kept corpus", run: fuzz::run },
@@ -141,10 +142,11 @@ const STEPS: &[Step] = &[
 ];
 
 /// Steps that run only where they are named.
-const ON_REQUEST: &[Step] = &[
-    Step { name: "simulate", purpose: "teams through bad days: no seed breaks an invariant", run: simulate::hold },
-    Step { name: "bindings", purpose: "the listing of the surface is true, and Python's suite passes", run: bindings },
-];
+const ON_REQUEST: &[Step] = &[Step {
+    name: "bindings",
+    purpose: "the listing of the surface is true, and Python's suite passes",
+    run: bindings,
+}];
 
 /// Where cargo puts what it builds.
 pub(crate) fn target(root: &Path) -> PathBuf {
