@@ -14,6 +14,8 @@ use crate::place::Place;
 
 /// How long a status waits for relays that are being dialled.
 const LOOK_TIME: Duration = Duration::from_secs(3);
+/// Waits above this are told in minutes.
+const LONG: Duration = Duration::from_secs(120);
 
 /// Prints everything.
 pub(crate) async fn status(place: &Place) -> Result<(), Failure> {
@@ -73,6 +75,7 @@ pub(crate) fn relay_state(state: &RelayState, when: bool) -> String {
             let told = |reason: &OfflineReason| *proven || matches!(reason, OfflineReason::Unreached(_));
             let why = reason.filter(told).map_or_else(|| "can not be reached".to_owned(), |reason| reason.to_string());
             match retry_in {
+                Some(wait) if when && *wait > LONG => format!("{why}; next try in {} min", wait.as_secs() / 60),
                 Some(wait) if when => format!("{why}; next try in {:.1} s", wait.as_secs_f64()),
                 Some(_) => format!("{why}; trying on"),
                 None => why,
