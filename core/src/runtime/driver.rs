@@ -17,7 +17,8 @@ use super::clock::{Clock, SystemEntropy};
 use super::command::{Answer, Command, WatchAnswer, refusal, refuse_all};
 #[cfg(feature = "network")]
 use super::connection::Connections;
-use super::events::{DOCUMENT_EVENTS_MAX, DocumentEvent, Outlets, forget_closed};
+use super::events::{DocumentEvent, Outlets};
+use super::watchers::Watchers;
 use crate::engine::{Effect, Engine, EngineConfig, Event, Input, Now};
 use crate::error::Error;
 use crate::store::{Durability, Store, StoreError};
@@ -50,9 +51,7 @@ pub(super) struct Driver {
     open: Option<Open>,
     commands: mpsc::Receiver<Command>,
     outlets: Outlets,
-    watchers: BTreeMap<DocumentId, Vec<mpsc::Sender<DocumentEvent>>>,
-    /// Watched documents whose listeners must be shown the whole again.
-    stale: Vec<DocumentId>,
+    watchers: Watchers,
     waiters: BTreeMap<u64, oneshot::Sender<Result<(), Error>>>,
     reached: Vec<u64>,
     #[cfg(feature = "network")]
@@ -73,8 +72,7 @@ impl Driver {
             open: None,
             commands,
             outlets,
-            watchers: BTreeMap::new(),
-            stale: Vec::new(),
+            watchers: Watchers::default(),
             waiters: BTreeMap::new(),
             reached: Vec::new(),
             #[cfg(feature = "network")]
@@ -96,19 +94,18 @@ impl Driver {
     fn load(&mut self, mut store: Store) -> Result<(), StoreError> {
         let engine = Engine::load(&mut store, Box::new(SystemEntropy::new()), self.setup.config.clone())?;
         self.open = Some(Open { store, engine });
-        self.stale = self.watchers.keys().copied().collect();
+        self.watchers.note_all_rebuilt();
         self.watch_again()
     }
 
     /// After the engine was loaded anew: watch what was watched.
     fn watch_again(&mut self) -> Result<(), StoreError> {
-        let counts: Vec<(DocumentId, usize)> = self.watchers.iter().map(|(id, list)| (*id, list.len())).collect();
         let now = self.clock.now();
         let Some(open) = self.open.as_mut() else {
             return Ok(());
         };
         let tx = open.store.begin(false)?;
-        for (document, count) in counts {
+        for (document, count) in self.watchers.counts() {
             for _ in 0..count {
                 if let Err(Error::Store(error)) = open.engine.watch(now, &document, &tx) {
                     return Err(error);
@@ -182,6 +179,11 @@ impl Driver {
 
     /// One turn: handle, commit, drain.
     fn turn_with(&mut self, batch: Vec<Command>) -> Result<(), StoreError> {
+        let asked = !batch.iter().all(|command| matches!(command, Command::Input(Input::Tick)));
+        if self.open.is_none() && self.setup.config.offline && !asked {
+            // Nobody wants anything: what was paused has let go of its file, and stays so.
+            return Ok(());
+        }
         self.setup.config.offline &= !batch.iter().any(|command| matches!(command, Command::Input(Input::Resume)));
         let mut batch = batch.into_iter();
         if let Err(error) = self.reopen() {
@@ -208,7 +210,7 @@ impl Driver {
         for (document, answer) in watches {
             self.begin_watch(now, document, answer);
         }
-        self.show_stale(now)?;
+        self.show_whole(now)?;
         self.outlets.turns.send_modify(|turns| *turns += 1);
         Ok(())
     }
@@ -237,7 +239,7 @@ impl Driver {
                 Command::Input(input) => open.engine.handle(now, input, &tx)?,
                 Command::Watch(document, answer) => watches.push((document, answer)),
                 Command::Unwatch(document) => {
-                    for _ in 0..self.watchers.get_mut(&document).map_or(0, forget_closed) {
+                    for _ in 0..self.watchers.forget_closed(&document) {
                         ignore_missing(open.engine.unwatch(&document, &tx))?;
                     }
                 }
@@ -276,16 +278,9 @@ impl Driver {
         match &event {
             Event::Changed { document, patches, author, origin } => {
                 let changed = DocumentEvent::Changed { patches: patches.clone(), author: *author, origin: *origin };
-                let document = *document;
-                let mut missed = false;
-                for listener in self.watchers.get(&document).into_iter().flatten() {
-                    missed |= matches!(listener.try_send(changed.clone()), Err(mpsc::error::TrySendError::Full(_)));
-                }
-                if missed {
-                    self.stale.push(document);
-                }
+                self.watchers.tell(*document, &changed);
             }
-            Event::Rebuilt { document } => self.stale.push(*document),
+            Event::Rebuilt { document } => self.watchers.note_rebuilt(*document),
             Event::Reached(waiter) => self.reached.push(*waiter),
             _ => {}
         }
@@ -314,18 +309,13 @@ impl Driver {
             open.engine.watch(now, &document, &tx)?;
             tx.commit().map_err(Error::Store)
         })();
-        let (sender, receiver) = mpsc::channel(DOCUMENT_EVENTS_MAX);
-        if watched.is_ok() {
-            self.watchers.entry(document).or_default().push(sender);
-            self.stale.push(document);
-        }
         // The caller may have stopped waiting; its closed stream is noticed later.
-        drop(answer.send(watched.map(|()| receiver)));
+        drop(answer.send(watched.map(|()| self.watchers.add(document))));
     }
 
-    /// Shows listeners the whole document: at the beginning, and after they missed something.
-    fn show_stale(&mut self, now: Now) -> Result<(), StoreError> {
-        for document in std::mem::take(&mut self.stale) {
+    /// Shows the whole document to listeners that begin, and to those that missed something.
+    fn show_whole(&mut self, now: Now) -> Result<(), StoreError> {
+        for document in self.watchers.to_show() {
             let Some(open) = self.open.as_mut() else {
                 return Ok(());
             };
@@ -333,19 +323,11 @@ impl Driver {
             let read = open.engine.read(now, &document, |view| view.to_value(), &tx);
             tx.commit()?;
             let value = match read {
-                Ok(Ok(value)) => value,
+                Ok(Ok(value)) => Some(value),
                 Err(Error::Store(error)) => return Err(error),
-                _ => continue,
+                _ => None,
             };
-            let mut missed = false;
-            for listener in self.watchers.get(&document).into_iter().flatten() {
-                let current = DocumentEvent::Current { value: value.clone() };
-                missed |= matches!(listener.try_send(current), Err(mpsc::error::TrySendError::Full(_)));
-            }
-            if missed {
-                self.stale.push(document);
-                return Ok(());
-            }
+            self.watchers.show(document, value.as_ref());
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use tombolo_protocol::ids::{DeviceId, DocumentId};
 
 use super::command::Command;
 use crate::document::{Patch, Value};
-use crate::engine::{Event, Origin};
+use crate::engine::{Event, Input, Origin};
 
 /// Events that wait for one listener of a document; beyond it patches are dropped.
 pub(super) const DOCUMENT_EVENTS_MAX: usize = 1024;
@@ -72,15 +72,32 @@ pub enum DocumentEvent {
 /// The events of one document, until it is dropped.
 #[derive(Debug)]
 pub struct DocumentEvents {
-    pub(super) document: DocumentId,
-    pub(super) events: mpsc::Receiver<DocumentEvent>,
-    pub(super) commands: mpsc::Sender<Command>,
+    document: DocumentId,
+    events: mpsc::Receiver<DocumentEvent>,
+    commands: mpsc::Sender<Command>,
+    /// Whether so much waited that the listener may have missed something.
+    was_long: bool,
 }
 
 impl DocumentEvents {
+    pub(super) fn new(
+        document: DocumentId,
+        events: mpsc::Receiver<DocumentEvent>,
+        commands: mpsc::Sender<Command>,
+    ) -> Self {
+        Self { document, events, commands, was_long: false }
+    }
+
     /// Waits for the next event; `None` once the replica is closed.
     pub async fn next(&mut self) -> Option<DocumentEvent> {
-        self.events.recv().await
+        let event = self.events.recv().await;
+        self.was_long |= self.events.len() >= DOCUMENT_EVENTS_MAX / 2;
+        if self.was_long && self.events.is_empty() {
+            self.was_long = false;
+            // There is room again for what was missed; if the queue is full a turn is coming anyway.
+            drop(self.commands.try_send(Command::Input(Input::Tick)));
+        }
+        event
     }
 }
 
@@ -108,11 +125,4 @@ impl ReplicaEvents {
             }
         }
     }
-}
-
-/// Forgets the listeners that have gone, and counts them.
-pub(super) fn forget_closed(listeners: &mut Vec<mpsc::Sender<DocumentEvent>>) -> usize {
-    let before = listeners.len();
-    listeners.retain(|listener| !listener.is_closed());
-    before - listeners.len()
 }

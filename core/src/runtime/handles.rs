@@ -369,7 +369,7 @@ impl Document {
         let (answer, answered) = oneshot::channel();
         self.replica.commands.send(Command::Watch(self.id, answer)).await.map_err(|_| Error::Closed)?;
         let events = answered.await.map_err(|_| Error::Closed)??;
-        Ok(DocumentEvents { document: self.id, events, commands: self.replica.commands.clone() })
+        Ok(DocumentEvents::new(self.id, events, self.replica.commands.clone()))
     }
 
     /// Waits until all that this device has written into the document so far has come this far.

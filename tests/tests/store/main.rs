@@ -9,6 +9,8 @@ mod damage;
 #[cfg(test)]
 mod folding;
 #[cfg(test)]
+mod listeners;
+#[cfg(test)]
 mod lives;
 #[cfg(test)]
 mod memory;
