@@ -5,12 +5,14 @@
 //! see, so that a change of it shows in a review.
 
 mod interface;
+mod kotlin;
+mod python;
 
 use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::command;
 
@@ -18,8 +20,8 @@ use crate::command;
 const INTERFACE: &str = "bindings/interface.txt";
 /// What is generated to be looked at, and to see that it can be.
 const LANGUAGES: &[&str] = &["python", "kotlin", "swift"];
-/// What builds a wheel, and what runs its tests.
-const PYTHON_TOOLS: &[&str] = &["maturin==1.16.0", "pytest==9.2.0"];
+/// What the generated code is named.
+const NAMES: &str = "bindings/names.toml";
 /// A good run of the suite takes less than a tenth.
 const SUITE_LIMIT: Duration = Duration::from_secs(1800);
 
@@ -29,10 +31,26 @@ pub(crate) fn run(root: &Path, words: &[String]) -> Result<(), String> {
     match words.as_slice() {
         ["generate"] => generate(root),
         ["check"] => check(root),
-        ["test", "python", options @ ..] => test_python(root, options),
-        ["test", language, ..] => Err(format!("there is no suite in {language} yet; `python` is there")),
-        _ => Err("`bindings` knows generate, check and test python; `cargo xtask --help` says more".to_owned()),
+        ["test", language, options @ ..] => test(root, language, options),
+        _ => Err("`bindings` knows generate, check and test; `cargo xtask --help` says more".to_owned()),
     }
+}
+
+/// Runs the suite of one language, and says what each part of it took.
+fn test(root: &Path, language: &str, options: &[&str]) -> Result<(), String> {
+    let suite = match language {
+        "python" => python::test,
+        "kotlin" => kotlin::test,
+        _ => return Err(format!("there is no suite in {language}; python and kotlin are there")),
+    };
+    let started = Instant::now();
+    library(root)?;
+    command::run(&mut command::cargo(root, &["build", "-p", "tombolo-relay", "--bin", "tombolo-relay"]))?;
+    let built = started.elapsed();
+    suite(root, options)?;
+    let suite = started.elapsed().saturating_sub(built);
+    println!("{language}: {:.0} s for cargo, {:.0} s for the suite", built.as_secs_f64(), suite.as_secs_f64());
+    Ok(())
 }
 
 fn generate(root: &Path) -> Result<(), String> {
@@ -62,17 +80,38 @@ fn check(root: &Path) -> Result<(), String> {
 
 /// Generates the code of all languages, and lists what the Python has.
 fn listing(root: &Path) -> Result<String, String> {
-    let bindgen = bindgen(root)?;
-    command::run(&mut command::cargo(root, &["build", "-p", "tombolo-ffi", "--lib"]))?;
-    let library = target(root).join("debug").join(format!("{DLL_PREFIX}tombolo_ffi{DLL_SUFFIX}"));
     for language in LANGUAGES {
-        let mut generate = Command::new(&bindgen);
-        generate.args(["generate", "--no-format", "--language", language, "--library"]).arg(&library);
-        command::run(generate.arg("--out-dir").arg(out(root).join(language)).current_dir(root.join("bindings/ffi")))?;
+        code(root, language)?;
     }
     let path = out(root).join("python/tombolo_ffi.py");
     let code = fs::read_to_string(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     Ok(interface::list(&code))
+}
+
+/// Generates the code of one language, and returns the folder that has nothing else in it.
+fn code(root: &Path, language: &str) -> Result<PathBuf, String> {
+    let (bindgen, library) = (bindgen(root)?, library(root)?);
+    let folder = out(root).join(language);
+    emptied(&folder)?;
+    let mut generate = Command::new(&bindgen);
+    generate.args(["generate", "--no-format", "--language", language, "--config"]).arg(root.join(NAMES));
+    generate.arg("--out-dir").arg(&folder).arg(library);
+    command::run(generate.current_dir(root.join("bindings/ffi")))?;
+    Ok(folder)
+}
+
+/// Takes away what an earlier run has left in a folder.
+fn emptied(folder: &Path) -> Result<(), String> {
+    if folder.is_dir() {
+        fs::remove_dir_all(folder).map_err(|error| format!("cannot empty {}: {error}", folder.display()))?;
+    }
+    Ok(())
+}
+
+/// Builds the library, as it is in all suites, and returns where it is.
+fn library(root: &Path) -> Result<PathBuf, String> {
+    command::run(&mut command::cargo(root, &["build", "-p", "tombolo-ffi", "--lib"]))?;
+    Ok(built(root).join(format!("{DLL_PREFIX}tombolo_ffi{DLL_SUFFIX}")))
 }
 
 /// Builds UniFFI's program, and returns where it is.
@@ -83,53 +122,14 @@ fn bindgen(root: &Path) -> Result<PathBuf, String> {
     Ok(folder.join("debug/uniffi-bindgen"))
 }
 
-/// Builds the wheel, installs it where nothing else is, and runs the suite against a relay.
-fn test_python(root: &Path, options: &[&str]) -> Result<(), String> {
-    let python = python(root)?;
-    let bindgen = bindgen(root)?;
-    let wheels = out(root).join("wheels");
-    // Only the newest is installed.
-    if wheels.is_dir() {
-        fs::remove_dir_all(&wheels).map_err(|error| format!("cannot empty {}: {error}", wheels.display()))?;
-    }
-    let mut maturin = Command::new(python.with_file_name("maturin"));
-    maturin.args(["build", "--profile", "dev", "--out"]).arg(&wheels).current_dir(root.join("bindings/python"));
-    maturin.env("CARGO_TARGET_DIR", target(root));
-    command::run(with_path(&mut maturin, &bindgen))?;
-    let wheel = fs::read_dir(&wheels).ok().and_then(|mut found| found.next()?.ok()).map(|entry| entry.path());
-    let wheel = wheel.ok_or("maturin has built no wheel")?;
-    let mut pip = Command::new(&python);
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--force-reinstall"]);
-    command::run(pip.arg(wheel))?;
-    command::run(&mut command::cargo(root, &["build", "-p", "tombolo-relay", "--bin", "tombolo-relay"]))?;
-    let mut pytest = Command::new(&python);
-    pytest.args(["-m", "pytest", "-p", "no:cacheprovider", "--durations", "5"]).args(options);
-    pytest.env("TOMBOLO_RELAY", target(root).join("debug/tombolo-relay")).env("PYTHONDONTWRITEBYTECODE", "1");
-    command::run_within(pytest.current_dir(root.join("bindings/python")), SUITE_LIMIT)
+/// Runs a suite with a relay at hand.
+fn run_suite(suite: &mut Command, root: &Path) -> Result<(), String> {
+    command::run_within(suite.env("TOMBOLO_RELAY", built(root).join("tombolo-relay")), SUITE_LIMIT)
 }
 
-/// Makes an environment for Python with what is needed, once, and returns its interpreter.
-fn python(root: &Path) -> Result<PathBuf, String> {
-    let folder = out(root).join("venv");
-    let python = folder.join("bin/python");
-    if !python.is_file() {
-        let made = command::run(Command::new("python3").args(["-m", "venv"]).arg(&folder));
-        made.map_err(|reason| format!("{reason}; it takes Python 3.11 or newer with venv: apt install python3-venv"))?;
-    }
-    let mut pip = Command::new(&python);
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(PYTHON_TOOLS);
-    command::run(&mut pip)?;
-    Ok(python)
-}
-
-/// Puts a program's folder first on the path, where maturin looks for it.
-fn with_path<'a>(command: &'a mut Command, program: &Path) -> &'a mut Command {
-    let mut path = program.parent().map(|folder| folder.as_os_str().to_owned()).unwrap_or_default();
-    if let Some(rest) = std::env::var_os("PATH") {
-        path.push(":");
-        path.push(rest);
-    }
-    command.env("PATH", path)
+/// Where cargo has put the library and the relay.
+fn built(root: &Path) -> PathBuf {
+    target(root).join("debug")
 }
 
 fn out(root: &Path) -> PathBuf {

@@ -19,7 +19,7 @@ The chores of this repository.
 USAGE
   cargo xtask ci [STEP...] [--list] [--keep-going] [--fuzz-seconds N]
   cargo xtask tidy [--bless]
-  cargo xtask bindings generate|check|test python [OPTIONS OF PYTEST]
+  cargo xtask bindings generate|check|test LANGUAGE [--slow] [OPTIONS OF ITS TOOL]
 
 CHORES
   ci      Runs the gates that a change must pass, in order, and stops at the first that fails.
@@ -33,6 +33,7 @@ CHORES
             generate           writes the code for Python, Kotlin and Swift below target/, and bindings/interface.txt
             check              fails if bindings/interface.txt is not what the library says
             test python        builds the wheel, and runs its suite against a relay; `--slow` takes minutes
+            test kotlin        the same with Maven and JUnit; it takes a JDK and Maven
 
 EXAMPLES
   cargo xtask ci                    what continuous integration runs
