@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep};
 use tombolo_protocol::frame::Frame;
 
 use crate::error::BenchError;
 use crate::load::{Ground, Latencies, Pen, Person, Seat, Session};
-use crate::measure::PATIENCE;
+use crate::measure::{PATIENCE, until};
 use crate::relay::Relay;
 use crate::report::{BYTES, CPU, P50, P99, RSS, Report, System};
 
@@ -47,7 +47,7 @@ pub(crate) async fn run(readers: u32, report: &mut Report) -> Result<(), BenchEr
     let mut pen = Pen::new(first, &ground, 1);
     for nth in 0..ENTRIES {
         // waits: entries begin by the clock.
-        sleep_until(start + EVERY * nth).await;
+        until((start + EVERY * nth).into()).await;
         let item = pen.item(SEALED_BYTES)?;
         writer.append(vec![item.into()]).await.map_err(|_| LOST)?;
         if nth == 0 {

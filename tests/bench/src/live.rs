@@ -10,7 +10,7 @@ use tombolo::{DocumentEvent, DocumentEvents, Milestone};
 
 use crate::error::BenchError;
 use crate::limits;
-use crate::measure::{PATIENCE, awaited};
+use crate::measure::{PATIENCE, awaited, until};
 use crate::report::{CPU, P50, P99, RSS, Report, System, percentile};
 use crate::scene::{CRDTS, Scene, WORDS, splice, text_of_length};
 use crate::window::Window;
@@ -38,13 +38,13 @@ async fn run_crdt(crdt: Crdt, workload: &str, edits: usize, report: &mut Report)
     awaited("bob has the document", text_of_length(&there, WORDS.len())).await?;
     let events = there.subscribe().await?;
     let cpu = scene.relay.cpu_seconds()?;
-    let start = Instant::now() + EVERY;
+    let start = Instant::now() + 2 * EVERY;
     let reader = tokio::spawn(arrivals(events, edits));
     let mut window = Window::default();
     for nth in 0..edits {
         let due = start + EVERY * u32::try_from(nth).unwrap_or(u32::MAX);
         // waits: the loop is open, edits begin by the clock.
-        tokio::time::sleep_until(due.into()).await;
+        until(due).await;
         window.push(splice(&document, (nth + 1) * WORDS.len(), 0, WORDS)).await?;
     }
     window.finish().await?;

@@ -27,3 +27,15 @@ pub(crate) async fn awaited<R, E: Into<BenchError>>(
         Err(_) => Err(BenchError::Late(what)),
     }
 }
+
+/// How late a timer of the runtime may be, which counts milliseconds; the peers' clients wait as long in the same way.
+const TIMER_LATENESS: Duration = Duration::from_micros(2500);
+
+/// Waits until something is due, to the microsecond: a timer that is late would count as latency of what is measured.
+pub(crate) async fn until(due: Instant) {
+    // waits: the workload's clock runs.
+    tokio::time::sleep_until((due - TIMER_LATENESS).into()).await;
+    while Instant::now() < due {
+        tokio::task::yield_now().await;
+    }
+}
