@@ -3,6 +3,7 @@
 //! Steps come from `STEPS` alone, so `--list`, the order and the summary cannot disagree.
 
 mod arrows;
+mod counts;
 mod examples;
 mod fuzz;
 mod simulate;
@@ -136,6 +137,11 @@ const STEPS: &[Step] = &[
     Step { name: "test", purpose: "every test of the workspace", run: test },
     Step { name: "simulate", purpose: "teams through bad days: no seed breaks an invariant", run: simulate::hold },
     Step { name: "planted", purpose: "bugs planted on purpose: each is caught by a seed", run: simulate::catch },
+    Step {
+        name: "counts",
+        purpose: "instructions of whole workloads: growth and price within bounds",
+        run: counts::run,
+    },
     Step { name: "doc", purpose: "documentation builds, warnings are errors", run: doc },
     Step { name: "fuzz", purpose: "each fuzz target, for a while, from its kept corpus", run: fuzz::run },
     Step { name: "examples", purpose: "each example runs to its end", run: examples::run },

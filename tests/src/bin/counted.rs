@@ -1,0 +1,134 @@
+//! Work of a fixed size, for a counter of instructions: `cargo xtask ci counts` plays each in several sizes and judges how
+//! what one more costs grows, and what it is beside the signatures and seals that it can not be without.
+//!
+//! Invariant: a workload and a size decide everything that is done, but for sockets and threads, of which there are none.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+use tombolo::document::Crdt;
+use tombolo::protocol::keys::VerifyKey;
+use tombolo::protocol::record::Role;
+use tombolo::{MembershipAct, SystemEntropy};
+use tombolo_crypto::{DeviceSecrets, Secret32, StoreCipher};
+use tombolo_testkit::net::Net;
+use tombolo_testkit::replica::Replica;
+
+/// Bytes that are sealed and signed: a small entry.
+const MESSAGE_BYTES: usize = 200;
+/// Time between two edits: each is an entry of its own.
+const PAUSE: Duration = Duration::from_millis(400);
+const SEED: u64 = 7;
+
+/// Does one workload once, in one size.
+#[derive(Parser)]
+struct Wanted {
+    workload: Workload,
+    /// How much of it.
+    size: usize,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Workload {
+    /// Signing once, verifying, sealing and opening twice: what an entry costs that one writes and one reads.
+    Primitives,
+    /// Edits that one device makes while another reads along, through a relay; yrs.
+    LiveYrs,
+    /// The same with automerge.
+    LiveAutomerge,
+    /// Edits that a device hears of when it comes back, each of a round trip of its own; yrs.
+    AwayYrs,
+    /// Documents that are made, and reach another device.
+    Documents,
+    /// Roles that are given, and judged by all.
+    Roles,
+}
+
+fn main() {
+    let Wanted { workload, size } = Wanted::parse();
+    match workload {
+        Workload::Primitives => primitives(size),
+        Workload::LiveYrs => live(Crdt::Yrs, size),
+        Workload::LiveAutomerge => live(Crdt::Automerge, size),
+        Workload::AwayYrs => away(size),
+        Workload::Documents => documents(size),
+        Workload::Roles => roles(size),
+    }
+}
+
+#[expect(clippy::expect_used, reason = "what was just signed and sealed verifies and opens")]
+fn primitives(size: usize) {
+    let mut entropy = SystemEntropy::new();
+    let cipher = StoreCipher::new(Secret32::generate(&mut entropy));
+    let device = DeviceSecrets::generate(&mut entropy);
+    let key = VerifyKey::parse(&device.sign_key().public()).expect("a key");
+    let message = [7_u8; MESSAGE_BYTES];
+    for _ in 0..size {
+        let signature = device.sign_key().sign("tombolo/counted", &message);
+        for _ in 0..2 {
+            key.verify("tombolo/counted", &message, &signature).expect("its signature");
+            let sealed = cipher.seal("counted", "value", b"key", &message, &mut entropy);
+            black_box(cipher.open("counted", "value", b"key", &sealed).expect("its seal"));
+        }
+    }
+}
+
+fn two() -> (Net, Replica, Replica) {
+    let mut net = Net::seeded(SEED);
+    let [alice, bob] = net.replicas(["alice", "bob"]);
+    (net, alice, bob)
+}
+
+#[expect(clippy::expect_used, reason = "the document is there, and the device writes")]
+fn edits(net: &mut Net, alice: Replica, crdt: Crdt, size: usize) {
+    let document = alice.create(net, crdt);
+    net.share_document(document);
+    net.run_until_quiet();
+    for nth in 0..size {
+        alice.try_edit(net, document, &format!("word{nth}")).expect("an edit");
+        net.run_for(PAUSE);
+    }
+}
+
+fn live(crdt: Crdt, size: usize) {
+    let (mut net, alice, bob) = two();
+    edits(&mut net, alice, crdt, size);
+    net.run_until_quiet();
+    bob.assert_sound(&net);
+}
+
+fn away(size: usize) {
+    let (mut net, alice, bob) = two();
+    net.cut(bob);
+    edits(&mut net, alice, Crdt::Yrs, size);
+    net.heal();
+    net.run_until_quiet();
+    bob.assert_sound(&net);
+}
+
+fn documents(size: usize) {
+    let (mut net, alice, bob) = two();
+    for _ in 0..size {
+        let document = alice.create(&mut net, Crdt::Yrs);
+        net.share_document(document);
+        net.run_for(PAUSE);
+    }
+    net.run_until_quiet();
+    bob.assert_sound(&net);
+}
+
+#[expect(clippy::expect_used, reason = "the founder may give roles")]
+fn roles(size: usize) {
+    let (mut net, alice, bob) = two();
+    let (workspace, user) = (net.workspace(), bob.ids(&net).1);
+    for nth in 0..size {
+        let role = if nth % 2 == 0 { Role::Admin } else { Role::Writer };
+        let act = MembershipAct::SetRole { user, role, expires_ms: None };
+        let given = net.act(alice, |engine, now, tx| engine.act(now, &workspace, act, tx));
+        given.expect("a role is given");
+        net.run_for(PAUSE);
+    }
+    net.run_until_quiet();
+    bob.assert_sound(&net);
+}
