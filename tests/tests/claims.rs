@@ -1,10 +1,12 @@
 //! Stories of what a device says it has and owes, while a relay keeps something from it or spoils it on the way, or
 //! its user may not write any more.
 
+use std::ops::DerefMut;
 use std::time::Duration;
 
 use tombolo::document::Crdt;
 use tombolo::engine::Event;
+use tombolo::protocol::entry::Entry;
 use tombolo::protocol::frame::Frame;
 use tombolo::protocol::ids::DocumentId;
 use tombolo::protocol::item::LogItem;
@@ -222,6 +224,118 @@ fn what_another_device_brought_to_a_relay_is_not_said_to_be_seen_by_one_that_has
     net.run_for(A_WHILE);
     assert!(is_seen(&net));
     net.assert_converged([alice, bob, carol]);
+}
+
+#[test]
+fn what_stands_on_work_that_has_not_come_is_not_said_to_be_seen() {
+    let mut net = Net::seeded(312);
+    let [alice, bob, carol] = net.replicas(["alice", "bob", "carol"]);
+    let second = net.add_relay();
+    for replica in [alice, bob, carol] {
+        net.dial_relay(replica, second);
+    }
+    net.run_until_quiet();
+    net.cut_from(alice, RELAY);
+    net.cut_from(bob, second);
+    let document = net.documents()[0];
+    alice.edit(&mut net, "ebb");
+    while !carol.has(&mut net, document, "ebb") {
+        net.run_for(Duration::from_millis(20));
+    }
+    // What alice wrote is on its way to the first relay by carol, who does not hurry with the work of others.
+    carol.edit(&mut net, "tide");
+    let is_seen = ask_whether_seen(&mut net, carol, bob);
+    for _ in 0..600 {
+        net.run_for(Duration::from_millis(100));
+        assert!(!is_seen(&net) || bob.has(&mut net, document, "tide"), "carol was told that bob has seen it");
+    }
+    assert!(is_seen(&net));
+    net.heal();
+    net.run_until_quiet();
+    net.assert_converged([alice, bob, carol]);
+}
+
+/// Breaks the signature of each entry of a frame but the last.
+fn spoil_all_but_the_last(frame: &mut Frame) {
+    fn spoil<B: DerefMut<Target = Vec<u8>>>(items: &mut [B]) {
+        let entries = items.iter_mut().filter(|item| !matches!(LogItem::decode(item), Ok(LogItem::Record(_))));
+        entries.rev().skip(1).for_each(|item| flip(item));
+    }
+    match frame {
+        Frame::Items(items) => spoil(&mut items.items),
+        Frame::Fetched(fetched) => spoil(&mut fetched.entries),
+        _ => {}
+    }
+}
+
+#[test]
+fn an_entry_whose_copy_came_spoilt_is_proven_by_the_next_and_other_relays_take_both() {
+    let mut net = Net::seeded(313);
+    let [alice, bob, carol] = net.replicas(["alice", "bob", "carol"]);
+    let (document, second) = (net.documents()[0], net.add_relay());
+    net.cut(bob);
+    net.cut(carol);
+    for word in ["ebb", "tide", "flood"] {
+        alice.edit(&mut net, word);
+        net.run_until_quiet();
+    }
+    net.lie(RELAY, to(bob, spoil_all_but_the_last));
+    net.heal_to(bob, RELAY);
+    net.run_for(A_WHILE);
+    assert!(["ebb", "tide", "flood"].iter().all(|word| bob.has(&mut net, document, word)));
+    assert_eq!(bob.integrity(&net).proven_by_later.len(), 2);
+    bob.assert_sound(&net);
+
+    // Nobody has better copies now than bob.
+    alice.kill(&mut net);
+    net.stop_relay(RELAY);
+    net.heal();
+    for replica in [bob, carol] {
+        net.dial_relay(replica, second);
+    }
+    net.run_for(3 * A_WHILE);
+    assert!(bob.debt(&mut net).is_settled(), "{:?}", bob.debt(&mut net));
+    net.assert_converged([bob, carol]);
+    carol.assert_sound(&net);
+}
+
+#[test]
+fn entries_that_came_spoilt_one_by_one_are_taken_with_the_one_that_proves_them() {
+    let mut net = Net::seeded(314);
+    let [alice, bob] = net.replicas(["alice", "bob"]);
+    let document = net.documents()[0];
+    let last = net.entries(RELAY).iter().map(|entry| entry.header().seq).max().unwrap_or(0);
+    let is_spoilt = move |seq: u64| seq == last + 1 || seq == last + 2;
+    let spoil_item = move |item: &mut [u8]| {
+        let seq = match LogItem::decode(item) {
+            Ok(LogItem::Elided(elided)) => Some(elided.seq),
+            Ok(LogItem::Entry(bytes)) => Entry::decode(bytes).ok().map(|entry| entry.header().seq),
+            _ => None,
+        };
+        seq.filter(|seq| is_spoilt(*seq)).into_iter().for_each(|_| flip(item));
+    };
+    // The relay has no better copies of two of them, whenever it is asked.
+    net.lie(
+        RELAY,
+        to(bob, move |frame| match frame {
+            Frame::Items(items) => items.items.iter_mut().for_each(|item| spoil_item(item)),
+            Frame::Fetched(fetched) => {
+                let spoilt = |bytes: &[u8]| Entry::decode(bytes).is_ok_and(|entry| is_spoilt(entry.header().seq));
+                fetched.entries.iter_mut().filter(|entry| spoilt(entry)).for_each(|entry| flip(entry));
+            }
+            _ => {}
+        }),
+    );
+    for word in ["ebb", "tide"] {
+        alice.edit(&mut net, word);
+        net.run_for(A_WHILE);
+        assert!(!bob.has(&mut net, document, word));
+    }
+    alice.edit(&mut net, "flood");
+    net.run_for(A_WHILE);
+    assert!(["ebb", "tide", "flood"].iter().all(|word| bob.has(&mut net, document, word)));
+    bob.assert_sound(&net);
+    net.assert_converged([alice, bob]);
 }
 
 fn set_role(net: &mut Net, by: Replica, whose: Replica, role: Role) {

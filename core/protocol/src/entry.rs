@@ -94,6 +94,12 @@ impl Header {
     /// The `clear_root` of an entry without a clear section.
     pub const NO_CLEAR: Digest = [0; 32];
 
+    /// Tells whether it names `entry` as its predecessor in the same chain: if it is authentic, that one is.
+    #[must_use]
+    pub fn names(&self, entry: &Entry) -> bool {
+        self.prev == entry.hash && self.chain == entry.header.chain && self.seq.checked_sub(1) == Some(entry.header.seq)
+    }
+
     /// Writes the fixed layout.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
@@ -298,18 +304,13 @@ pub fn verify_run(entries: &[Entry], author: &VerifyKey) -> Vec<Result<(), KeyEr
     let mut verdicts = Vec::with_capacity(entries.len());
     let mut later: Option<&Header> = None;
     for entry in entries.iter().rev() {
-        let vouched = later.is_some_and(|later| links(later, entry));
+        let vouched = later.is_some_and(|later| later.names(entry));
         let verdict = if vouched { Ok(()) } else { entry.verify(author) };
         later = verdict.is_ok().then_some(&entry.header);
         verdicts.push(verdict);
     }
     verdicts.reverse();
     verdicts
-}
-
-/// Tells whether a header names `entry` as its predecessor in the same chain.
-fn links(later: &Header, entry: &Entry) -> bool {
-    later.prev == entry.hash && later.chain == entry.header.chain && later.seq.checked_sub(1) == Some(entry.header.seq)
 }
 
 fn entry_hash(header: &Header, sealed: &[u8]) -> EntryHash {

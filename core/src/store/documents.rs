@@ -244,6 +244,16 @@ impl Tx<'_> {
         Ok(chains)
     }
 
+    /// Returns the chains of a document that other devices write, each with its last entry that counts.
+    pub(crate) fn grounds_of_document(&self, document: i64, own: &DeviceId) -> Result<Vec<(i64, u64)>, StoreError> {
+        let mut statement = self.transaction.prepare_cached(sql!("grounds_of_document"))?;
+        let rows = statement.query_map((document, own.as_bytes()), |row| {
+            Ok((row.get(0)?, row.get::<_, Option<i64>>(1)?.map(i64::cast_unsigned)))
+        })?;
+        let rows: Vec<(i64, Option<u64>)> = rows.collect::<Result<_, _>>()?;
+        Ok(rows.into_iter().filter_map(|(chain, seq)| Some((chain, seq?))).collect())
+    }
+
     pub(crate) fn insert_chain(
         &self,
         workspace: i64,

@@ -230,6 +230,20 @@ impl Tx<'_> {
         Ok(Some(intact(place.1, &hash, &bytes)))
     }
 
+    /// Returns the entry that stands at this place of a chain and is held for this reason, as far as it is intact.
+    pub(crate) fn held_entry(
+        &self,
+        workspace: i64,
+        (chain, seq): (&ChainId, u64),
+        reason: u8,
+    ) -> Result<Option<Entry>, StoreError> {
+        let mut statement = self.transaction.prepare_cached(sql!("held_successor"))?;
+        let found = statement.query_row((workspace, chain.as_bytes(), seq.cast_signed(), reason), |row| {
+            Ok(intact(seq, &row.get::<_, Vec<u8>>(1)?, &row.get::<_, Vec<u8>>(2)?))
+        });
+        Ok(found.optional()?.flatten())
+    }
+
     /// Takes out all entries that are held for one reason, by seq; `None` for one that the disk has changed.
     pub(crate) fn take_held_for(&self, workspace: i64, reason: u8) -> Result<Vec<Option<Entry>>, StoreError> {
         let mut statement = self.transaction.prepare_cached(sql!("held_for_reason"))?;

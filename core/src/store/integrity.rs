@@ -21,8 +21,11 @@ pub struct IntegrityReport {
     /// Entries that were read and hashed.
     pub entries: u64,
     /// Entries whose bytes no longer have the hash they were stored under, or whose signature is not
-    /// their author's any more.
+    /// their author's any more, with none behind them that proves them.
     pub damaged_entries: Vec<EntryHash>,
+    /// Entries whose own signature does not fit and which a later one of their chain proves: so they came, or
+    /// the disk has changed nothing but that. They are whole, so this is no damage.
+    pub proven_by_later: Vec<EntryHash>,
     /// Sealed values (names, secrets, records, pending changes) that were opened.
     pub sealed_values: u64,
     /// Tables that hold a sealed value which no longer opens, or contradict the others.

@@ -114,6 +114,9 @@ WHERE chain.workspace = ?1 AND chain.device = ?2
 ORDER BY document.tag, chain.stream, own.incarnation, entry.seq;
 -- name: chains_of_document
 SELECT chain, device, head_seq FROM chain WHERE document = ?1 ORDER BY chain;
+-- name: grounds_of_document
+SELECT chain, (SELECT seq FROM entry WHERE entry.chain = chain.chain AND state < 2 ORDER BY seq DESC LIMIT 1)
+FROM chain WHERE document = ?1 AND device <> ?2;
 -- name: document_by_row
 SELECT workspace, tag, id, about_sealed FROM document WHERE document = ?1;
 
@@ -345,7 +348,7 @@ SELECT workspace, tag, id FROM document;
 SELECT document.tag, stream, device, incarnation, chain.id, members_head, entry.bytes FROM chain
 JOIN document USING (document) LEFT JOIN entry ON entry.chain = chain.chain AND entry.seq = chain.head_seq;
 -- name: entries_to_check
-SELECT chain.workspace, chain.id, entry.seq, entry.hash, entry.bytes FROM entry JOIN chain USING (chain);
+SELECT chain.workspace, chain.id, entry.seq, entry.hash, entry.bytes, entry.chain FROM entry JOIN chain USING (chain);
 -- name: held_to_check
 SELECT document, chain, NULL, seq, hash, reason, bytes FROM held;
 -- name: quarantine_to_check

@@ -172,7 +172,9 @@ impl Engine {
             let name = incoming.entry.hash();
             let (key, seq) = (incoming.entry.header().chain, incoming.entry.header().seq);
             let admission = match authentic {
-                Some(false) => self.doubt(now, at.1, &incoming.entry, tx)?,
+                Some(false) if !self.is_proven(at.1, &incoming.entry, tx)? => {
+                    self.doubt(now, at.1, &incoming.entry, tx)?
+                }
                 // Its record is here and names no such device: nothing that could come would vouch for it.
                 None if self.is_admitted(at.1, &incoming.entry.header().members_head) => {
                     self.refuse(at, &incoming.entry, SetAsideReason::UnknownAuthor)

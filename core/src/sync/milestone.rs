@@ -33,6 +33,9 @@ struct Waiter {
     pending: Option<i64>,
     /// The entries that must have arrived.
     entries: Vec<(i64, u64)>,
+    /// What they may build on: as far as this device had the other chains of the document. Before that has come too,
+    /// a device that has the entries does not show them.
+    grounds: Vec<(i64, u64)>,
 }
 
 /// Those who wait for milestones.
@@ -48,11 +51,18 @@ impl Waiters {
         self.waiting.retain(|_, waiter| waiter.workspace != workspace);
     }
 
-    /// Notes that pending changes were sealed into entries.
-    pub(crate) fn note_sealed(&mut self, document: i64, up_to: i64, chain: i64, seq: u64) {
+    /// Tells whether somebody waits until another device has pending changes of a document.
+    pub(crate) fn ask_for_sight(&self, document: i64) -> bool {
+        let mut of_document = self.waiting.values().filter(|waiter| waiter.document == document);
+        of_document.any(|waiter| waiter.pending.is_some() && matches!(waiter.milestone, Milestone::SeenBy(_)))
+    }
+
+    /// Notes that pending changes were sealed into entries, and what these may build on.
+    pub(crate) fn note_sealed(&mut self, document: i64, up_to: i64, entry: (i64, u64), grounds: &[(i64, u64)]) {
         for waiter in self.waiting.values_mut().filter(|waiter| waiter.document == document) {
             if waiter.pending.take_if(|pending| *pending <= up_to).is_some() {
-                waiter.entries.push((chain, seq));
+                waiter.entries.push(entry);
+                waiter.grounds.extend_from_slice(grounds);
             }
         }
     }
@@ -73,8 +83,12 @@ impl Engine {
                 entries.push((chain, head_seq));
             }
         }
+        let grounds = match milestone {
+            Milestone::SeenBy(_) => tx.grounds_of_document(row.row, &self.device.id())?,
+            _ => Vec::new(),
+        };
         self.waiters.last += 1;
-        let waiter = Waiter { workspace: row.workspace, document: row.row, milestone, pending, entries };
+        let waiter = Waiter { workspace: row.workspace, document: row.row, milestone, pending, entries, grounds };
         self.waiters.waiting.insert(self.waiters.last, waiter);
         self.touched.insert(row.row);
         Ok(self.waiters.last)
@@ -109,28 +123,49 @@ impl Engine {
         if waiter.pending.is_some() {
             return Ok(false);
         }
+        if let Milestone::SeenBy(device) = waiter.milestone {
+            return self.is_seen(waiter, &device, tx);
+        }
         for (row, relay) in &self.relays {
             let mut all = true;
             for (chain, seq) in &waiter.entries {
-                let placed = tx.placed(*row, *chain)?.filter(|(placed, _)| placed >= seq);
+                let placed = tx.placed(*row, *chain)?.is_some_and(|(placed, _)| placed >= *seq);
                 let sent = relay.live().and_then(|live| live.channels.get(&waiter.workspace)?.sent.get(chain).copied());
-                all &= match (waiter.milestone, placed) {
-                    (Milestone::Sent, None) => sent.is_some_and(|sent| sent >= *seq),
-                    (Milestone::SeenBy(device), Some((_, position))) => {
-                        let places = self.reached_by(waiter.workspace, &device, tx)?;
-                        let place = places.into_iter().find(|place| Some(place.relay) == relay.key());
-                        match place.filter(|place| place.position >= position) {
-                            Some(place) => self.has_come_to((*row, waiter.workspace), &place, tx)?,
-                            None => false,
-                        }
-                    }
-                    (_, placed) => placed.is_some(),
-                };
+                let sent = waiter.milestone == Milestone::Sent && sent.is_some_and(|sent| sent >= *seq);
+                all &= placed || sent;
             }
             if all {
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// Tells whether a device has said that it has come, in one log or another, to each entry and to all that these
+    /// may build on.
+    fn is_seen(&self, waiter: &Waiter, device: &DeviceId, tx: &Tx<'_>) -> Result<bool, StoreError> {
+        if waiter.entries.is_empty() {
+            return Ok(!self.relays.is_empty());
+        }
+        let mut reached = Vec::new();
+        for place in self.reached_by(waiter.workspace, device, tx)? {
+            let same = self.relays.iter().find(|(_, relay)| relay.key() == Some(place.relay));
+            if let Some((row, _)) = same
+                && self.has_come_to((*row, waiter.workspace), &place, tx)?
+            {
+                reached.push((*row, place.position));
+            }
+        }
+        for (chain, seq) in waiter.entries.iter().chain(&waiter.grounds) {
+            let mut has = false;
+            for (row, position) in &reached {
+                let placed = tx.placed(*row, *chain)?;
+                has |= placed.is_some_and(|(placed, at)| placed >= *seq && at <= *position);
+            }
+            if !has {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }

@@ -1,8 +1,9 @@
 //! What rests in the clear: entries, chains, what waits, and what relays and other devices have signed.
 //!
-//! Invariant: each row is compared with what its own bytes say, and with a signature where there is one.
+//! Invariant: each row is compared with what its own bytes say, and with a signature where there is one. An entry
+//! is authentic by the law of docs/protocol.md §3: by its own signature, or by an authentic one that names it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::Row;
 use tombolo_crypto::BlindingKey;
@@ -73,14 +74,52 @@ impl Tx<'_> {
     fn check_entries(&self, known: &BTreeMap<i64, Known>, report: &mut IntegrityReport) -> Result<(), StoreError> {
         let mut statement = self.transaction.prepare_cached(sql!("entries_to_check"))?;
         let mut rows = statement.query([])?;
+        let mut unsigned = Vec::new();
         while let Some(row) = rows.next()? {
             report.entries += 1;
-            if !entry_is_sound(row, known)? {
-                report.damaged_entries.push(EntryHash::from_bytes(exact("entry", row.get(3)?)?));
+            let hash = EntryHash::from_bytes(exact("entry", row.get(3)?)?);
+            match judge_entry(row, known)? {
+                Judged::Sound => {}
+                Judged::Unsigned => unsigned.push((row.get::<_, i64>(5)?, row.get::<_, i64>(2)?.cast_unsigned(), hash)),
+                Judged::Damaged => report.damaged_entries.push(hash),
+            }
+        }
+        self.check_unsigned(unsigned, report)
+    }
+
+    /// Divides entries whose own signature does not fit into those that a later one proves, and damaged ones.
+    fn check_unsigned(
+        &self,
+        mut unsigned: Vec<(i64, u64, EntryHash)>,
+        report: &mut IntegrityReport,
+    ) -> Result<(), StoreError> {
+        // From the end of each chain on: what is behind an entry is judged before it.
+        unsigned.sort_unstable_by(|one, other| other.cmp(one));
+        let places: BTreeSet<(i64, u64)> = unsigned.iter().map(|(chain, seq, _)| (*chain, *seq)).collect();
+        let mut proven = BTreeSet::new();
+        for (chain, seq, hash) in unsigned {
+            let next = (chain, seq + 1);
+            let is_named = match self.entry(chain, seq + 1)? {
+                Some(entry) if !places.contains(&next) || proven.contains(&next) => entry.header().prev == hash,
+                _ => false,
+            };
+            if is_named {
+                proven.insert((chain, seq));
+                report.proven_by_later.push(hash);
+            } else {
+                report.damaged_entries.push(hash);
             }
         }
         Ok(())
     }
+}
+
+/// What an entry's own row says of it.
+enum Judged {
+    Sound,
+    /// All fits but its signature.
+    Unsigned,
+    Damaged,
 }
 
 /// A document's tag is computed from its id.
@@ -110,18 +149,21 @@ fn chain_is_sound(row: &Row<'_>) -> Result<bool, StoreError> {
     Ok(fits && key.id().as_bytes() == &*id)
 }
 
-fn entry_is_sound(row: &Row<'_>, known: &BTreeMap<i64, Known>) -> Result<bool, StoreError> {
+fn judge_entry(row: &Row<'_>, known: &BTreeMap<i64, Known>) -> Result<Judged, StoreError> {
     let (workspace, chain, seq): (i64, Vec<u8>, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
     let (hash, bytes): (Vec<u8>, Vec<u8>) = (row.get(3)?, row.get(4)?);
     let Ok(entry) = Entry::decode(&bytes) else {
-        return Ok(false);
+        return Ok(Judged::Damaged);
     };
     let header = entry.header();
     let author = known.get(&workspace).and_then(|known| known.keys.get(&header.chain.device));
     let fits = entry.hash().as_bytes() == &*hash && header.seq == seq.cast_unsigned();
     let named = [header.chain, header.chain.branch()].iter().any(|key| key.id().as_bytes() == &*chain);
-    let placed = fits && named;
-    Ok(placed && author.is_none_or(|key| entry.verify(key).is_ok()))
+    Ok(match author {
+        _ if !fits || !named => Judged::Damaged,
+        Some(key) if entry.verify(key).is_err() => Judged::Unsigned,
+        _ => Judged::Sound,
+    })
 }
 
 /// What waits or was set aside says in its columns what its bytes say.

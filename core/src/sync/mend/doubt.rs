@@ -4,13 +4,17 @@
 //! copy has come or [`DOUBT_MAX_MS`] are over. So the last entry of a chain is not missed until the next one comes.
 //! Nobody can tell such a copy from one that was made up, so nothing is owed for it, and it is only counted.
 //!
-//! Invariant: what is kept is bounded, is never applied, and keeps nothing out that is genuine.
+//! Once the next entry of the chain is here and names it, it is authentic, whatever its own signature says
+//! (docs/protocol.md §3): then it is taken as it came, for a relay may have no other copy.
+//!
+//! Invariant: what is kept is bounded, is applied only when it is proven, and keeps nothing out that is genuine.
 
-use tombolo_protocol::entry::Entry;
+use tombolo_protocol::entry::{Entry, Header};
 use tombolo_protocol::frame::Fetch;
 
 use crate::engine::{Engine, Now};
 use crate::store::{StoreError, Tx};
+use crate::sync::Fault;
 use crate::sync::admit::Admission;
 use crate::sync::reason::SetAsideReason;
 
@@ -50,6 +54,44 @@ impl Engine {
             }
         }
         Ok(Admission::Waits)
+    }
+
+    /// Tells whether an authentic entry that is stored, or waits for this one, names it as its predecessor.
+    pub(in crate::sync) fn is_proven(&self, workspace: i64, entry: &Entry, tx: &Tx<'_>) -> Result<bool, StoreError> {
+        let header = entry.header();
+        for key in [header.chain, header.chain.branch()] {
+            if let Some(chain) = tx.chain_by_id(workspace, &key.id())?
+                && tx.entry(chain.row, header.seq + 1)?.is_some_and(|next| next.header().names(entry))
+            {
+                return Ok(true);
+            }
+        }
+        let next = (&header.chain.id(), header.seq + 1);
+        let waits = tx.held_entry(workspace, next, SetAsideReason::Gap.code())?;
+        Ok(waits.is_some_and(|next| next.header().names(entry)))
+    }
+
+    /// Takes in the copy that came spoilt of the entry before an authentic one; tells whether it is stored now.
+    pub(in crate::sync) fn take_proven(
+        &mut self,
+        now: Now,
+        at: (i64, i64),
+        next: &Header,
+        tx: &Tx<'_>,
+    ) -> Result<bool, Fault> {
+        let reason = SetAsideReason::BadSignature.code();
+        let (id, seq) = (next.chain.id(), next.seq - 1);
+        let mut doubts = tx.held_places(at.1, reason)?.into_iter();
+        if !doubts.any(|doubt| (doubt.chain, doubt.seq, doubt.hash) == (id, seq, next.prev)) {
+            return Ok(false);
+        }
+        match tx.take_held(at.1, (&id, seq), reason)? {
+            Some(Some(entry)) if next.names(&entry) => {
+                Ok(matches!(self.admit(now, at, entry, tx)?, Admission::Stored { .. }))
+            }
+            // The disk has changed it: it is asked for again like any other.
+            _ => Ok(false),
+        }
     }
 
     /// Asks a relay for what came spoilt, and forgets what has come since.
