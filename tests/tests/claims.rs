@@ -322,6 +322,8 @@ fn entries_that_came_spoilt_one_by_one_are_taken_with_the_one_that_proves_them()
             Frame::Fetched(fetched) => {
                 let spoilt = |bytes: &[u8]| Entry::decode(bytes).is_ok_and(|entry| is_spoilt(entry.header().seq));
                 fetched.entries.iter_mut().filter(|entry| spoilt(entry)).for_each(|entry| flip(entry));
+                // So little fits into a frame.
+                fetched.entries.truncate(1);
             }
             _ => {}
         }),
