@@ -66,7 +66,11 @@ impl SignKey {
     /// Signs `context ‖ 0 ‖ message`; the context keeps one kind of statement from passing for another.
     #[must_use]
     pub fn sign(&self, context: &str, message: &[u8]) -> Signature {
-        self.0.sign(&framed(context, message)).to_bytes()
+        let framed = framed(context, message);
+        let signature = self.0.sign(&framed).to_bytes();
+        #[cfg(feature = "verify-memo")]
+        memo::note_made(&self.public(), &framed, &signature);
+        signature
     }
 }
 
@@ -87,6 +91,13 @@ impl VerifyKey {
     /// [`KeyError::WeakKey`] if it is no point of the curve, not in its canonical encoding, or of small
     /// order.
     pub fn parse(bytes: &[u8; 32]) -> Result<Self, KeyError> {
+        #[cfg(feature = "verify-memo")]
+        return memo::parsed_or_else(bytes, || Self::read(bytes));
+        #[cfg(not(feature = "verify-memo"))]
+        Self::read(bytes)
+    }
+
+    fn read(bytes: &[u8; 32]) -> Result<Self, KeyError> {
         match ed25519_dalek::VerifyingKey::from_bytes(bytes) {
             // Where x is 0, the sign has two readings; but those two points are of small order.
             Ok(key) if !key.is_weak() && is_reduced(bytes) => Ok(Self(key)),

@@ -100,11 +100,7 @@ impl Engine {
             return self.compare_held(now, at, row, entry, tx);
         }
         if header.seq > head_seq + 1 {
-            if self.take_proven(now, at, &header, tx)? {
-                return self.admit_one(now, at, entry, tx);
-            }
-            self.ask_again(at, &header.chain, head_seq + 1, header.seq - 1);
-            return self.hold(now, at, &entry, SetAsideReason::Gap, tx);
+            return self.admit_ahead(now, at, entry, head_seq, tx);
         }
         let verdict = self.judge_author(workspace, &entry, chain.as_ref().map(|(_, head)| *head));
         let row = match document {

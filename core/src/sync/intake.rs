@@ -168,20 +168,18 @@ impl Engine {
     /// Verifies and admits a run of entries between two records.
     pub(super) fn take_run(&mut self, now: Now, at: (i64, i64), run: Vec<Incoming>, tx: &Tx<'_>) -> Result<(), Fault> {
         let authentic = self.authentic(at.1, &run);
-        for (incoming, authentic) in run.into_iter().zip(authentic) {
-            let name = incoming.entry.hash();
-            let (key, seq) = (incoming.entry.header().chain, incoming.entry.header().seq);
+        for (Incoming { entry, placed }, authentic) in run.into_iter().zip(authentic) {
+            let name = entry.hash();
+            let (key, seq) = (entry.header().chain, entry.header().seq);
             let admission = match authentic {
-                Some(false) if !self.is_proven(at.1, &incoming.entry, tx)? => {
-                    self.doubt(now, at.1, &incoming.entry, tx)?
-                }
+                Some(false) if !self.is_proven(at.1, &entry, tx)? => self.doubt(now, at.1, &entry, tx)?,
                 // Its record is here and names no such device: nothing that could come would vouch for it.
-                None if self.is_admitted(at.1, &incoming.entry.header().members_head) => {
-                    self.refuse(at, &incoming.entry, SetAsideReason::UnknownAuthor)
+                None if self.is_admitted(at.1, &entry.header().members_head) => {
+                    self.refuse(at, &entry, SetAsideReason::UnknownAuthor)
                 }
-                _ => self.admit(now, at, incoming.entry, tx)?,
+                _ => self.admit(now, at, entry, tx)?,
             };
-            let Some((position, full)) = incoming.placed else {
+            let Some((position, full)) = placed else {
                 continue;
             };
             if let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) {

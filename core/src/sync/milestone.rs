@@ -50,22 +50,6 @@ impl Waiters {
     pub(crate) fn forget_workspace(&mut self, workspace: i64) {
         self.waiting.retain(|_, waiter| waiter.workspace != workspace);
     }
-
-    /// Tells whether somebody waits until another device has pending changes of a document.
-    pub(crate) fn ask_for_sight(&self, document: i64) -> bool {
-        let mut of_document = self.waiting.values().filter(|waiter| waiter.document == document);
-        of_document.any(|waiter| waiter.pending.is_some() && matches!(waiter.milestone, Milestone::SeenBy(_)))
-    }
-
-    /// Notes that pending changes were sealed into entries, and what these may build on.
-    pub(crate) fn note_sealed(&mut self, document: i64, up_to: i64, entry: (i64, u64), grounds: &[(i64, u64)]) {
-        for waiter in self.waiting.values_mut().filter(|waiter| waiter.document == document) {
-            if waiter.pending.take_if(|pending| *pending <= up_to).is_some() {
-                waiter.entries.push(entry);
-                waiter.grounds.extend_from_slice(grounds);
-            }
-        }
-    }
 }
 
 impl Engine {
@@ -92,6 +76,25 @@ impl Engine {
         self.waiters.waiting.insert(self.waiters.last, waiter);
         self.touched.insert(row.row);
         Ok(self.waiters.last)
+    }
+
+    /// Notes that pending changes were sealed into an entry, and what that may build on.
+    pub(super) fn note_sealed(
+        &mut self,
+        document: i64,
+        up_to: i64,
+        entry: (i64, u64),
+        tx: &Tx<'_>,
+    ) -> Result<(), StoreError> {
+        for waiter in self.waiters.waiting.values_mut().filter(|waiter| waiter.document == document) {
+            if waiter.pending.take_if(|pending| *pending <= up_to).is_some() {
+                waiter.entries.push(entry);
+                if let Milestone::SeenBy(_) = waiter.milestone {
+                    waiter.grounds.extend(tx.grounds_of_document(document, &self.device.id())?);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Ends a wait that nobody is interested in any more.

@@ -118,10 +118,7 @@ impl Engine {
         let sealed: Vec<i64> = rows.iter().map(|pending| pending.row).collect();
         let (chain, head_seq) = self.seal_pending(now, &row, key, chain, rows, tx)?;
         let arrived = self.retire_pending(at.1, (document, stream), sealed, &damaged, tx)?;
-        let own = self.device.id();
-        let asked = self.waiters.ask_for_sight(document);
-        let grounds = if asked { tx.grounds_of_document(document, &own)? } else { Vec::new() };
-        self.waiters.note_sealed(document, arrived, (chain, head_seq), &grounds);
+        self.note_sealed(document, arrived, (chain, head_seq), tx)?;
         self.touched.insert(document);
         for relay in self.relays.values_mut() {
             if let Some(channel) = relay.channel_mut(at.1) {

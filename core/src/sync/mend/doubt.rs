@@ -72,13 +72,7 @@ impl Engine {
     }
 
     /// Takes in the copy that came spoilt of the entry before an authentic one; tells whether it is stored now.
-    pub(in crate::sync) fn take_proven(
-        &mut self,
-        now: Now,
-        at: (i64, i64),
-        next: &Header,
-        tx: &Tx<'_>,
-    ) -> Result<bool, Fault> {
+    fn take_proven(&mut self, now: Now, at: (i64, i64), next: &Header, tx: &Tx<'_>) -> Result<bool, Fault> {
         let reason = SetAsideReason::BadSignature.code();
         let (id, seq) = (next.chain.id(), next.seq - 1);
         let mut doubts = tx.held_places(at.1, reason)?.into_iter();
@@ -92,6 +86,23 @@ impl Engine {
             // The disk has changed it: it is asked for again like any other.
             _ => Ok(false),
         }
+    }
+
+    /// Lets an entry wait for those before it, if what came spoilt of them is not proven by it.
+    pub(in crate::sync) fn admit_ahead(
+        &mut self,
+        now: Now,
+        at: (i64, i64),
+        entry: Entry,
+        head_seq: u64,
+        tx: &Tx<'_>,
+    ) -> Result<Admission, Fault> {
+        let header = entry.header();
+        if self.take_proven(now, at, header, tx)? {
+            return self.admit(now, at, entry, tx);
+        }
+        self.ask_again(at, &header.chain, head_seq + 1, header.seq - 1);
+        self.hold(now, at, &entry, SetAsideReason::Gap, tx)
     }
 
     /// Asks a relay for what came spoilt, and forgets what has come since.
