@@ -7,6 +7,7 @@
 mod interface;
 mod kotlin;
 mod python;
+mod swift;
 
 use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
 use std::fs;
@@ -31,6 +32,7 @@ pub(crate) fn run(root: &Path, words: &[String]) -> Result<(), String> {
     match words.as_slice() {
         ["generate"] => generate(root),
         ["check"] => check(root),
+        ["test", "together"] => together(root),
         ["test", language, options @ ..] => test(root, language, options),
         _ => Err("`bindings` knows generate, check and test; `cargo xtask --help` says more".to_owned()),
     }
@@ -41,7 +43,8 @@ fn test(root: &Path, language: &str, options: &[&str]) -> Result<(), String> {
     let suite = match language {
         "python" => python::test,
         "kotlin" => kotlin::test,
-        _ => return Err(format!("there is no suite in {language}; python and kotlin are there")),
+        "swift" => swift::test,
+        _ => return Err(format!("there is no suite in {language}; python, kotlin and swift are there")),
     };
     let started = Instant::now();
     library(root)?;
@@ -51,6 +54,22 @@ fn test(root: &Path, language: &str, options: &[&str]) -> Result<(), String> {
     let suite = started.elapsed().saturating_sub(built);
     println!("{language}: {:.0} s for cargo, {:.0} s for the suite", built.as_secs_f64(), suite.as_secs_f64());
     Ok(())
+}
+
+/// Has a device in each language share a workspace with the others.
+fn together(root: &Path) -> Result<(), String> {
+    let Some(swift) = swift::device(root)? else {
+        return Ok(());
+    };
+    let (kotlin, python) = (kotlin::device(root)?, python::device(root)?);
+    command::run(&mut command::cargo(root, &["build", "-p", "tombolo-conformance"]))?;
+    let leader = built(root).join("tombolo-conformance");
+    let mut play = Command::new(&leader);
+    play.args(["together", "rust"]).arg(&leader).arg("device");
+    for (name, words) in [("swift", swift), ("kotlin", kotlin), ("python", python)] {
+        play.args(["--", name]).args(words);
+    }
+    command::run_within(&mut play, SUITE_LIMIT)
 }
 
 fn generate(root: &Path) -> Result<(), String> {

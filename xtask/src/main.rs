@@ -34,6 +34,8 @@ CHORES
             check              fails if bindings/interface.txt is not what the library says
             test python        builds the wheel, and runs its suite against a relay; `--slow` takes minutes
             test kotlin        the same with Maven and JUnit; it takes a JDK and Maven
+            test swift         the same in a Debian 13 of its own, which is installed below ~/.cache/tombolo; it takes root
+            test together      a device in each of the three and one in Rust share a workspace, edit offline and converge
 
 EXAMPLES
   cargo xtask ci                    what continuous integration runs

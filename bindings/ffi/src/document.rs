@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use tombolo::document::PathStep as Step;
+use tombolo::engine::DocumentStats;
 use tombolo::protocol::ids::{DeviceId, DocumentId};
 
+use crate::cancellation::{Cancellation, unless};
 use crate::edit::{Checked, Edit};
 use crate::error::TomboloError;
 use crate::events::DocumentListener;
@@ -13,13 +15,52 @@ use crate::records::Milestone;
 use crate::subscription::Subscription;
 use crate::values::{PathStep, Value, path_of, wide};
 
-/// What an open document amounts to.
+/// What a document amounts to, in memory and in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct DocumentStatistics {
-    /// A rough measure of its memory.
+    /// A rough measure of its memory while it is open.
     pub memory_bytes: u64,
-    /// Entries that wait to be applied.
+    /// Entries that are stored and wait to be applied.
     pub queued: u64,
+    /// Entries in the store that count.
+    pub entries: u64,
+    /// What they take.
+    pub entry_bytes: u64,
+    /// Of them, those that each opening has to open one by one.
+    pub tail_entries: u64,
+    /// The saved form, compressed and sealed; 0 without one.
+    pub saved_bytes: u64,
+    /// Entries that are set aside.
+    pub set_aside: u64,
+    /// What they take.
+    pub set_aside_bytes: u64,
+    /// Changes of this device that no entry carries yet.
+    pub pending: u64,
+    /// What they take.
+    pub pending_bytes: u64,
+    /// What the document says: keys, strings and bytes at their length, eight bytes for a number.
+    pub live_bytes: u64,
+    /// What its CRDT keeps beside that: what was deleted, ids, and who wrote what when.
+    pub overhead_bytes: u64,
+}
+
+impl From<DocumentStats> for DocumentStatistics {
+    fn from(stats: DocumentStats) -> Self {
+        Self {
+            memory_bytes: wide(stats.memory_bytes),
+            queued: wide(stats.queued),
+            entries: stats.entries,
+            entry_bytes: stats.entry_bytes,
+            tail_entries: stats.tail_entries,
+            saved_bytes: stats.saved_bytes,
+            set_aside: stats.set_aside,
+            set_aside_bytes: stats.set_aside_bytes,
+            pending: stats.pending,
+            pending_bytes: stats.pending_bytes,
+            live_bytes: stats.live_bytes,
+            overhead_bytes: stats.overhead_bytes,
+        }
+    }
 }
 
 /// A document. Handles are cheap, and hold nothing open.
@@ -96,13 +137,12 @@ impl Document {
         Ok(self.core.version().await?.as_bytes().to_vec())
     }
 
-    /// Returns what the open document amounts to.
+    /// Returns what the document amounts to; this walks it.
     ///
     /// # Errors
     /// As `read`.
     pub async fn statistics(&self) -> Result<DocumentStatistics, TomboloError> {
-        let found = self.core.stats().await?;
-        Ok(DocumentStatistics { memory_bytes: wide(found.memory_bytes), queued: wide(found.queued) })
+        Ok(self.core.stats().await?.into())
     }
 
     /// Watches the document: its present state first, then every change.
@@ -115,19 +155,25 @@ impl Document {
     }
 
     /// Waits until all that this device has written into the document so far has come this far. Without a relay it
-    /// waits without an end: give up waiting by the means of your language.
+    /// waits without an end: give up waiting by the means of your language, or by a cancellation.
     ///
     /// # Errors
     /// `NotFound`, `Store`, `Closed`.
-    pub async fn wait_for(&self, milestone: Milestone) -> Result<(), TomboloError> {
-        Ok(self.core.wait_for(milestone).await?)
+    #[uniffi::method(default(cancellation = None))]
+    pub async fn wait_for(
+        &self,
+        milestone: Milestone,
+        cancellation: Option<Arc<Cancellation>>,
+    ) -> Result<(), TomboloError> {
+        unless(cancellation, self.core.wait_for(milestone)).await
     }
 
     /// Waits until another device has everything that this one has written into the document so far.
     ///
     /// # Errors
     /// As `wait_for`.
-    pub async fn seen_by(&self, device: DeviceId) -> Result<(), TomboloError> {
-        Ok(self.core.seen_by(device).await?)
+    #[uniffi::method(default(cancellation = None))]
+    pub async fn seen_by(&self, device: DeviceId, cancellation: Option<Arc<Cancellation>>) -> Result<(), TomboloError> {
+        unless(cancellation, self.core.seen_by(device)).await
     }
 }

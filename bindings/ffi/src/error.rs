@@ -80,7 +80,7 @@ pub enum TomboloError {
         /// In words.
         reason: String,
     },
-    /// The time that the call was given is over; the work goes on in the background.
+    /// The time that the call was given is over, or its `Cancellation` ended it; the work goes on in the background.
     Deadline {
         /// In words.
         reason: String,
@@ -215,6 +215,10 @@ impl TomboloError {
 
     pub(crate) fn bad_id(name: &str) -> Self {
         Self::Misuse { fault: MisuseFault::BadId, reason: format!("this is no {name}; ids are hexadecimal digits") }
+    }
+
+    pub(crate) fn given_up() -> Self {
+        Self::Deadline { reason: "the app gave up waiting; the work goes on in the background".to_owned() }
     }
 
     fn reason(&self) -> &str {

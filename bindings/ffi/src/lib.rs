@@ -8,6 +8,7 @@
 //! becomes an error of the call that met it.
 #![allow(unsafe_code, reason = "the scaffolding that UniFFI generates speaks the C ABI")]
 
+pub mod cancellation;
 pub mod debt;
 pub mod devices;
 pub mod document;

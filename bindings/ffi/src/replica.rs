@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tombolo::protocol::ids::{DeviceId, DocumentId, UserId, WorkspaceId};
 
+use crate::cancellation::{Cancellation, unless};
 use crate::debt::{ReasonCount, counted};
 use crate::devices::{LinkApproval, LinkRequest, RecoveryKit, duplicate};
 use crate::document::Document;
@@ -212,9 +213,14 @@ impl Replica {
     ///
     /// # Errors
     /// `Deadline` if the time is over first; the work goes on while the replica is open.
-    pub async fn sync_once(&self, deadline: Duration) -> Result<(), TomboloError> {
+    #[uniffi::method(default(cancellation = None))]
+    pub async fn sync_once(
+        &self,
+        deadline: Duration,
+        cancellation: Option<Arc<Cancellation>>,
+    ) -> Result<(), TomboloError> {
         let core = self.core.clone();
-        runtime::run(async move { Ok(core.sync_once(deadline).await?) }).await
+        runtime::run(async move { unless(cancellation, core.sync_once(deadline)).await }).await
     }
 }
 

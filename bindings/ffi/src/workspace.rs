@@ -6,6 +6,7 @@ use std::time::Duration;
 use tombolo::AuditEntry;
 use tombolo::protocol::ids::{EntryHash, RecordId, UserId, WorkspaceId};
 
+use crate::cancellation::{Cancellation, unless};
 use crate::debt::SyncDebt;
 use crate::devices::RecoveryKit;
 use crate::document::Document;
@@ -84,16 +85,18 @@ impl Workspace {
     ///
     /// # Errors
     /// `Input` if the invite was refused for good, `NotFound`, `Closed`.
-    pub async fn ready(&self) -> Result<(), TomboloError> {
-        Ok(self.core.ready().await?)
+    #[uniffi::method(default(cancellation = None))]
+    pub async fn ready(&self, cancellation: Option<Arc<Cancellation>>) -> Result<(), TomboloError> {
+        unless(cancellation, self.core.ready()).await
     }
 
     /// Waits until nothing is owed: everything here is at a relay, and everything there is here.
     ///
     /// # Errors
     /// As `ready`.
-    pub async fn settled(&self) -> Result<(), TomboloError> {
-        Ok(self.core.settled().await?)
+    #[uniffi::method(default(cancellation = None))]
+    pub async fn settled(&self, cancellation: Option<Arc<Cancellation>>) -> Result<(), TomboloError> {
+        unless(cancellation, self.core.settled()).await
     }
 
     /// Returns what is not at a relay yet, and why.

@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::ThreadId;
 use std::time::Duration;
 
+use tokio::sync::Notify;
+use tombolo_ffi::cancellation::Cancellation;
 use tombolo_ffi::document::Document;
 use tombolo_ffi::edit::Edit;
 use tombolo_ffi::error::{MisuseFault, StoreFault, TomboloError, Typed};
@@ -86,12 +88,14 @@ struct Heard {
     events: Mutex<Vec<DocumentEvent>>,
     threads: Mutex<Vec<ThreadId>>,
     ends: Mutex<u32>,
+    told: Notify,
 }
 
 impl DocumentListener for Heard {
     fn on_events(&self, events: Vec<DocumentEvent>) {
         self.threads.lock().unwrap().push(std::thread::current().id());
         self.events.lock().unwrap().extend(events);
+        self.told.notify_one();
         if self.events.lock().unwrap().len() == 2 {
             panic!("a listener that throws once");
         }
@@ -99,15 +103,16 @@ impl DocumentListener for Heard {
 
     fn on_end(&self) {
         *self.ends.lock().unwrap() += 1;
+        self.told.notify_one();
     }
 }
 
 impl Heard {
+    /// Waits until the listener was told this many events, or of the end.
     async fn until(&self, count: usize) {
         let heard = async {
-            while self.events.lock().unwrap().len() < count {
-                // waits: the listeners' thread is not this one.
-                tokio::time::sleep(Duration::from_millis(5)).await;
+            while self.events.lock().unwrap().len() < count && *self.ends.lock().unwrap() == 0 {
+                self.told.notified().await;
             }
         };
         tokio::time::timeout(Duration::from_secs(60), heard).await.expect("the listener is told");
@@ -144,10 +149,13 @@ fn listeners_hear_the_present_state_first_then_all_in_order_from_one_thread() {
         assert!(threads.iter().all(|thread| *thread == threads[0] && *thread != std::thread::current().id()));
         assert!(second.is_ended() && two.events.lock().unwrap().len() < 3, "it was cancelled");
         replica.shutdown().await.unwrap();
-        while !first.is_ended() {
-            // waits: the listeners' thread is not this one.
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        one.until(usize::MAX).await;
+        let ended = async {
+            while !first.is_ended() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), ended).await.expect("the task ends behind its last call");
         assert_eq!((*one.ends.lock().unwrap(), *two.ends.lock().unwrap()), (1, 0));
     });
 }
@@ -204,7 +212,11 @@ fn what_is_typed_wrong_and_what_takes_too_long_are_told_apart() {
         let error = replica.dial("http://relay".to_owned(), false, None).await.unwrap_err();
         assert!(matches!(error, TomboloError::Input { what: Typed::Address, .. }), "{error}");
         replica.create_workspace("Alone".to_owned()).await.unwrap();
-        let error = replica.sync_once(Duration::from_millis(50)).await.unwrap_err();
+        let error = replica.sync_once(Duration::from_millis(50), None).await.unwrap_err();
+        assert!(matches!(error, TomboloError::Deadline { .. }), "{error}");
+        let given_up = Cancellation::new();
+        given_up.cancel();
+        let error = replica.sync_once(Duration::MAX, Some(given_up)).await.unwrap_err();
         assert!(matches!(error, TomboloError::Deadline { .. }), "{error}");
         replica.pause().await.unwrap();
         replica.resume().await.unwrap();

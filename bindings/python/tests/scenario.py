@@ -26,11 +26,16 @@ class Scenario:
     steps: list[list[str]]
 
 
+def cut(line: str) -> list[str]:
+    """Cuts a line into words."""
+    return _WORD.findall(line)
+
+
 def read() -> list[Scenario]:
     """Reads all scenarios; one for each CRDT where it says so."""
     blocks: list[tuple[list[str], list[list[str]]]] = []
     for line in SCENARIOS.read_text(encoding="utf-8").splitlines():
-        words = _WORD.findall(line)
+        words = cut(line)
         if not words or line.startswith("#"):
             continue
         if words[0] == "scenario":
@@ -54,12 +59,26 @@ class Stage:
     def __init__(self, folder: Path, start_relay) -> None:
         self._folder, self._start_relay = folder, start_relay
         self._relay = None
+        self._address = ""
         self._replicas: dict[str, Replica] = {}
         self._workspaces: dict[str, str] = {}
         self._documents: dict[str, str] = {}
         self._invites: dict[str, str] = {}
         self._watches: dict[tuple[str, str], tombolo.document.Events] = {}
         self._kit = None
+        self.told = lambda kind, name, value: None
+        """Is told of each name that a step gives to something, for other stages."""
+
+    def learn(self, kind: str, name: str, value: str) -> None:
+        """Learns what another stage has named."""
+        if kind == "relay":
+            self._address = value
+        else:
+            {"workspace": self._workspaces, "document": self._documents, "invite": self._invites}[kind][name] = value
+
+    def _name(self, kind: str, name: str, value: str) -> None:
+        self.learn(kind, name, value)
+        self.told(kind, name, value)
 
     async def play(self, scenario: Scenario) -> None:
         try:
@@ -71,8 +90,11 @@ class Stage:
                     error.add_note(f"step {number + 1} of {scenario.name} {scenario.crdt}: {' '.join(step)}")
                     raise
         finally:
-            for replica in self._replicas.values():
-                await replica.close()
+            await self.end()
+
+    async def end(self) -> None:
+        for replica in self._replicas.values():
+            await replica.close()
 
     async def step(self, words: list[str]) -> None:
         await getattr(self, "do_" + words[0].replace("-", "_"))(*words[1:])
@@ -103,11 +125,11 @@ class Stage:
     # Documents.
 
     async def do_found(self, who, workspace):
-        self._workspaces[workspace] = (await self._replicas[who].create_workspace(workspace)).id()
+        self._name("workspace", workspace, (await self._replicas[who].create_workspace(workspace)).id())
 
     async def do_create(self, who, workspace, document, crdt):
         created = await self._workspace(who, workspace).create_document(Crdt[crdt.upper()])
-        self._documents[document] = created.id()
+        self._name("document", document, created.id())
 
     async def do_put(self, who, document, key, value):
         async with self._document(who, document).edit() as edit:
@@ -144,6 +166,9 @@ class Stage:
     async def do_arrives(self, who, document, key, value):
         await self._until(lambda: self._document(who, document).read(key), _plain(value))
 
+    async def do_version(self, who, document):
+        self.told("version", document, (await self._document(who, document).version()).hex())
+
     async def do_read_unknown(self, who):
         await self._replicas[who].document("00" * 16).read()
 
@@ -154,9 +179,10 @@ class Stage:
 
     async def do_relay(self):
         self._relay = self._start_relay()
+        self._name("relay", "relay", self._relay.address)
 
     async def do_dial(self, who):
-        await self._replicas[who].dial(self._relay.address)
+        await self._replicas[who].dial(self._address)
 
     async def do_dial_at(self, who, address):
         await self._replicas[who].dial(_plain(address))
@@ -165,7 +191,8 @@ class Stage:
         self._relay.kill()
 
     async def do_mend(self):
-        self._relay.start()
+        if self._relay:
+            self._relay.start()
         for replica in self._replicas.values():
             await replica.notify_network()
 
@@ -215,7 +242,7 @@ class Stage:
     # People.
 
     async def do_invite(self, who, workspace, role):
-        self._invites[workspace] = await self._workspace(who, workspace).invite(_ROLES[role])
+        self._name("invite", workspace, await self._workspace(who, workspace).invite(_ROLES[role]))
 
     async def do_accept(self, who, invite):
         await self._replicas[who].join(_plain(invite))
@@ -225,14 +252,13 @@ class Stage:
         await joined.ready()
 
     async def do_has(self, who, document):
+        replica = self._replicas[who]
+
         async def listed():
-            lists = [await self._workspace(who, name).documents() for name in self._workspaces if await self._in(who, name)]
+            lists = [await replica.workspace(held.id).documents() for held in await replica.workspaces()]
             return any(summary.id == self._documents[document] for summaries in lists for summary in summaries)
 
         await self._until(listed, True)
-
-    async def _in(self, who, workspace):
-        return any(found.id == self._workspaces[workspace] for found in await self._replicas[who].workspaces())
 
     async def do_role(self, who, workspace, whom, role):
         user = (await self._replicas[whom].identity()).user
@@ -258,7 +284,7 @@ class Stage:
     # Devices.
 
     async def do_link(self, new, old):
-        request = await self._replicas[new].request_link(self._relay.address, tombolo.LinkWay.SCAN)
+        request = await self._replicas[new].request_link(self._address, tombolo.LinkWay.SCAN)
         approval = await self._replicas[old].approve_link(request.text())
         digits = await request.digits()
         await approval.asked()

@@ -12,6 +12,19 @@ const TOOLS: &[&str] = &["maturin==1.16.0", "pytest==9.2.0"];
 
 /// Builds the wheel, installs it where nothing else is, and runs the suite against a relay.
 pub(super) fn test(root: &Path, options: &[&str]) -> Result<(), String> {
+    let mut pytest = Command::new(installed(root)?);
+    pytest.args(["-m", "pytest", "-p", "no:cacheprovider", "--durations", "5"]).args(options);
+    run_suite(pytest.env("PYTHONDONTWRITEBYTECODE", "1").current_dir(root.join("bindings/python")), root)
+}
+
+/// Returns the words that start a device of a play.
+pub(super) fn device(root: &Path) -> Result<Vec<String>, String> {
+    let script = root.join("bindings/python/tests/device.py");
+    Ok(vec![installed(root)?.display().to_string(), "-B".to_owned(), script.display().to_string()])
+}
+
+/// Builds the wheel, installs it, and returns the interpreter that has it.
+fn installed(root: &Path) -> Result<PathBuf, String> {
     let python = python(root)?;
     let bindgen = bindgen(root)?;
     let wheels = out(root).join("wheels");
@@ -26,9 +39,7 @@ pub(super) fn test(root: &Path, options: &[&str]) -> Result<(), String> {
     let mut pip = Command::new(&python);
     pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--force-reinstall"]);
     command::run(pip.arg(wheel))?;
-    let mut pytest = Command::new(&python);
-    pytest.args(["-m", "pytest", "-p", "no:cacheprovider", "--durations", "5"]).args(options);
-    run_suite(pytest.env("PYTHONDONTWRITEBYTECODE", "1").current_dir(root.join("bindings/python")), root)
+    Ok(python)
 }
 
 /// Makes an environment for Python with what is needed, once, and returns its interpreter.

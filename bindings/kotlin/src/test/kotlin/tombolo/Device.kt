@@ -1,6 +1,6 @@
 package tombolo
 
-import java.nio.file.Path
+import kotlin.io.path.createTempDirectory
 import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.coroutineScope
 import kotlinx.coroutines.runBlocking
@@ -11,9 +11,9 @@ import kotlinx.coroutines.withTimeout
  *
  * `learn KIND NAME VALUE` in either direction; after each other line, `done`, or `failed` and why.
  */
-fun main(arguments: Array<String>): Unit = runBlocking(Dispatchers.Default) {
+fun main(): Unit = runBlocking(Dispatchers.Default) {
     coroutineScope {
-        val stage = Stage(Path.of(arguments[0]), this)
+        val stage = Stage(createTempDirectory("tombolo"), this)
         stage.told = { kind, name, value -> println("learn $kind $name $value") }
         for (line in generateSequence(::readLine)) {
             val words = Scenario.words(line)
@@ -25,7 +25,7 @@ fun main(arguments: Array<String>): Unit = runBlocking(Dispatchers.Default) {
                 withTimeout(PATIENCE) { stage.step(words) }
                 println("done")
             } catch (failure: Exception) {
-                println("failed $failure")
+                println("failed: $failure".replace('\n', ' '))
             }
         }
         stage.end()

@@ -1,0 +1,101 @@
+import Foundation
+import TomboloFFI
+
+extension Replica {
+    /// Opens a store, or makes it. No network is needed.
+    public static func open(
+        at url: URL,
+        key: KeyPlace? = nil,
+        durability: Durability? = nil,
+        memoryBytes: UInt64? = nil,
+        appType: String? = nil,
+        trustedRoots: [Data] = [],
+        offline: Bool = false
+    ) async throws -> Replica {
+        try await open(
+            options: OpenOptions(
+                path: url.path, key: key, durability: durability, memoryBytes: memoryBytes, appType: appType,
+                trustedRoots: trustedRoots, offline: offline))
+    }
+
+    /// Brings a user back from a kit, into a new store.
+    public static func recover(
+        kit: RecoveryKit, at url: URL, key: KeyPlace? = nil, trustedRoots: [Data] = []
+    ) async throws -> Replica {
+        try await recover(kit: kit, options: OpenOptions(path: url.path, key: key, trustedRoots: trustedRoots))
+    }
+
+    /// Ends all sessions and closes the store; closing it again does nothing. Handles answer `Closed` from then on.
+    public func close() async throws {
+        do {
+            try await shutdown()
+        } catch TomboloError.Closed {
+            // It is what was asked for.
+        }
+    }
+
+    /// Reaches a relay, and keeps reaching it: the address is remembered by the store.
+    public func dial(_ address: String, allowProxy: Bool = false, token: String? = nil) async throws {
+        try await dial(address: address, allowProxy: allowProxy, token: token)
+    }
+
+    /// Reaches the relays, and returns as soon as nothing is owed; throws `TomboloError.Deadline`.
+    ///
+    /// Ends when the task is cancelled, as it is when the system takes a background task's time away.
+    public func sync(within seconds: TimeInterval) async throws {
+        try await cancellable { try await syncOnce(deadline: seconds, cancellation: $0) }
+    }
+
+    /// Says that the network has changed.
+    public func networkChanged() async throws { try await notifyNetwork(reachability: .reachable) }
+
+    /// Hears of everything that happens: how things stand first.
+    ///
+    /// Who iterates too slowly misses events, and is then given `.current` again.
+    public func events() -> AsyncThrowingStream<ReplicaEvent, any Error> {
+        eventStream { queue in try await self.subscribe(listener: ReplicaQueue(queue: queue)) }
+    }
+}
+
+private final class ReplicaQueue: ReplicaListener {
+    let queue: EventQueue<ReplicaEvent>
+    init(queue: EventQueue<ReplicaEvent>) { self.queue = queue }
+    func onEvents(events: [ReplicaEvent]) { queue.take(events) }
+    func onEnd() { queue.end() }
+}
+
+extension Workspace {
+    /// Makes an invite, for one who joins unless told; `uses: nil` lets any number join.
+    public func invite(_ role: Role, expiresIn seconds: TimeInterval? = nil, uses: UInt32? = 1) async throws -> String {
+        try await invite(role: role, expiresIn: seconds, uses: uses)
+    }
+
+    /// Waits until this device is a member. Ends when the task is cancelled.
+    public func waitUntilReady() async throws { try await cancellable { try await ready(cancellation: $0) } }
+
+    /// Waits until nothing is owed. Ends when the task is cancelled.
+    public func waitUntilSettled() async throws { try await cancellable { try await settled(cancellation: $0) } }
+}
+
+extension TomboloError {
+    /// What is wrong, as a sentence for people, in English. The case says whose fault it is.
+    public var reason: String {
+        switch self {
+        case .Store(_, let reason), .Misuse(_, let reason), .Document(_, let reason), .NotFound(_, let reason),
+            .Denied(_, let reason), .NotReady(_, let reason), .Input(_, let reason), .StepUp(_, let reason),
+            .UnsentWork(_, _, _, let reason), .Deadline(let reason), .Closed(let reason), .Internal(let reason):
+            reason
+        }
+    }
+}
+
+/// Hands the library's log to a function from now on, up to a level; `nil` turns it off. It is called on one thread.
+public func log(_ level: LogLevel = .info, to sink: (@Sendable (LogLine) -> Void)?) throws {
+    try setLogSink(level: level, sink: sink.map(Sink.init))
+}
+
+private final class Sink: LogSink {
+    private let take: @Sendable (LogLine) -> Void
+    init(_ take: @escaping @Sendable (LogLine) -> Void) { self.take = take }
+    func onLines(lines: [LogLine]) { lines.forEach(take) }
+}
