@@ -11,7 +11,7 @@ use super::Bench;
 use crate::command;
 
 /// What is played: scenarios of `simulate`, seeds of each, and minutes after which it ends with what it has.
-const SEEDS: &[(&str, u32, u32)] = &[("swarm", 1_000, 5)];
+const SEEDS: &[(&str, u32, u32)] = &[("swarm", 2_000, 5)];
 
 /// Each planted bug must be caught by one of so many seeds.
 const CATCH_SEEDS: &str = "50";
