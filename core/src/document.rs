@@ -15,6 +15,7 @@ mod patch;
 mod poison;
 mod reauthor;
 mod saved;
+mod state;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -29,6 +30,7 @@ pub(crate) use self::fold::{Folded, Unsent, fold};
 pub use self::patch::{Patch, PatchAction, PathStep, ReplayError};
 pub use self::poison::{Poison, trial};
 pub(crate) use self::reauthor::{Former, Heirs, Reauthored};
+pub(crate) use self::state::Encoder;
 pub use self::value::{Kind, Value};
 pub use self::view::View;
 pub use self::yrs::TransactionMut as YrsTransaction;
@@ -80,7 +82,7 @@ pub struct Actor([u8; 16]);
 
 impl Actor {
     /// Takes an actor from its bytes.
-    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 

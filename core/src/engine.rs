@@ -23,6 +23,7 @@ mod gather;
 mod input;
 mod open;
 mod saved;
+mod snapshot;
 mod stats;
 mod unreached;
 
@@ -35,6 +36,7 @@ pub use edit::DocumentSummary;
 pub(crate) use findings::Findings;
 pub use input::{Connection, Effect, Event, Input, Now, Origin, RelayRef, RelayState};
 pub(crate) use open::OpenDocuments;
+pub(crate) use snapshot::{Made, creation_of};
 pub use stats::DocumentStats;
 use tombolo_crypto::{DeviceSecrets, Entropy, array};
 use tombolo_protocol::close::CloseCode;
@@ -61,11 +63,20 @@ pub struct EngineConfig {
     /// Entries behind a document's saved form from which an opening saves it anew. Few make openings quick, many spare
     /// writing.
     pub tail_entries: usize,
+    /// Entries since a document's newest published snapshot from which its busiest writer publishes it anew;
+    /// [`usize::MAX`] for never.
+    pub snapshot_entries: usize,
 }
 
 impl Default for EngineConfig {
     fn default() -> Self {
-        Self { memory_bytes: 64 << 20, app_type: String::new(), offline: false, tail_entries: 1024 }
+        Self {
+            memory_bytes: 64 << 20,
+            app_type: String::new(),
+            offline: false,
+            tail_entries: 1024,
+            snapshot_entries: usize::MAX,
+        }
     }
 }
 

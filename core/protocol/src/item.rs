@@ -1,6 +1,6 @@
 //! What a workspace log is made of, and the short form in which entries travel.
 //!
-//! A log item is a record, an attestation or an entry. In a steady session most of an entry's header
+//! A log item is a record, an attestation, an entry or a device's word on a snapshot. In a steady session most of an entry's header
 //! repeats what an earlier item of the same log said, so it is *elided*: the short form names the
 //! position of the item that declared it, and leaves out `prev_hash`, which follows from the chain.
 //! Elision is against the log and not the session, hence one run of bytes serves all readers and the
@@ -19,6 +19,7 @@ const RECORD: u8 = 1;
 const ATTESTATION: u8 = 2;
 const ENTRY: u8 = 3;
 const ELIDED: u8 = 4;
+const ATTEST: u8 = 5;
 
 /// One item of a log, still encoded: which of the kinds it is, and its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub enum LogItem<'a> {
     Entry(&'a [u8]),
     /// An entry in short form.
     Elided(ElidedEntry<'a>),
+    /// A device's word on a snapshot.
+    Attest(&'a [u8]),
 }
 
 impl<'a> LogItem<'a> {
@@ -48,6 +51,7 @@ impl<'a> LogItem<'a> {
             ATTESTATION => Ok(Self::Attestation(reader.take_rest())),
             ENTRY => Ok(Self::Entry(reader.take_rest())),
             ELIDED => ElidedEntry::read(reader).map(Self::Elided),
+            ATTEST => Ok(Self::Attest(reader.take_rest())),
             _ => Err(DecodeError::Unknown { field: "log item", value: u64::from(kind) }),
         }
     }
@@ -62,6 +66,12 @@ impl<'a> LogItem<'a> {
     #[must_use]
     pub fn encode_attestation(attestation: &[u8]) -> Vec<u8> {
         tagged(ATTESTATION, attestation)
+    }
+
+    /// Writes a device's word on a snapshot as a log item.
+    #[must_use]
+    pub fn encode_attest(attest: &[u8]) -> Vec<u8> {
+        tagged(ATTEST, attest)
     }
 
     /// Writes an entry as a log item: in short form if `declared` fits it, else in full.
@@ -177,6 +187,8 @@ pub enum ItemHash {
     Attestation(Digest),
     /// An entry's hash.
     Entry(EntryHash),
+    /// Hash of the bytes of a device's word on a snapshot.
+    Attest(Digest),
 }
 
 impl ItemHash {
@@ -187,6 +199,7 @@ impl ItemHash {
             Self::Record(id) => (RECORD, id.as_bytes()),
             Self::Attestation(digest) => (ATTESTATION, digest),
             Self::Entry(hash) => (ENTRY, hash.as_bytes()),
+            Self::Attest(digest) => (ATTEST, digest),
         };
         let mut leaf = [kind; 33];
         for (to, from) in leaf.iter_mut().skip(1).zip(digest) {

@@ -7,6 +7,7 @@
 //! | [`entry`] | the sealed, signed, chained unit that is stored and sent |
 //! | [`identity`], [`record`], [`membership`] | whose devices, what is stated, who may do what |
 //! | [`item`], [`log`], [`receipt`] | what a relay's log holds, its head, what the relay signs |
+//! | [`snapshot`] | what a published snapshot covers, and who vouches for it |
 //! | [`auth`], [`frame`], [`close`], [`status`] | a session: its proof, its frames, its end |
 //!
 //! Nothing here reads a clock, draws randomness, or knows a key that opens content.
@@ -26,6 +27,7 @@ pub mod log;
 pub mod membership;
 pub mod receipt;
 pub mod record;
+pub mod snapshot;
 pub mod status;
 
 mod void;

@@ -44,6 +44,10 @@ pub const POLICY_RELAYS_MAX: usize = 16;
 pub const RECORD_SECRET_BYTES_MAX: usize = 64 << 10;
 /// Bytes of an entry's clear section: what a snapshot covers, and blob addresses.
 pub const CLEAR_SECTION_BYTES_MAX: usize = 256 << 10;
+/// Chains of one document that a snapshot covers: with their hashes they fill three quarters of a clear section.
+pub const COVERED_CHAINS_MAX: usize = 4096;
+/// Entries that a snapshot covers and leaves out: admins exclude a few bad ones.
+pub const EXCLUDED_ENTRIES_MAX: usize = 1024;
 /// Bytes of a relay's address.
 pub const ADDRESS_BYTES_MAX: usize = 255;
 /// Relay addresses in one invite.

@@ -19,6 +19,7 @@ mod judge;
 mod settle;
 mod trail;
 mod view;
+mod vouching;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
@@ -28,6 +29,7 @@ pub use attestations::{ATTESTATIONS_EARLY_MAX, ATTESTERS_PER_RECORD_MAX};
 pub use settle::{RIVAL_SIGNATURES_MAX, UNADMITTED_BYTES_MAX};
 pub use trail::{Finding, VoidReason};
 pub use view::{DeviceStanding, InviteStanding, Recipient, Recount, View};
+pub use vouching::{ATTESTERS_NEEDED, Vouched};
 
 use attestations::Attestations;
 use facts::Facts;

@@ -65,10 +65,21 @@ impl AutomergeDocument {
         Ok(Self { document, pairs: saved.pairs, applied_bytes, ..Self::new(actor) })
     }
 
+    /// Makes a document of a state that somebody else may have made.
+    pub(super) fn from_state(actor: Actor, state: &[u8]) -> Result<Self, ApplyReason> {
+        let applied_bytes = state.len() as u64;
+        let saved = Saved { pairs: may_hold_pairs(state), depth: 0, applied_bytes, state };
+        let restored = Self::restore(actor, &saved)?;
+        if state.is_empty() || !restored.is_whole()? { Err(ApplyReason::Malformed) } else { Ok(restored) }
+    }
+
+    fn is_whole(&self) -> Result<bool, ApplyReason> {
+        guarded(|| self.renamed.is_none() && self.document.get_missing_deps(&[]).is_empty())
+    }
+
     /// Encodes the document with its history, unless something waits in it or it is named otherwise now.
     pub(super) fn save(&self) -> Result<Option<Vec<u8>>, ApplyReason> {
-        let whole = guarded(|| self.renamed.is_none() && self.document.get_missing_deps(&[]).is_empty())?;
-        if whole { self.encode().map(Some) } else { Ok(None) }
+        if self.is_whole()? { self.encode().map(Some) } else { Ok(None) }
     }
 
     /// Encodes the document with its history, and without what waits in it.

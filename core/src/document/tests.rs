@@ -6,6 +6,7 @@ mod hostile;
 mod reauthor;
 mod saved;
 mod speed;
+mod states;
 
 use super::*;
 

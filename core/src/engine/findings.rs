@@ -4,7 +4,7 @@
 //! writes anyway. So reading writes nothing and goes on when the disk is full; what a crash takes away
 //! is found again. Entries that the disk has changed are kept, reported, and asked for again (`sync/mend.rs`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tombolo_protocol::entry::Entry;
 use tombolo_protocol::ids::EntryHash;
@@ -22,6 +22,8 @@ const FINDINGS_MAX: usize = 1 << 16;
 pub(crate) struct Findings {
     by_arrival: BTreeMap<i64, Finding>,
     pub(super) to_save: ToSave,
+    /// Documents whose snapshot is to be published.
+    pub(crate) to_publish: BTreeSet<i64>,
 }
 
 enum Finding {

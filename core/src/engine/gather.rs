@@ -11,6 +11,7 @@ use tombolo_protocol::ids::{ChainKey, DocumentId, Stream};
 
 use super::build::{Piece, derive_actor, join_parts};
 use super::counting::{OpenedEntry, Verdict};
+use super::snapshot::work_of;
 use super::{Engine, Now};
 use crate::document::{Actor, Crdt};
 use crate::error::Error;
@@ -45,7 +46,8 @@ impl Engine {
         about.ok_or(Error::Damaged)
     }
 
-    /// Opens the entries of a document behind an arrival; what can not be opened is set aside or waits for its key.
+    /// Gathers the work of a document's entries behind an arrival; what can not be opened is set aside or waits for
+    /// its key.
     pub(super) fn gather(
         &mut self,
         now: Now,
@@ -54,6 +56,21 @@ impl Engine {
         after: i64,
         tx: &Tx<'_>,
     ) -> Result<Gathered, StoreError> {
+        let (opened, is_whole) = self.open_entries(now, row, about, after, tx)?;
+        let verdicts = self.counting(now, row, &opened, tx)?;
+        let (pieces, is_complete) = pieces(opened, &verdicts);
+        Ok(Gathered { pieces, is_whole: is_whole && is_complete })
+    }
+
+    /// Opens the entries of a document behind an arrival; tells whether no key was missing.
+    pub(super) fn open_entries(
+        &mut self,
+        now: Now,
+        row: &DocumentRow,
+        about: &About,
+        after: i64,
+        tx: &Tx<'_>,
+    ) -> Result<(Vec<OpenedEntry>, bool), StoreError> {
         let mut entries = Vec::new();
         tx.entries_of_document(row.row, Stream::CONTENT.0, after, |stored| entries.push(stored))?;
         let (mut opened, mut is_whole) = (Vec::new(), true);
@@ -78,9 +95,7 @@ impl Engine {
                 Err(reason) => self.set_entry_aside(now, row, &entry, Some(arrival), reason, tx)?,
             }
         }
-        let verdicts = self.counting(now, row, &opened, tx)?;
-        let (pieces, is_complete) = pieces(opened, &verdicts);
-        Ok(Gathered { pieces, is_whole: is_whole && is_complete })
+        Ok((opened, is_whole))
     }
 
     /// Opens one entry and judges what it says of itself; `None` while its key is not here.
@@ -91,6 +106,9 @@ impl Engine {
         entry: &Entry,
     ) -> Result<Option<(Option<Actor>, Body)>, SetAsideReason> {
         let header = entry.header();
+        if let Some(body) = work_of(entry, about.crdt) {
+            return Ok(Some((None, body)));
+        }
         let held = self.workspaces.get(&workspace).and_then(|workspace| workspace.epochs.get(&header.epoch));
         let Some(held) = held else { return Ok(None) };
         let plaintext = held.keys.open_entry(entry).map_err(SetAsideReason::from)?;

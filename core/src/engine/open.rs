@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tombolo_crypto::array;
-use tombolo_protocol::entry::{Entry, EntryFlags};
+use tombolo_protocol::entry::{Entry, EntryFlags, EntryKind};
 use tombolo_protocol::ids::{DocumentId, Incarnation, Instance};
 
 use super::build::{Piece, build, find_culprit, foreign};
@@ -142,6 +142,7 @@ impl Engine {
         let own = self.own_changes(row, tx)?;
         let actor = self.own_actor(row.workspace, &about.id, instance);
         let loaded = self.assemble(now, row, (crdt, actor), own, tx)?;
+        self.plan_snapshot(row, tx)?;
         Ok(Opened {
             row: DocumentRow { about: Some(about.clone()), ..row.clone() },
             id: about.id,
@@ -226,6 +227,10 @@ impl Engine {
             return Ok(());
         };
         if self.is_broken_before(row.workspace, (chain, entry.header().seq)) {
+            return Ok(());
+        }
+        if entry.header().kind == EntryKind::Snapshot {
+            self.came_counting(&row, None);
             return Ok(());
         }
         // The parts of a large change take effect together: load anew once the last is here.

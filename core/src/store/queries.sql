@@ -137,6 +137,11 @@ SELECT seq, hash, bytes FROM entry WHERE chain = ?1 AND seq >= ?2 ORDER BY seq L
 -- name: entries_of_document
 SELECT entry.arrival, entry.chain, entry.seq, entry.state, entry.hash, entry.bytes FROM chain JOIN entry USING (chain)
 WHERE chain.document = ?1 AND chain.stream = ?2 AND entry.state <> 2 AND entry.arrival > ?3 ORDER BY entry.arrival;
+-- name: entries_since_snapshot
+SELECT count(*) FROM chain JOIN entry USING (chain)
+WHERE chain.document = ?1 AND chain.stream = 0 AND entry.arrival > coalesce((
+    SELECT max(other.arrival) FROM chain AS of JOIN entry AS other USING (chain)
+    WHERE of.document = ?1 AND of.stream = 0 AND other.state < 2 AND substr(other.bytes, 6, 1) = x'01'), 0);
 -- name: count_of_epoch
 SELECT count(*) FROM chain JOIN entry USING (chain)
 WHERE chain.workspace = ?1 AND entry.state < 2 AND substr(entry.bytes, 121, 32) = ?2;

@@ -14,6 +14,7 @@ use tombolo_protocol::item::{Declaration, ElidedEntry, ItemHash, LogItem};
 use tombolo_protocol::membership::{RecordOutcome, RecordRefusal};
 use tombolo_protocol::receipt::{Attestation, Signed};
 use tombolo_protocol::record::Record;
+use tombolo_protocol::snapshot::Attest;
 
 use super::Fault;
 use super::admit::Admission;
@@ -42,13 +43,9 @@ impl Engine {
         let mut run: Vec<Incoming> = Vec::new();
         for (bytes, position) in items.items.iter().zip(items.first_position..).skip(known as usize) {
             match LogItem::decode(bytes).map_err(|_| STRANGE)? {
-                LogItem::Record(record) => {
+                item @ (LogItem::Record(_) | LogItem::Attestation(_) | LogItem::Attest(_)) => {
                     self.take_run(now, at, std::mem::take(&mut run), tx)?;
-                    self.take_record(now, at, record, tx)?;
-                }
-                LogItem::Attestation(attestation) => {
-                    self.take_run(now, at, std::mem::take(&mut run), tx)?;
-                    self.take_attestation(now, at, attestation, tx)?;
+                    self.take_statement(now, at, &item, tx)?;
                 }
                 LogItem::Entry(bytes) => {
                     let entry = Entry::decode(bytes).map_err(|_| STRANGE)?;
@@ -69,6 +66,15 @@ impl Engine {
         }
         self.take_run(now, at, run, tx)?;
         self.save_place(now, at, tx)
+    }
+
+    fn take_statement(&mut self, now: Now, at: (i64, i64), item: &LogItem<'_>, tx: &Tx<'_>) -> Result<(), Fault> {
+        match item {
+            LogItem::Record(record) => self.take_record(now, at, record, tx),
+            LogItem::Attestation(attestation) => self.take_attestation(now, at, attestation, tx),
+            LogItem::Attest(attest) => self.take_attest(at, attest),
+            LogItem::Entry(_) | LogItem::Elided(_) => Ok(()),
+        }
     }
 
     fn save_place(&mut self, now: Now, at: (i64, i64), tx: &Tx<'_>) -> Result<(), Fault> {
@@ -278,6 +284,15 @@ impl Engine {
         workspace.take_attestation(attestation, &self.device, tx, self.entropy.as_mut())?;
         let learnt = workspace.epochs.len() > epochs;
         self.after_records(now, at, learnt, tx)
+    }
+
+    fn take_attest(&mut self, at: (i64, i64), bytes: &[u8]) -> Result<(), Fault> {
+        let attest =
+            Attest::decode(bytes).map_err(|_| Fault::Session(CloseCode::Misbehaved, SetAsideReason::Malformed))?;
+        if let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) {
+            channel.append(&attest.item_hash());
+        }
+        Ok(())
     }
 
     fn append_item(&mut self, at: (i64, i64), hash: ItemHash, tx: &Tx<'_>) -> Result<(), Fault> {

@@ -7,6 +7,7 @@
 //! Invariant: an entry is stored, and its pending changes deleted, in one commit that reaches the
 //! platter before the entry leaves; a sealed entry is never sealed again.
 
+mod publish;
 mod reauthor;
 
 use tombolo_crypto::{Body, CHANGES_MAX, Creation, Dep, EntryDraft};
@@ -195,7 +196,7 @@ impl Engine {
                 deps: std::mem::take(&mut deps.0),
                 changes: chunk.changes,
             };
-            let entry = self.seal_entry(row, key, flags, head, &body)?;
+            let entry = self.seal_entry(row, key, (EntryKind::Changes, flags, Vec::new()), head, &body)?;
             let next = (entry.header().seq, entry.hash(), entry.header().members_head);
             let written = match chain_row {
                 Some(chain) => tx.move_chain(chain, next).map(|()| chain)?,
@@ -215,7 +216,7 @@ impl Engine {
         &mut self,
         row: &DocumentRow,
         chain: ChainKey,
-        flags: EntryFlags,
+        (kind, flags, clear): (EntryKind, EntryFlags, Vec<u8>),
         head: (u64, EntryHash),
         body: &Body,
     ) -> Result<Entry, StoreError> {
@@ -223,14 +224,14 @@ impl Engine {
         let workspace = self.workspaces.get(&row.workspace).ok_or(UNSEALABLE)?;
         let (members_head, keys): (RecordId, _) = workspace.sealing().ok_or(UNSEALABLE)?;
         let draft = EntryDraft {
-            kind: EntryKind::Changes,
+            kind,
             flags,
             workspace: workspace.tag,
             chain,
             seq: head.0 + 1,
             prev: head.1,
             members_head,
-            clear: Vec::new(),
+            clear,
         };
         let body = body.encode().map_err(|_| UNSEALABLE)?;
         keys.seal_entry(draft, &body, &self.device, self.entropy.as_mut()).map_err(|_| UNSEALABLE)

@@ -48,6 +48,8 @@ pub(crate) struct Device {
     pub(crate) boots: u32,
     /// From how many entries behind its saved form on a document is saved anew, where a story says so.
     pub(crate) tail_entries: Option<usize>,
+    /// From how many entries behind its newest snapshot on a document is published, where a story says so.
+    pub(crate) snapshot_entries: Option<usize>,
     /// How far its wall clock is off.
     pub(crate) skew_ms: i64,
     // The engine goes before the store whose transactions it saw.
@@ -74,6 +76,7 @@ impl Device {
             seed,
             boots: 0,
             tail_entries: None,
+            snapshot_entries: None,
             skew_ms: 0,
             engine: None,
             store: None,
@@ -194,7 +197,8 @@ impl Device {
         let mut store = opened.expect("the store opens");
         let chance = Chance::new(self.seed, &self.label("engine", self.boots));
         let tail_entries = self.tail_entries.unwrap_or(EngineConfig::default().tail_entries);
-        let config = EngineConfig { tail_entries, ..EngineConfig::default() };
+        let snapshot_entries = self.snapshot_entries.unwrap_or(EngineConfig::default().snapshot_entries);
+        let config = EngineConfig { tail_entries, snapshot_entries, ..EngineConfig::default() };
         let loaded = Engine::load(&mut store, Box::new(chance), config);
         self.engine = Some(loaded.expect("the engine loads"));
         self.store = Some(store);

@@ -14,6 +14,7 @@ use tombolo_protocol::item::{Declaration, ItemHash, LogItem};
 use tombolo_protocol::log::{Frontier, LogOrigin};
 use tombolo_protocol::receipt::{Attestation, LogReset, Receipt, Signed, acknowledged};
 use tombolo_protocol::record::*;
+use tombolo_protocol::snapshot::{Attest, Cover};
 use tombolo_protocol::status::StatusRow;
 
 use crate::world::{self, Person, RELAY_SEED, World};
@@ -36,6 +37,7 @@ pub fn vectors() -> Vec<Vector> {
     all.extend(statement_vectors());
     all.extend(log_vectors());
     all.extend(frame_vectors());
+    all.extend(snapshot_vectors());
     all
 }
 
@@ -57,6 +59,8 @@ pub fn parse(kind: &str, bytes: &[u8]) -> Result<Vec<u8>, ()> {
         "reset" => Signed::<LogReset>::decode(bytes).map(|v| v.encode()).map_err(drop),
         "attestation" => Signed::<Attestation>::decode(bytes).map(|v| v.encode()).map_err(drop),
         "status" => StatusRow::decode(bytes).map(|v| v.encode()).map_err(drop),
+        "cover" => Cover::decode(bytes).and_then(|v| v.encode()).map_err(drop),
+        "attest" => Attest::decode(bytes).map(|v| v.encode()).map_err(drop),
         "frontier" => Frontier::decode(bytes).map(|v| v.encode()).map_err(drop),
         "frame" => Frame::decode(bytes).map(|v| v.encode()).map_err(drop),
         "signature" => Ok(bytes.to_vec()),
@@ -78,6 +82,7 @@ fn parse_item(bytes: &[u8]) -> Result<Vec<u8>, ()> {
             let entry = short.expand(&declared, entries[1].hash()).map_err(drop)?;
             Ok(LogItem::encode_entry(&entry, Some((short.declared_at, &declared))))
         }
+        LogItem::Attest(bytes) => Ok(LogItem::encode_attest(bytes)),
     }
 }
 
@@ -199,6 +204,35 @@ fn entry_vectors() -> Vec<Vector> {
         vector("item", "record", LogItem::encode_record(&genesis.encode()), genesis.id().as_bytes()),
         vector("item", "entry", LogItem::encode_entry(second, None), second.hash().as_bytes()),
         vector("item", "elided entry", LogItem::encode_entry(third, Some((300, &declared))), third.hash().as_bytes()),
+    ]
+}
+
+fn snapshot_vectors() -> Vec<Vector> {
+    let (anna, ben) = (Person::new(1), Person::new(2));
+    let workspace = anna.found().workspace();
+    let entries = sample_chain();
+    let last = &entries[2];
+    let cover = Cover {
+        encoder: 1,
+        base: None,
+        chains: [(last.header().chain.id(), (3, last.hash())), (ChainId::from_bytes([8; 8]), (300, entries[0].hash()))]
+            .into(),
+        excluded: [entries[1].hash()].into(),
+    };
+    let clear = cover.encode().unwrap();
+    let header = Header {
+        kind: tombolo_protocol::entry::EntryKind::Snapshot,
+        ..world::header(&workspace, &anna, 4, last.hash())
+    };
+    let snapshot = world::entry(header, &clear, 32, &anna);
+    let on_base = Cover { base: Some(snapshot.hash()), excluded: [].into(), ..cover };
+    let attest = Attest::sign(workspace, snapshot.hash(), ben.keys.id(), RecordId::from_bytes([0x30; 32]), &ben.device);
+    let leaf = attest.item_hash().to_leaf();
+    vec![
+        vector("cover", "without a base", clear, snapshot.hash().as_bytes()),
+        vector("cover", "on a base", on_base.encode().unwrap(), &[]),
+        vector("attest", "attest", attest.encode(), &leaf),
+        vector("item", "attest", LogItem::encode_attest(&attest.encode()), &leaf),
     ]
 }
 

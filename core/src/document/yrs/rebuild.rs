@@ -7,7 +7,7 @@ use ::yrs::{ClientID, IdSet, ReadTxn, StateVector, Transact, TransactionMut, Upd
 use super::{YrsDocument, clocks, scan};
 use crate::document::poison::guarded;
 use crate::document::saved::Saved;
-use crate::document::{Actor, ApplyReason, EditError};
+use crate::document::{Actor, ApplyReason, EditError, ForeignChange, PatchMode};
 
 impl YrsDocument {
     /// Makes a document of what [`YrsDocument::save`] gave.
@@ -22,6 +22,13 @@ impl YrsDocument {
         restored.depth_bound = usize::try_from(saved.depth).unwrap_or(usize::MAX);
         restored.applied_bytes = usize::try_from(saved.applied_bytes).unwrap_or(usize::MAX);
         Ok(restored)
+    }
+
+    /// Makes a document of a state that somebody else may have made.
+    pub(in crate::document) fn from_state(actor: Actor, state: &[u8]) -> Result<Self, ApplyReason> {
+        let mut made = Self::new(actor);
+        made.apply(&[ForeignChange { bytes: state, actor: None }], PatchMode::Off).map_err(|error| error.reason)?;
+        if made.waiting.holds_any() { Err(ApplyReason::Malformed) } else { Ok(made) }
     }
 
     /// Encodes the document with its history, unless something waits for what has not come.

@@ -88,7 +88,7 @@ fn insert_items(transaction: &Transaction<'_>, row: Row, items: &[NewItem]) -> r
         let kind = item.bytes.first().copied().unwrap_or_default();
         let digest = match &item.hash {
             ItemHash::Record(id) => id.as_bytes(),
-            ItemHash::Attestation(digest) => digest,
+            ItemHash::Attestation(digest) | ItemHash::Attest(digest) => digest,
             ItemHash::Entry(hash) => hash.as_bytes(),
         };
         let chain = item.chain.as_ref().map(|(chain, _)| chain.as_bytes());

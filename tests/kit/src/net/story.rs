@@ -188,6 +188,11 @@ impl Replica {
         net.state_mut(self).tail_entries = Some(entries);
     }
 
+    /// Publishes a document once it is opened with so many entries behind its newest snapshot, from the next start on.
+    pub fn publish_from(self, net: &mut Net, entries: usize) {
+        net.state_mut(self).snapshot_entries = Some(entries);
+    }
+
     /// Dies at once, and stays down.
     pub fn kill(self, net: &mut Net) {
         net.state_mut(self).kill();

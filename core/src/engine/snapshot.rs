@@ -1,0 +1,162 @@
+//! The state of a document as a published snapshot holds it (ADR 0018): what its author makes, and what another device
+//! makes again to see whether it is the same.
+//!
+//! Invariant: a state is made only of entries of which every one is here, sound, and counts, up to one place of
+//! each chain; it is a function of those entries and of the encoder. What this device has not sealed is never in it.
+
+mod order;
+
+use std::collections::BTreeMap;
+
+use tombolo_crypto::{Body, Creation};
+use tombolo_protocol::entry::{Entry, EntryFlags, EntryKind};
+use tombolo_protocol::ids::{ChainId, ChainKey, DeviceId, EntryHash, Instance};
+use tombolo_protocol::limits::{CHANGE_BYTES_MAX, COVERED_CHAINS_MAX};
+use tombolo_protocol::snapshot::Cover;
+
+use self::order::{Link, canonical};
+use super::build::join_parts;
+use super::counting::OpenedEntry;
+use super::{Engine, Now};
+use crate::document::{Crdt, Encoder, ForeignChange};
+use crate::error::Error;
+use crate::store::{About, DocumentRow, StoreError, Tx};
+
+/// A snapshot that is not sealed yet.
+pub(crate) struct Made {
+    pub(crate) cover: Cover,
+    /// The device that created the document, and the state.
+    pub(crate) payload: Vec<u8>,
+}
+
+impl Engine {
+    /// Notes that a document is to be published, if so many entries came since the newest snapshot of it.
+    pub(super) fn plan_snapshot(&mut self, row: &DocumentRow, tx: &Tx<'_>) -> Result<(), StoreError> {
+        if self.config.snapshot_entries < usize::MAX
+            && tx.entries_since_snapshot(row.row)? >= self.config.snapshot_entries as u64
+        {
+            self.findings.to_publish.insert(row.row);
+            for relay in self.relays.values_mut() {
+                if let Some(channel) = relay.channel_mut(row.workspace) {
+                    channel.has_changes = true;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the snapshot of all that is here of a document; `None` if not all of it counts, or can be read.
+    pub(crate) fn make_snapshot(
+        &mut self,
+        now: Now,
+        row: &DocumentRow,
+        tx: &Tx<'_>,
+    ) -> Result<Option<Made>, StoreError> {
+        let Some((about, opened)) = self.open_whole(now, row, tx)? else {
+            return Ok(None);
+        };
+        let ends = ends(&opened);
+        if ends.is_empty() || ends.len() > COVERED_CHAINS_MAX {
+            return Ok(None);
+        }
+        let Some(encoder) = Crdt::from_u8(about.crdt).map(Encoder::of) else {
+            return Ok(None);
+        };
+        let cover = Cover { encoder: encoder.as_u8(), base: None, chains: ends, excluded: [].into() };
+        Ok(payload(encoder, &about, opened).map(|payload| Made { cover, payload }))
+    }
+
+    /// Opens all content of a document; `None` if something of it is missing, is set aside, or does not count.
+    fn open_whole(
+        &mut self,
+        now: Now,
+        row: &DocumentRow,
+        tx: &Tx<'_>,
+    ) -> Result<Option<(About, Vec<OpenedEntry>)>, StoreError> {
+        if !self.counts_whole(row, tx)? {
+            return Ok(None);
+        }
+        let about = match self.about_of(row, tx) {
+            Ok(about) => about,
+            Err(Error::Store(error)) => return Err(error),
+            Err(_) => return Ok(None),
+        };
+        let (opened, is_whole) = self.open_entries(now, row, &about, 0, tx)?;
+        // Judged again: opening may have found what does not count.
+        let counts = is_whole && self.counts_whole(row, tx)? && is_without_gaps(&opened);
+        Ok(counts.then_some((about, opened)))
+    }
+}
+
+/// Returns what tells a document's creation, for the first part of a snapshot.
+pub(crate) fn creation_of(about: &About) -> Creation {
+    Creation { incarnation: about.incarnation, random: about.random, app_type: about.app_type.clone() }
+}
+
+/// Returns what of an entry makes a document: of a snapshot nothing, for it says again what others said.
+pub(super) fn work_of(entry: &Entry, crdt: u8) -> Option<Body> {
+    let (creation, deps, changes) = (None, Vec::new(), Vec::new());
+    let is_snapshot = entry.header().kind == EntryKind::Snapshot;
+    is_snapshot.then_some(Body { creation, crdt, instance: Instance(0), wall_ms: 0, deps, changes })
+}
+
+/// Returns the last entry of each chain.
+fn ends(opened: &[OpenedEntry]) -> BTreeMap<ChainId, (u64, EntryHash)> {
+    let mut ends = BTreeMap::new();
+    for one in opened {
+        let (chain, seq) = (one.entry.header().chain.id(), one.entry.header().seq);
+        let end = ends.entry(chain).or_insert((seq, one.entry.hash()));
+        if end.0 < seq {
+            *end = (seq, one.entry.hash());
+        }
+    }
+    ends
+}
+
+/// Tells whether every chain is here from its first entry on.
+fn is_without_gaps(opened: &[OpenedEntry]) -> bool {
+    let mut counts: BTreeMap<ChainId, u64> = BTreeMap::new();
+    for one in opened {
+        *counts.entry(one.entry.header().chain.id()).or_default() += 1;
+    }
+    ends(opened).iter().all(|(chain, (seq, _))| counts.get(chain) == Some(seq))
+}
+
+/// Makes what a snapshot's parts carry; `None` if the entries do not make one whole document.
+fn payload(encoder: Encoder, about: &About, opened: Vec<OpenedEntry>) -> Option<Vec<u8>> {
+    let creator = opened.iter().find_map(|one| creator(about, &one.entry))?;
+    let links: Vec<Link> = opened.iter().map(link).collect();
+    let order = canonical(&links)?;
+    let mut entries: Vec<Option<OpenedEntry>> = opened.into_iter().map(Some).collect();
+    let mut parts: BTreeMap<ChainKey, Vec<u8>> = BTreeMap::new();
+    let mut changes = Vec::new();
+    for at in order {
+        let one = entries.get_mut(at)?.take()?;
+        changes
+            .extend(join_parts(&mut parts, &one.entry, one.body.changes).into_iter().map(|bytes| (bytes, one.actor)));
+    }
+    if !parts.is_empty() {
+        return None;
+    }
+    let foreign: Vec<_> = changes.iter().map(|(bytes, actor)| ForeignChange { bytes, actor: *actor }).collect();
+    let state = encoder.encode(None, &foreign).ok().flatten()?;
+    let payload = [creator.as_bytes().as_slice(), &state].concat();
+    (payload.len() <= CHANGE_BYTES_MAX).then_some(payload)
+}
+
+/// Returns the device that created a document, if this is the entry that says so.
+fn creator(about: &About, entry: &Entry) -> Option<DeviceId> {
+    let device = entry.header().chain.device;
+    let app_type = about.app_type.as_bytes();
+    let derived = || {
+        let (incarnation, random) = (about.incarnation, &about.random);
+        tombolo_protocol::ids::DocumentId::derive(&device, incarnation, random, about.crdt, app_type)
+    };
+    (entry.header().flags.has(EntryFlags::CREATION) && derived() == about.id).then_some(device)
+}
+
+fn link(one: &OpenedEntry) -> Link {
+    let header = one.entry.header();
+    let deps = one.body.deps.iter().map(|dep| (dep.chain, dep.seq)).collect();
+    Link { chain: header.chain.id(), seq: header.seq, deps }
+}
