@@ -7,6 +7,7 @@
 //! dropped; trouble with memory or disk is never taken for corruption. SQL lives in `queries.sql` and
 //! the migrations beside it.
 
+mod attests;
 mod branches;
 mod documents;
 mod entries;

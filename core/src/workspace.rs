@@ -4,6 +4,7 @@
 //! if it hashes to what the genesis committed to.
 
 mod act;
+mod attests;
 mod audit;
 mod forget;
 mod found;
@@ -29,6 +30,7 @@ use tombolo_protocol::membership::{Membership, RecordOutcome, RecordRefusal, Vie
 use tombolo_protocol::receipt::{Attestation, Signed};
 use tombolo_protocol::record::{Policy, Record, RecordBody, Role};
 
+use self::attests::Attests;
 use crate::engine::Struck;
 use crate::store::{Branch, StoreError, Tx, WorkspaceRow, WorkspaceState};
 use crate::sync::reason::SetAsideReason;
@@ -65,6 +67,8 @@ pub(crate) struct Workspace {
     pub(crate) struck: BTreeMap<i64, Struck>,
     /// The second branches of chains, by the rows of both branches.
     pub(crate) branches: BTreeMap<i64, Branch>,
+    /// What members have said of snapshots.
+    pub(crate) attests: Attests,
     pub(crate) blinding: Option<BlindingKey>,
     pub(crate) epochs: BTreeMap<EpochId, HeldEpoch>,
     /// What opens epochs wrapped to a recovery key, while a kit is in use.
@@ -110,6 +114,7 @@ impl Workspace {
             counted: View::default(),
             struck: BTreeMap::new(),
             branches: BTreeMap::new(),
+            attests: Attests::default(),
             blinding: None,
             epochs: BTreeMap::new(),
             recovery: None,
@@ -165,8 +170,9 @@ impl Workspace {
         Ok(workspace)
     }
 
-    /// Notes what no entry carries yet; which life it is of is seen when it is sealed.
+    /// Notes what no entry carries yet – which life it is of is seen when it is sealed – and what members said of snapshots.
     fn load_unsealed(&mut self, tx: &Tx<'_>) -> Result<(), StoreError> {
+        tx.attests(self.row)?.rows.into_iter().for_each(|attest| self.attests.keep(attest));
         self.unsealed = tx.pending_documents(self.row)?.into_iter().collect();
         self.former.clone_from(&self.unsealed);
         Ok(())

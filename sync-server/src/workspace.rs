@@ -7,6 +7,7 @@
 //! order. Once a commit failed the workspace is `lost`: nothing more of it is written, its sessions
 //! end, and it is loaded anew.
 
+mod attests;
 mod chains;
 mod judge;
 mod membership;

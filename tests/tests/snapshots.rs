@@ -4,13 +4,18 @@
 #![cfg(test)]
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
+use tombolo::SetAsideReason;
 use tombolo::document::Crdt;
 use tombolo::protocol::entry::{Entry, EntryFlags, EntryKind};
 use tombolo::protocol::ids::DeviceId;
+use tombolo::protocol::item::LogItem;
+use tombolo::protocol::membership::Vouched;
 use tombolo::protocol::record::Role;
-use tombolo::protocol::snapshot::Cover;
-use tombolo_tests::{CrashAt, Net, RelayNode, Replica};
+use tombolo::protocol::snapshot::{Attest, Cover};
+use tombolo_tests::lies;
+use tombolo_tests::{CrashAt, Net, RelayNode, Replica, Rogue};
 
 const RELAY: RelayNode = RelayNode::FIRST;
 
@@ -38,6 +43,23 @@ fn publishes(net: &mut Net, replica: Replica) {
         replica.words(net, document);
     }
     net.run_until_quiet();
+}
+
+/// Returns what members have said of snapshots in a relay's log.
+fn words(net: &Net) -> Vec<Attest> {
+    let read = |item: Vec<u8>| match LogItem::decode(&item) {
+        Ok(LogItem::Attest(bytes)) => Some(Attest::decode(bytes).expect("a word")),
+        _ => None,
+    };
+    net.log_items(RELAY, 1).into_iter().filter_map(read).collect()
+}
+
+/// Judges the words on a snapshot as anybody can who has the log.
+fn vouched(net: &Net, last: &Entry) -> Vouched {
+    let on_it = words(net).into_iter().filter(|word| word.snapshot == last.hash());
+    let on_it: Vec<_> = on_it.map(|word| (word.device, word.members_head)).collect();
+    let header = last.header();
+    net.membership(RELAY).vouched((&header.chain.device, &header.members_head), &on_it)
 }
 
 fn device(net: &Net, replica: Replica) -> DeviceId {
@@ -183,4 +205,156 @@ fn a_reader_publishes_nothing_and_nobody_a_short_document() {
     publishes(&mut net, alice);
     assert_eq!(covers(&net).len(), 2, "a short document is not worth it");
     net.assert_converged([alice, reader]);
+}
+
+#[test]
+fn the_others_make_the_state_again_and_say_so_once_in_the_log() {
+    let (mut net, [alice, bob, carol]) = written(506, ["alice", "bob", "carol"]);
+    publishes(&mut net, alice);
+    let snapshots: Vec<Entry> = covers(&net).into_iter().map(|(last, _)| last).collect();
+    assert!(words(&net).is_empty());
+    publishes(&mut net, bob);
+    assert_eq!(words(&net).len(), 2);
+    assert!(snapshots.iter().all(|last| vouched(&net, last) == Vouched::Lacking { have: 1, need: 2 }));
+    publishes(&mut net, carol);
+    assert!(snapshots.iter().all(|last| vouched(&net, last) == Vouched::Enough));
+    for replica in [bob, carol, alice] {
+        publishes(&mut net, replica);
+    }
+    net.restart_relay(RELAY);
+    net.run_for(Duration::from_secs(60));
+    assert_eq!((words(&net).len(), covers(&net).len()), (4, 2), "nobody says it twice");
+    let dora = net.device("dora");
+    net.join(alice, dora, Role::Writer);
+    publishes(&mut net, dora);
+    assert_eq!(words(&net).len(), 6);
+    for replica in [alice, bob, carol, dora] {
+        assert!(replica.is_settled(&mut net) && replica.integrity(&net).is_sound());
+        assert_eq!(replica.counted(&net, SetAsideReason::SnapshotMismatch), 0);
+    }
+    net.assert_converged([alice, bob, carol, dora]);
+}
+
+#[test]
+fn a_relay_that_lost_everything_is_given_the_words_again() {
+    let (mut net, [alice, bob, carol]) = written(507, ["alice", "bob", "carol"]);
+    for replica in [alice, bob, carol] {
+        publishes(&mut net, replica);
+    }
+    assert_eq!(words(&net).len(), 4);
+    net.wipe_relay(RELAY);
+    for replica in [alice, bob, carol] {
+        replica.edit(&mut net, &format!("after-{replica:?}"));
+    }
+    net.run_for(Duration::from_secs(600));
+    assert_eq!(words(&net).len(), 4);
+    assert!(covers(&net).iter().all(|(last, _)| vouched(&net, last) == Vouched::Enough));
+    net.assert_converged([alice, bob, carol]);
+}
+
+/// Alice has published; Mallory, a member with one device, publishes something false of the same documents.
+fn betrayed(seed: u64, falsify: impl Fn(&Net, &Entry, &mut Cover, &mut Vec<u8>)) -> (Net, [Replica; 3], Vec<Entry>) {
+    let (mut net, [alice, bob]) = written(seed, ["alice", "bob"]);
+    publishes(&mut net, alice);
+    let mallory = net.device("mallory");
+    let link = alice.invite(&mut net, Role::Writer);
+    let again = link.to_string().parse().expect("a link is one");
+    mallory.take_invite(&mut net, again);
+    alice.edit(&mut net, "since");
+    net.run_until_quiet();
+    let mut rogue = Rogue::of(&net, mallory, &link);
+    let mut false_ones = Vec::new();
+    for (last, mut cover) in covers(&net) {
+        let document = net.documents().into_iter().find(|id| rogue.tag(id) == last.header().chain.document);
+        let mut draft = rogue.draft(document.expect("a snapshot of a shared document"));
+        let mut body = rogue.open(&last).expect("a member opens it");
+        falsify(&net, &last, &mut cover, &mut body.changes[0]);
+        (draft.kind, draft.clear) = (EntryKind::Snapshot, cover.encode().expect("a cover"));
+        false_ones.push(rogue.seal_draft(draft, &body));
+    }
+    let said = |last: &Entry| {
+        let head = net.membership(RELAY).head().expect("one head");
+        Attest::sign(net.workspace(), last.hash(), rogue.device(), head, rogue.secrets().sign_key())
+    };
+    let mut items: Vec<Vec<u8>> = false_ones.iter().map(|entry| LogItem::encode_entry(entry, None)).collect();
+    items.extend(false_ones.iter().map(|last| LogItem::encode_attest(&said(last).encode())));
+    net.patch(mallory, lies::append_too(items));
+    mallory.edit(&mut net, "mine");
+    net.run_for(Duration::from_secs(60));
+    (net, [alice, bob, mallory], false_ones)
+}
+
+/// Holders set the false ones aside, nobody but Mallory speaks for them, and every word that was written is there.
+fn comes_to_nothing(mut net: Net, [alice, bob, _]: [Replica; 3], false_ones: &[Entry]) {
+    let in_log = parts(&net);
+    assert!(false_ones.iter().all(|last| in_log.contains(last)), "the relay can not tell");
+    for replica in [bob, alice] {
+        publishes(&mut net, replica);
+        assert_eq!(replica.counted(&net, SetAsideReason::SnapshotMismatch), 2, "{replica:?}");
+    }
+    for last in false_ones {
+        assert_eq!(vouched(&net, last), Vouched::Lacking { have: 0, need: 2 });
+    }
+    assert_eq!(words(&net).iter().filter(|word| false_ones.iter().any(|last| last.hash() == word.snapshot)).count(), 2);
+    let carol = net.device("carol");
+    net.join(alice, carol, Role::Writer);
+    for replica in [alice, bob, carol] {
+        assert!(replica.integrity(&net).is_sound());
+    }
+    net.assert_converged([alice, bob, carol]);
+}
+
+#[test]
+fn case_42_a_snapshot_that_omits_a_covered_entry_is_set_aside_by_whoever_holds_that() {
+    let (net, replicas, false_ones) = betrayed(508, |net, last, cover, _| {
+        // It says that it stands for what came since, and holds what was there before.
+        for entry in net.entries(RELAY) {
+            let header = entry.header();
+            if header.chain.document == last.header().chain.document {
+                let end = cover.chains.entry(header.chain.id()).or_insert((0, entry.hash()));
+                *end = (*end).max((header.seq, entry.hash()));
+            }
+        }
+    });
+    comes_to_nothing(net, replicas, &false_ones);
+}
+
+#[test]
+fn case_42_a_snapshot_with_an_altered_text_is_set_aside_by_whoever_holds_what_it_covers() {
+    let (net, replicas, false_ones) = betrayed(509, |_, _, _, payload| {
+        let at = payload.windows(3).rposition(|three| three == b"red").expect("the state has the word");
+        payload[at..at + 3].copy_from_slice(b"RED");
+    });
+    comes_to_nothing(net, replicas, &false_ones);
+}
+
+#[test]
+fn case_65_a_snapshot_that_drops_history_has_not_enough_words_by_its_authors_own() {
+    let (net, replicas, false_ones) = betrayed(510, |_, _, _, payload| {
+        // Nothing but who created the document.
+        payload.truncate(DeviceId::BYTES + 1);
+    });
+    comes_to_nothing(net, replicas, &false_ones);
+}
+
+#[test]
+fn a_relay_takes_no_word_of_a_reader_nor_one_that_somebody_else_signed() {
+    let (mut net, [alice, bob]) = written(511, ["alice", "bob"]);
+    publishes(&mut net, alice);
+    let rita = net.device("rita");
+    net.join(alice, rita, Role::Reader);
+    let last = covers(&net)[0].0.hash();
+    let head = net.membership(RELAY).head().expect("one head");
+    let sign = |net: &Net, whose: Replica, by: Replica| {
+        let attest = Attest::sign(net.workspace(), last, device(net, whose), head, by.secrets(net).sign_key());
+        LogItem::encode_attest(&attest.encode())
+    };
+    let items = vec![sign(&net, rita, rita), sign(&net, bob, alice)];
+    net.patch(alice, lies::append_too(items));
+    let before = ["role_denied", "bad_signature"].map(|reason| net.refused(RELAY, reason));
+    alice.edit(&mut net, "more");
+    net.run_for(Duration::from_secs(60));
+    let after = ["role_denied", "bad_signature"].map(|reason| net.refused(RELAY, reason));
+    assert!(after.iter().zip(before).all(|(after, before)| *after > before), "{before:?} {after:?}");
+    assert!(words(&net).is_empty());
 }

@@ -74,6 +74,8 @@ pub enum SetAsideReason {
     Excluded,
     /// A key in it is weak.
     WeakKey,
+    /// A snapshot does not hold what it says that it stands for.
+    SnapshotMismatch,
 }
 
 /// Why something is still owed; [`describe_debt`] has it in words.

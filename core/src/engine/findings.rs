@@ -24,6 +24,8 @@ pub(crate) struct Findings {
     pub(super) to_save: ToSave,
     /// Documents whose snapshot is to be published.
     pub(crate) to_publish: BTreeSet<i64>,
+    /// Documents whose newest snapshot is to be made again, to see whether it is right.
+    pub(super) to_check: BTreeSet<i64>,
 }
 
 enum Finding {

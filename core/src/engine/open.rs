@@ -231,7 +231,7 @@ impl Engine {
         }
         if entry.header().kind == EntryKind::Snapshot {
             self.came_counting(&row, None);
-            return Ok(());
+            return self.plan_snapshot(&row, tx);
         }
         // The parts of a large change take effect together: load anew once the last is here.
         if entry.header().flags.has(EntryFlags::CONTINUES) || self.ends_parts(&entry, tx)? {

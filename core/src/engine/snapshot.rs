@@ -4,6 +4,7 @@
 //! Invariant: a state is made only of entries of which every one is here, sound, and counts, up to one place of
 //! each chain; it is a function of those entries and of the encoder. What this device has not sealed is never in it.
 
+mod check;
 mod order;
 
 use std::collections::BTreeMap;
@@ -30,19 +31,24 @@ pub(crate) struct Made {
 }
 
 impl Engine {
-    /// Notes that a document is to be published, if so many entries came since the newest snapshot of it.
+    /// Notes what is to be done for a document that was opened: to publish it, if so many entries came since its newest
+    /// snapshot, or to make that again.
     pub(super) fn plan_snapshot(&mut self, row: &DocumentRow, tx: &Tx<'_>) -> Result<(), StoreError> {
-        if self.config.snapshot_entries < usize::MAX
-            && tx.entries_since_snapshot(row.row)? >= self.config.snapshot_entries as u64
-        {
-            self.findings.to_publish.insert(row.row);
-            for relay in self.relays.values_mut() {
-                if let Some(channel) = relay.channel_mut(row.workspace) {
-                    channel.has_changes = true;
-                }
-            }
+        if self.config.snapshot_entries == usize::MAX {
+            return Ok(());
         }
-        Ok(())
+        if tx.entries_since_snapshot(row.row)? >= self.config.snapshot_entries as u64 {
+            self.findings.to_publish.insert(row.row);
+            self.wake_channels(row.workspace);
+        }
+        self.plan_check(row, tx)
+    }
+
+    /// Lets level channels of a workspace look at what there is to say.
+    fn wake_channels(&mut self, workspace: i64) {
+        for channel in self.relays.values_mut().filter_map(|relay| relay.channel_mut(workspace)) {
+            (channel.has_changes, channel.has_records) = (true, true);
+        }
     }
 
     /// Makes the snapshot of all that is here of a document; `None` if not all of it counts, or can be read.

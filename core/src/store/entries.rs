@@ -112,12 +112,6 @@ impl Tx<'_> {
         Ok(heads)
     }
 
-    /// Counts the entries of a document's content that came since its newest snapshot.
-    pub(crate) fn entries_since_snapshot(&self, document: i64) -> Result<u64, StoreError> {
-        let mut statement = self.transaction.prepare_cached(sql!("entries_since_snapshot"))?;
-        Ok(statement.query_row([document], |row| row.get::<_, i64>(0))?.cast_unsigned())
-    }
-
     pub(crate) fn entry_arrival(&self, chain: i64, seq: u64) -> Result<Option<i64>, StoreError> {
         let mut statement = self.transaction.prepare_cached(sql!("entry_arrival"))?;
         Ok(statement.query_row((chain, seq.cast_signed()), |row| row.get(0)).optional()?)

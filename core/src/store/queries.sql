@@ -69,7 +69,9 @@ SELECT id, bytes_sealed FROM record WHERE workspace = ?1 ORDER BY record;
 INSERT INTO attestation (workspace, hash, bytes) VALUES (?1, ?2, ?3)
 ON CONFLICT (workspace, hash) DO UPDATE SET bytes = excluded.bytes;
 -- name: attestations
-SELECT hash, bytes FROM attestation WHERE workspace = ?1;
+SELECT hash, bytes FROM attestation WHERE workspace = ?1 AND substr(hash, 1, 1) <> x'05';
+-- name: attests
+SELECT hash, bytes FROM attestation WHERE workspace = ?1 AND substr(hash, 1, 1) = x'05';
 -- name: insert_epoch
 INSERT INTO epoch (workspace, id, secret_sealed) VALUES (?1, ?2, ?3)
 ON CONFLICT (workspace, id) DO UPDATE SET secret_sealed = excluded.secret_sealed;
@@ -142,6 +144,12 @@ SELECT count(*) FROM chain JOIN entry USING (chain)
 WHERE chain.document = ?1 AND chain.stream = 0 AND entry.arrival > coalesce((
     SELECT max(other.arrival) FROM chain AS of JOIN entry AS other USING (chain)
     WHERE of.document = ?1 AND of.stream = 0 AND other.state < 2 AND substr(other.bytes, 6, 1) = x'01'), 0);
+-- name: is_set_aside
+SELECT EXISTS (SELECT 1 FROM quarantine WHERE workspace = ?1 AND hash = ?2 AND reason = ?3);
+-- name: newest_snapshot
+SELECT entry.chain, entry.seq FROM chain JOIN entry USING (chain) WHERE chain.document = ?1 AND chain.stream = 0
+AND entry.state < 2 AND substr(entry.bytes, 6, 1) = x'01' AND substr(entry.bytes, 8, 1) = x'00'
+ORDER BY entry.arrival DESC LIMIT 1;
 -- name: count_of_epoch
 SELECT count(*) FROM chain JOIN entry USING (chain)
 WHERE chain.workspace = ?1 AND entry.state < 2 AND substr(entry.bytes, 121, 32) = ?2;

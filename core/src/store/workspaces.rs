@@ -92,7 +92,7 @@ pub(crate) struct Salvaged<T> {
 }
 
 impl<T> Salvaged<T> {
-    fn take(&mut self, row: Option<T>) {
+    pub(super) fn take(&mut self, row: Option<T>) {
         match row {
             Some(row) => self.rows.push(row),
             None => self.damaged += 1,

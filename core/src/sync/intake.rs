@@ -72,7 +72,7 @@ impl Engine {
         match item {
             LogItem::Record(record) => self.take_record(now, at, record, tx),
             LogItem::Attestation(attestation) => self.take_attestation(now, at, attestation, tx),
-            LogItem::Attest(attest) => self.take_attest(at, attest),
+            LogItem::Attest(attest) => self.take_attest(at, attest, tx),
             LogItem::Entry(_) | LogItem::Elided(_) => Ok(()),
         }
     }
@@ -286,11 +286,12 @@ impl Engine {
         self.after_records(now, at, learnt, tx)
     }
 
-    fn take_attest(&mut self, at: (i64, i64), bytes: &[u8]) -> Result<(), Fault> {
+    fn take_attest(&mut self, at: (i64, i64), bytes: &[u8], tx: &Tx<'_>) -> Result<(), Fault> {
         let attest =
             Attest::decode(bytes).map_err(|_| Fault::Session(CloseCode::Misbehaved, SetAsideReason::Malformed))?;
-        if let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) {
-            channel.append(&attest.item_hash());
+        self.append_item(at, attest.item_hash(), tx)?;
+        if let Some(workspace) = self.workspaces.get_mut(&at.1) {
+            workspace.take_attest(attest, tx)?;
         }
         Ok(())
     }

@@ -52,6 +52,7 @@ impl Engine {
             self.state_owed(now, at, tx)?;
             self.seal_workspace(now, at, tx)?;
             self.publish_due(now, at, tx)?;
+            self.check_due(now, at.1, tx)?;
             self.send_records(at, tx)?;
             self.send_entries(now, at, tx)?;
         }
@@ -75,7 +76,10 @@ impl Engine {
         let Some(workspace) = self.workspaces.get(&at.1) else {
             return Ok(());
         };
-        let items = statements(&workspace.membership, lacks);
+        let mut items = statements(&workspace.membership, lacks);
+        let attests = workspace.attests.all().map(|attest| (attest.item_hash(), attest));
+        let attests = attests.filter(|(hash, _)| lacks(hash));
+        items.extend(attests.map(|(hash, attest)| (hash, LogItem::encode_attest(&attest.encode()))));
         let mut parcel = Parcel::default();
         for (hash, bytes) in items {
             parcel.add(SentItem { hash, entry: None, refused: false }, bytes);

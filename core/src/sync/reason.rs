@@ -108,6 +108,8 @@ reasons! {
     Excluded = 32, "an admin keeps it out; ask an admin if it should count";
     /// A key in a membership record is weak: anybody could sign for it, or open what is sealed to it.
     WeakKey = 33, "a key in it is weak, so anybody could use it; whoever made it means harm, and the relay passed it on";
+    /// A snapshot does not hold what it says that it stands for.
+    SnapshotMismatch = 34, "the snapshot is not what its entries come to; nothing is lost, but do not trust the device that published it";
 }
 
 impl std::fmt::Display for SetAsideReason {

@@ -23,7 +23,11 @@ const READERS_MAX: usize = 4;
 /// Pages of one connection's cache, in KiB: the relay must stay small with many workspaces.
 const CACHE_KIB: i64 = 4096;
 
-const MIGRATIONS: &[&str] = &[include_str!("migrations/001_log.sql"), include_str!("migrations/002_ended.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/001_log.sql"),
+    include_str!("migrations/002_ended.sql"),
+    include_str!("migrations/003_attests.sql"),
+];
 
 /// All logs, in one file.
 #[derive(Debug)]

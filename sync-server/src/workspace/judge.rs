@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tombolo_protocol::entry::{Entry, Header, verify_run};
 use tombolo_protocol::frame::RefusalReason;
 use tombolo_protocol::hash::Digest;
-use tombolo_protocol::ids::{ChainId, EntryHash, RecordId, WorkspaceTag};
+use tombolo_protocol::ids::{ChainId, DeviceId, EntryHash, RecordId, WorkspaceTag};
 use tombolo_protocol::item::{ElidedEntry, ItemHash, LogItem};
 use tombolo_protocol::keys::VerifyKey;
 use tombolo_protocol::membership::{Admission, Claim, Membership, View};
@@ -47,6 +47,8 @@ pub struct Judge {
     pub(super) members_nth: u64,
     /// Positions of records and attestations, by digest.
     pub(super) held: BTreeMap<Digest, u64>,
+    /// How many words on snapshots each device has in the log.
+    pub(super) words: BTreeMap<DeviceId, u32>,
     next_position: u64,
     /// Bytes of all items, written or about to be.
     bytes: u64,
@@ -61,6 +63,7 @@ impl Judge {
             view: View::default(),
             members_nth: 0,
             held: BTreeMap::new(),
+            words: BTreeMap::new(),
             next_position: row.frontier.length() + 1,
             bytes: row.bytes,
             chains: Chains::new(row.row),

@@ -9,6 +9,7 @@ use tombolo_protocol::item::{ItemHash, LogItem};
 use tombolo_protocol::membership::{Membership, RecordOutcome, RecordRefusal};
 use tombolo_protocol::receipt::{Attestation, Signed};
 use tombolo_protocol::record::{Record, RecordBody, Role};
+use tombolo_protocol::snapshot::Attest;
 
 use super::judge::Judge;
 use super::right::{Caller, NoRight, ended_between, level_in, right_in};
@@ -59,6 +60,10 @@ impl Judge {
             Ok(LogItem::Attestation(bytes)) => {
                 self.membership.attest(Signed::decode(bytes).map_err(corrupt)?);
             }
+            Ok(LogItem::Attest(bytes)) => {
+                let attest = Attest::decode(bytes).map_err(|_| LogError::Corrupt { what: "attest" })?;
+                *self.words.entry(attest.device).or_default() += 1;
+            }
             _ => return Err(LogError::Corrupt { what: "log item" }),
         }
         self.held.insert(item.hash, item.position);
@@ -98,6 +103,10 @@ impl Judge {
             LogItem::Attestation(bytes) => {
                 let attestation = Signed::decode(bytes).map_err(|_| RefusalReason::Malformed)?;
                 Ok(self.take_attestation(attestation, verdicts)?)
+            }
+            LogItem::Attest(bytes) => {
+                let attest = Attest::decode(bytes).map_err(|_| RefusalReason::Malformed)?;
+                Ok(self.take_attest(&attest, verdicts)?)
             }
             _ => Err(RefusalReason::Malformed.into()),
         }

@@ -1,0 +1,55 @@
+//! Members' words on snapshots, as rows beside relays' words on records: a name begins with the kind of its leaf.
+//!
+//! Invariant: a name covers statement and signature, so what has its name is as it was verified.
+
+use tombolo_protocol::entry::Entry;
+use tombolo_protocol::ids::EntryHash;
+use tombolo_protocol::snapshot::Attest;
+
+use super::sql::sql;
+use super::workspaces::Salvaged;
+use super::{StoreError, Tx};
+
+impl Tx<'_> {
+    pub(crate) fn insert_attest(&self, workspace: i64, attest: &Attest) -> Result<(), StoreError> {
+        let mut statement = self.transaction.prepare_cached(sql!("insert_attestation"))?;
+        statement.execute((workspace, attest.item_hash().to_leaf(), attest.encode()))?;
+        Ok(())
+    }
+
+    /// Returns what members have said of snapshots.
+    pub(crate) fn attests(&self, workspace: i64) -> Result<Salvaged<Attest>, StoreError> {
+        let mut statement = self.transaction.prepare_cached(sql!("attests"))?;
+        let mut rows = statement.query([workspace])?;
+        let mut attests = Salvaged { rows: Vec::new(), damaged: 0 };
+        while let Some(row) = rows.next()? {
+            let (hash, bytes): (Vec<u8>, Vec<u8>) = (row.get(0)?, row.get(1)?);
+            let attest = Attest::decode(&bytes).ok();
+            attests.take(attest.filter(|read| read.item_hash().to_leaf() == *hash));
+        }
+        Ok(attests)
+    }
+
+    /// Tells whether an entry is set aside for a reason.
+    pub(crate) fn is_set_aside(&self, workspace: i64, hash: &EntryHash, reason: u8) -> Result<bool, StoreError> {
+        let mut statement = self.transaction.prepare_cached(sql!("is_set_aside"))?;
+        Ok(statement.query_row((workspace, hash.as_bytes(), reason), |row| row.get(0))?)
+    }
+
+    /// Counts the entries of a document's content that came since its newest snapshot.
+    pub(crate) fn entries_since_snapshot(&self, document: i64) -> Result<u64, StoreError> {
+        let mut statement = self.transaction.prepare_cached(sql!("entries_since_snapshot"))?;
+        Ok(statement.query_row([document], |row| row.get::<_, i64>(0))?.cast_unsigned())
+    }
+
+    /// Returns the last part of the newest snapshot of a document's content, and the row of its chain.
+    pub(crate) fn newest_snapshot(&self, document: i64) -> Result<Option<(i64, Entry)>, StoreError> {
+        let mut statement = self.transaction.prepare_cached(sql!("newest_snapshot"))?;
+        let mut rows = statement.query([document])?;
+        let Some(row) = rows.next()? else {
+            return Ok(None);
+        };
+        let (chain, seq): (i64, i64) = (row.get(0)?, row.get(1)?);
+        Ok(self.entry(chain, seq.cast_unsigned())?.map(|entry| (chain, entry)))
+    }
+}
