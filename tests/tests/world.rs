@@ -39,7 +39,7 @@ fn a_recipe_says_how_it_is_played_again() {
 }
 
 /// Histories that broke something once, and what: the newest last.
-const REGRESSIONS: [(u64, Scenario, &str); 15] = [
+const REGRESSIONS: [(u64, Scenario, &str); 16] = [
     (1021, Scenario::Swarm, "seen by: what came spoilt was passed by"),
     (1023, Scenario::Swarm, "seen by: what came spoilt was passed by"),
     (1128, Scenario::Swarm, "seen by: what came spoilt was passed by"),
@@ -55,6 +55,7 @@ const REGRESSIONS: [(u64, Scenario, &str); 15] = [
     (3429, Scenario::Swarm, "a spoilt record with a spoilt identity log counted after a restart"),
     (3671, Scenario::Swarm, "a store that was put back said twice what a wiped relay had lost"),
     (3025, Scenario::Swarm, "a relay's word on a place that had not moved was stored again and again"),
+    (2588, Scenario::Swarm, "a device that was linked was looked for under the id from before, and nobody judged it"),
 ];
 
 #[test]

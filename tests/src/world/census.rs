@@ -22,6 +22,7 @@ pub const SOMETIMES: &[&str] = &[
     "an act waited for a session",
     "a guest became a member",
     "a device was linked",
+    "a linked device was judged",
     "a member was removed",
     "a device was given up",
     "a clone was suspected",

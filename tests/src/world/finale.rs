@@ -104,6 +104,9 @@ impl World {
     /// Fails unless all who are judged hold the same, and every word that must be there, and owe nothing.
     pub(super) fn agree(&mut self) -> Result<(), Violation> {
         let judged = self.judged();
+        if judged.iter().any(|actor| self.was_linked(*actor)) {
+            self.census.saw("a linked device was judged");
+        }
         let mut first: Option<(usize, Content)> = None;
         for actor in judged {
             let content = self.content(actor)?;

@@ -43,6 +43,7 @@ pub(super) enum Standing {
 /// One device of the team.
 pub(super) struct Actor {
     pub(super) replica: Replica,
+    /// As it was when it was last looked at: a device that is linked becomes another.
     pub(super) device: DeviceId,
     pub(super) user: usize,
     pub(super) standing: Standing,
@@ -166,6 +167,7 @@ impl World {
             }
         }
         self.net.run_until_quiet();
+        self.hear();
         self.net.back_up_relay(RelayNode::FIRST);
     }
 
@@ -216,6 +218,12 @@ impl World {
         self.actors.len() - 1
     }
 
+    /// Tells whether a device has become another user's, with keys that it did not begin with.
+    pub(super) fn was_linked(&self, actor: usize) -> bool {
+        let actor = &self.actors[actor];
+        actor.device != actor.replica.secrets(&self.net).id()
+    }
+
     /// Returns the actors that stand so.
     pub(super) fn those(&self, standing: Standing) -> Vec<usize> {
         (0..self.actors.len()).filter(|actor| self.actors[*actor].standing == standing).collect()
@@ -243,10 +251,13 @@ impl World {
         actor.standing == Standing::Member && !user.troubled && user.role >= Role::Writer
     }
 
-    /// Looks at what devices have told their apps since the last time.
+    /// Looks at what devices have told their apps since the last time, and who they are now.
     pub(super) fn hear(&mut self) {
         for number in 0..self.actors.len() {
             let actor = &mut self.actors[number];
+            if actor.replica.is_up(&self.net) {
+                actor.device = actor.replica.ids(&self.net).0;
+            }
             let events: Vec<Event> = actor.replica.events(&self.net).iter().skip(actor.heard).cloned().collect();
             actor.heard += events.len();
             for event in events {
