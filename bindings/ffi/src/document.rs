@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tombolo::document::PathStep as Step;
-use tombolo::engine::DocumentStats;
+pub use tombolo::engine::DocumentStats as DocumentStatistics;
 use tombolo::protocol::ids::{DeviceId, DocumentId};
 
 use crate::cancellation::{Cancellation, unless};
@@ -13,10 +13,10 @@ use crate::events::DocumentListener;
 use crate::live::Live;
 use crate::records::Milestone;
 use crate::subscription::Subscription;
-use crate::values::{PathStep, Value, path_of, wide};
+use crate::values::{PathStep, Value, path_of};
 
 /// What a document amounts to, in memory and in the store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Record)]
+#[uniffi::remote(Record)]
 pub struct DocumentStatistics {
     /// A rough measure of its memory while it is open.
     pub memory_bytes: u64,
@@ -42,25 +42,6 @@ pub struct DocumentStatistics {
     pub live_bytes: u64,
     /// What its CRDT keeps beside that: what was deleted, ids, and who wrote what when.
     pub overhead_bytes: u64,
-}
-
-impl From<DocumentStats> for DocumentStatistics {
-    fn from(stats: DocumentStats) -> Self {
-        Self {
-            memory_bytes: wide(stats.memory_bytes),
-            queued: wide(stats.queued),
-            entries: stats.entries,
-            entry_bytes: stats.entry_bytes,
-            tail_entries: stats.tail_entries,
-            saved_bytes: stats.saved_bytes,
-            set_aside: stats.set_aside,
-            set_aside_bytes: stats.set_aside_bytes,
-            pending: stats.pending,
-            pending_bytes: stats.pending_bytes,
-            live_bytes: stats.live_bytes,
-            overhead_bytes: stats.overhead_bytes,
-        }
-    }
 }
 
 /// A document. Handles are cheap, and hold nothing open.
@@ -142,7 +123,7 @@ impl Document {
     /// # Errors
     /// As `read`.
     pub async fn statistics(&self) -> Result<DocumentStatistics, TomboloError> {
-        Ok(self.core.stats().await?.into())
+        Ok(self.core.stats().await?)
     }
 
     /// Watches the document: its present state first, then every change.

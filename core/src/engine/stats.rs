@@ -10,12 +10,11 @@ use crate::store::Tx;
 
 /// What an open document and what the store has of it amount to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct DocumentStats {
     /// A rough measure of its memory while it is open, in bytes.
-    pub memory_bytes: usize,
+    pub memory_bytes: u64,
     /// Entries that are stored and wait to be applied to the open document.
-    pub queued: usize,
+    pub queued: u64,
     /// Entries in the store that count.
     pub entries: u64,
     /// What they take: headers, sealed bodies and signatures, in bytes.
@@ -50,8 +49,8 @@ impl Engine {
         let live_bytes = opened.crdt.read().to_value().map(|value| value.bytes()).unwrap_or_default();
         let whole = opened.crdt.encoded_bytes().unwrap_or_default();
         Ok(DocumentStats {
-            memory_bytes: opened.crdt.memory_bytes_estimate(),
-            queued: opened.queued(),
+            memory_bytes: opened.crdt.memory_bytes_estimate() as u64,
+            queued: opened.queued() as u64,
             entries: stored.entries,
             entry_bytes: stored.entry_bytes,
             tail_entries: stored.tail,
