@@ -22,9 +22,11 @@ use crate::scenario::Scenario;
 
 /// How long anything may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(120);
+/// How long a step has waited when it is cancelled.
+const WAITED: Duration = Duration::from_millis(200);
 /// How long a step may go on that was cancelled.
 const CANCELLED: Duration = Duration::from_millis(100);
-/// How often something is looked at that will come.
+/// How often something is looked at that comes without an event.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// What a step has named, for other stages.
@@ -176,13 +178,18 @@ impl Stage {
     }
 
     async fn cancels(&mut self, step: &[String]) -> Result<(), Fault> {
-        let waits = tokio::time::timeout(Duration::from_millis(200), self.step(step)).await;
-        let began = Instant::now();
-        match waits {
-            Ok(_) => Err(Fault::otherwise("it did not wait")),
-            Err(_) if began.elapsed() < CANCELLED => Ok(()),
-            Err(_) => Err(Fault::otherwise("it took too long to end")),
+        let mut waiting = self.step(step);
+        if tokio::time::timeout(WAITED, &mut waiting).await.is_ok() {
+            return Err(Fault::otherwise("it did not wait"));
         }
+        // What ends it in Rust is dropping it; the replica goes on, and answers.
+        let began = Instant::now();
+        drop(waiting);
+        for replica in self.replicas.values() {
+            replica.identity().await?;
+        }
+        let took = began.elapsed();
+        if took < CANCELLED { Ok(()) } else { Err(Fault::otherwise(format!("it took {took:?} to end"))) }
     }
 
     fn store(&self, who: &str) -> PathBuf {
@@ -204,13 +211,23 @@ impl Stage {
     }
 }
 
-/// Waits until something is what it should become.
-async fn until<T: PartialEq>(wanted: T, look: impl AsyncFn() -> Result<T, Fault>) -> Result<(), Fault> {
+/// Waits until something is what it should become: looks again whenever something has happened.
+async fn until<T: PartialEq>(
+    wanted: T,
+    look: impl AsyncFn() -> Result<T, Fault>,
+    mut happened: impl AsyncFnMut() -> Option<()>,
+) -> Result<(), Fault> {
     while look().await? != wanted {
-        // waits: another device brings it.
-        tokio::time::sleep(LOOK_EVERY).await;
+        happened().await.ok_or_else(|| Fault::otherwise("the events have ended"))?;
     }
     Ok(())
+}
+
+/// Passes some time, where another device changes something and no event tells of it.
+async fn a_while() -> Option<()> {
+    // waits: members and devices of others come without an event.
+    tokio::time::sleep(LOOK_EVERY).await;
+    Some(())
 }
 
 /// Closes a store; closing it again does nothing.
@@ -221,7 +238,7 @@ async fn closed(replica: &Replica) -> Result<(), Fault> {
     }
 }
 
-fn number<T: std::str::FromStr>(word: &str) -> Result<T, Fault> {
+pub(crate) fn number<T: std::str::FromStr>(word: &str) -> Result<T, Fault> {
     word.parse().map_err(|_| Fault::otherwise(format!("{word} is no number")))
 }
 

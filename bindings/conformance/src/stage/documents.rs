@@ -32,7 +32,9 @@ impl Stage {
             }
             ["arrives", who, name, key, value] => {
                 let document = self.document(who, name)?;
-                until(plain(value)?, async || at(&document, key).await).await?;
+                let mut events = document.subscribe().await?;
+                let happened = async || events.next().await.map(drop);
+                until(plain(value)?, async || at(&document, key).await, happened).await?;
             }
             ["version", who, name] => {
                 let version = self.document(who, name)?.version().await?;

@@ -2,7 +2,7 @@
 
 use tombolo::protocol::record::Role;
 
-use super::{Stage, number, until};
+use super::{Stage, a_while, number, until};
 use crate::fault::Fault;
 use crate::scenario::plain;
 
@@ -33,20 +33,23 @@ impl Stage {
             }
             ["members", who, name, count] => {
                 let workspace = self.workspace(who, name)?;
-                until(number(count)?, async || Ok(workspace.members().await?.len())).await?;
+                until(number(count)?, async || Ok(workspace.members().await?.len()), a_while).await?;
             }
-            ["becomes", who, name, role] => {
-                let wanted = if *role == "none" { None } else { Some(role_of(role)?) };
-                let (replica, id) = (self.replica(who)?, self.workspace(who, name)?.id());
-                let role = async || {
-                    let held = replica.workspaces().await?.into_iter().find(|held| held.id == id);
-                    Ok(held.and_then(|held| held.role))
-                };
-                until(wanted, role).await?;
-            }
+            ["becomes", who, name, role] => self.becomes(who, name, role).await?,
             _ => return Ok(false),
         }
         Ok(true)
+    }
+
+    async fn becomes(&self, who: &str, name: &str, role: &str) -> Result<(), Fault> {
+        let wanted = if role == "none" { None } else { Some(role_of(role)?) };
+        let (replica, id) = (self.replica(who)?, self.workspace(who, name)?.id());
+        let held = async || {
+            let held = replica.workspaces().await?.into_iter().find(|held| held.id == id);
+            Ok(held.and_then(|held| held.role))
+        };
+        let mut events = replica.events();
+        until(wanted, held, async || events.next().await.map(drop)).await
     }
 
     async fn has(&self, who: &str, name: &str) -> Result<(), Fault> {
@@ -59,7 +62,8 @@ impl Stage {
             }
             Ok(false)
         };
-        until(true, listed).await
+        let mut events = replica.events();
+        until(true, listed, async || events.next().await.map(drop)).await
     }
 }
 

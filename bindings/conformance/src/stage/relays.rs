@@ -34,7 +34,10 @@ impl Stage {
             }
             ["same", name, one, other] => {
                 let (one, other) = (self.document(one, name)?, self.document(other, name)?);
-                until(true, async || Ok(one.version().await? == other.version().await?)).await?;
+                let (mut here, mut there) = (one.subscribe().await?, other.subscribe().await?);
+                let happened =
+                    async || tokio::select! { event = here.next() => event, event = there.next() => event }.map(drop);
+                until(true, async || Ok(one.version().await? == other.version().await?), happened).await?;
             }
             words => return self.of_debts(words).await,
         }
