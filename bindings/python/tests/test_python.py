@@ -125,6 +125,30 @@ def test_listeners_hear_everything_in_order_from_one_thread_and_outlive_what_the
     run(story())
 
 
+def test_who_iterates_slowly_is_shown_the_whole_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(tombolo.events, "_WAITING_MAX", 8)
+
+    async def story():
+        replica, document = await opened(tmp_path)
+        async with await document.watch() as events:
+            assert await anext(events) == tombolo.Current({})
+            for number in range(200):
+                async with document.edit() as edit:
+                    edit.put("n", number)
+            # What came first is still delivered, in order; the last of it leads on to the whole.
+            heard = 0
+            while isinstance(event := await anext(events), tombolo.Changed):
+                assert event.patches[-1].action.value == tombolo._ffi.Value.I64(heard)
+                heard += 1
+            assert heard <= 8 and event == tombolo.Current({"n": 199})
+            async with document.edit() as edit:
+                edit.put("n", 200)
+            assert (await anext(events)).paths == [("n",)]
+        await replica.close()
+
+    run(story())
+
+
 def test_the_replicas_events_begin_with_how_things_stand(tmp_path):
     async def story():
         replica, document = await opened(tmp_path)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 from . import _ffi
 from .edits import MapEdit
-from .events import Events
+from .events import Events, Heard, begun
 from .values import Plain, from_path, from_value, to_path
 
 
@@ -45,7 +45,7 @@ def _plain(event: _ffi.DocumentEvent) -> DocumentEvent:
     return Changed(event.patches, event.author, event.origin)  # type: ignore[attr-defined]
 
 
-class _Watch(Events[DocumentEvent], _ffi.DocumentListener):
+class _Heard(Heard, _ffi.DocumentListener):
     pass
 
 
@@ -75,10 +75,17 @@ class Document(_ffi.Document):
         return None if value is None else from_value(value)
 
     async def watch(self) -> Events[DocumentEvent]:
-        """Watches the document: its present state first, then every change."""
-        events = _Watch(_plain)
-        events._subscription = await self.subscribe(events)
-        return events
+        """Watches the document: its present state first, then every change.
+
+        Who iterates too slowly misses changes, and is then given :class:`Current` again.
+        """
+
+        async def subscribe() -> Heard:
+            heard = _Heard()
+            heard.subscription = await self.subscribe(heard)
+            return heard
+
+        return await begun(subscribe, _plain)
 
     async def wait_for(self, milestone: _ffi.Milestone | None = None) -> None:  # type: ignore[override]
         """Waits until what this device wrote has come this far, to a relay unless told. Give it ``asyncio.timeout``."""

@@ -7,64 +7,45 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Generic, TypeVar
 
 from ._ffi import Subscription
 
 _Event = TypeVar("_Event")
 _WAITING_MAX = 4096
-"""Events that wait for who iterates; beyond it the oldest are left out, and ``missed`` counts them."""
+"""Events that wait for who iterates."""
 
 
-class Events(Generic[_Event]):
-    """Events, oldest first, until the replica is closed or :meth:`cancel` is called. The first is the present state."""
+class Heard:
+    """What a listener heard and nobody has taken yet. The listeners' thread never waits for it.
 
-    def __init__(self, translate: Callable[[Any], _Event]) -> None:
-        self._translate = translate
+    Beyond what may wait it hears no more; what waited is delivered, and then its owner begins again.
+    """
+
+    def __init__(self) -> None:
+        self.subscription: Subscription | None = None
+        self.waiting: deque[Any] = deque()
+        self.woken = asyncio.Event()
+        self.behind = False
+        self.ended = False
         self._loop = asyncio.get_running_loop()
-        self._waiting: deque[_Event] = deque()
-        self._woken = asyncio.Event()
-        self._ended = False
-        self._subscription: Subscription | None = None
-        self.missed = 0
-        """How many events were left out because nobody took them."""
 
     def cancel(self) -> None:
-        """Ends it: nothing more is heard, and whoever iterates is released."""
-        if self._subscription is not None:
-            self._subscription.cancel()
-        self._end()
+        """Hears nothing more."""
+        if self.subscription is not None:
+            self.subscription.cancel()
 
-    def __aiter__(self) -> Events[_Event]:
-        return self
-
-    async def __anext__(self) -> _Event:
-        while not self._waiting:
-            if self._ended:
-                raise StopAsyncIteration
-            self._woken.clear()
-            await self._woken.wait()
-        return self._waiting.popleft()
-
-    async def __aenter__(self) -> Events[_Event]:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self.cancel()
+    def end(self) -> None:
+        """Says that nothing more will come."""
+        self.ended = True
+        self.woken.set()
 
     def _take(self, events: list[Any]) -> None:
-        if self._ended:
-            return
-        self._waiting.extend(self._translate(event) for event in events)
-        while len(self._waiting) > _WAITING_MAX:
-            self._waiting.popleft()
-            self.missed += 1
-        self._woken.set()
-
-    def _end(self) -> None:
-        self._ended = True
-        self._woken.set()
+        self.behind = self.behind or len(self.waiting) + len(events) > _WAITING_MAX
+        if not self.behind:
+            self.waiting.extend(events)
+        self.woken.set()
 
     # What follows is called from the listeners' thread.
 
@@ -72,7 +53,7 @@ class Events(Generic[_Event]):
         self._hand_over(self._take, events)
 
     def on_end(self) -> None:
-        self._hand_over(self._end)
+        self._hand_over(self.end)
 
     def _hand_over(self, take: Callable[..., None], *arguments: Any) -> None:
         try:
@@ -80,3 +61,61 @@ class Events(Generic[_Event]):
         except RuntimeError:
             # The loop was closed: nobody iterates any more.
             pass
+
+
+class Events(Generic[_Event]):
+    """Events, oldest first, until the replica is closed or :meth:`cancel` is called. The first is the present state.
+
+    Who iterates too slowly misses events; the one after those that waited is the present state again.
+    """
+
+    def __init__(self, subscribe: Callable[[], Awaitable[Heard]], translate: Callable[[Any], _Event]) -> None:
+        self._subscribe, self._translate = subscribe, translate
+        self._heard: Heard | None = None
+        self._cancelled = False
+
+    def cancel(self) -> None:
+        """Ends it: nothing more is heard, and whoever iterates is released."""
+        self._cancelled = True
+        if self._heard is not None:
+            self._heard.cancel()
+            self._heard.end()
+
+    def __aiter__(self) -> Events[_Event]:
+        return self
+
+    async def __anext__(self) -> _Event:
+        while True:
+            heard = self._heard
+            if heard is None:
+                heard = await self._begin()
+            if heard.waiting:
+                return self._translate(heard.waiting.popleft())
+            if heard.ended or self._cancelled:
+                raise StopAsyncIteration
+            if heard.behind:
+                heard.cancel()
+                self._heard = None
+                continue
+            heard.woken.clear()
+            await heard.woken.wait()
+
+    async def __aenter__(self) -> Events[_Event]:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.cancel()
+
+    async def _begin(self) -> Heard:
+        heard = await self._subscribe()
+        self._heard = heard
+        if self._cancelled:
+            self.cancel()
+        return heard
+
+
+async def begun(subscribe: Callable[[], Awaitable[Heard]], translate: Callable[[Any], _Event]) -> Events[_Event]:
+    """Subscribes at once, so that what happens from now on is heard."""
+    events = Events(subscribe, translate)
+    await events._begin()
+    return events

@@ -8,10 +8,10 @@ from collections.abc import Iterable
 
 from . import _ffi
 from .document import Document
-from .events import Events
+from .events import Events, Heard, begun
 
 
-class _Listener(Events[_ffi.ReplicaEvent], _ffi.ReplicaListener):
+class _Heard(Heard, _ffi.ReplicaListener):
     pass
 
 
@@ -115,10 +115,17 @@ class Replica(_ffi.Replica):
         await super().notify_network(reachability)
 
     async def events(self) -> Events[_ffi.ReplicaEvent]:
-        """Hears of everything that happens: how things stand first."""
-        events = _Listener(lambda event: event)
-        events._subscription = await self.subscribe(events)
-        return events
+        """Hears of everything that happens: how things stand first.
+
+        Who iterates too slowly misses events, and is then told how things stand again.
+        """
+
+        async def subscribe() -> Heard:
+            heard = _Heard()
+            heard.subscription = await self.subscribe(heard)
+            return heard
+
+        return await begun(subscribe, lambda event: event)
 
 
 def _as(kind, handle):  # type: ignore[no-untyped-def]

@@ -30,15 +30,8 @@ extension Document {
     ///
     /// Who iterates too slowly misses changes, and is then given `.current` again.
     public func events() -> AsyncThrowingStream<DocumentEvent, any Error> {
-        eventStream { queue in try await self.subscribe(listener: DocumentQueue(queue: queue)) }
+        eventStream { queue in try await self.subscribe(listener: queue) }
     }
-}
-
-private final class DocumentQueue: DocumentListener {
-    let queue: EventQueue<DocumentEvent>
-    init(queue: EventQueue<DocumentEvent>) { self.queue = queue }
-    func onEvents(events: [DocumentEvent]) { queue.take(events) }
-    func onEnd() { queue.end() }
 }
 
 extension Patch {

@@ -14,14 +14,14 @@ final class EventQueue<Event: Sendable>: @unchecked Sendable {
     private var ended = false
     private var waker: CheckedContinuation<Void, Never>?
 
-    func take(_ events: [Event]) {
+    func onEvents(events: [Event]) {
         wake {
             if waiting.count + events.count > waitingMax { behind = true }
             if !behind { waiting += events }
         }
     }
 
-    func end() { wake { ended = true } }
+    func onEnd() { wake { ended = true } }
 
     /// What has come, as soon as something has; nothing at the end, or where it has to begin again.
     func next() async -> [Event] {
@@ -35,7 +35,7 @@ final class EventQueue<Event: Sendable>: @unchecked Sendable {
                 if ready { continuation.resume() }
             }
         } onCancel: {
-            end()
+            onEnd()
         }
         return locked {
             defer { waiting = [] }
@@ -61,6 +61,9 @@ final class EventQueue<Event: Sendable>: @unchecked Sendable {
         return work()
     }
 }
+
+extension EventQueue: DocumentListener where Event == DocumentEvent {}
+extension EventQueue: ReplicaListener where Event == ReplicaEvent {}
 
 /// A stream that subscribes when it is made, and ends the subscription when nobody iterates any more.
 ///

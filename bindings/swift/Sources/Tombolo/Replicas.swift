@@ -53,15 +53,8 @@ extension Replica {
     ///
     /// Who iterates too slowly misses events, and is then given `.current` again.
     public func events() -> AsyncThrowingStream<ReplicaEvent, any Error> {
-        eventStream { queue in try await self.subscribe(listener: ReplicaQueue(queue: queue)) }
+        eventStream { queue in try await self.subscribe(listener: queue) }
     }
-}
-
-private final class ReplicaQueue: ReplicaListener {
-    let queue: EventQueue<ReplicaEvent>
-    init(queue: EventQueue<ReplicaEvent>) { self.queue = queue }
-    func onEvents(events: [ReplicaEvent]) { queue.take(events) }
-    func onEnd() { queue.end() }
 }
 
 extension Workspace {
