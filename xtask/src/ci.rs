@@ -47,9 +47,6 @@ pub(crate) fn run(root: &Path, words: &[String]) -> Result<(), String> {
         for step in STEPS {
             println!("{:<10} {}", step.name, step.purpose);
         }
-        for step in ON_REQUEST {
-            println!("{:<10} {} (only if named)", step.name, step.purpose);
-        }
         return Ok(());
     }
     let bench = Bench { root, fuzz_seconds: request.fuzz_seconds };
@@ -69,7 +66,7 @@ fn parse(words: &[String]) -> Result<Request, String> {
                 request.fuzz_seconds = number.parse().map_err(|_| format!("`{number}` is not a number of seconds"))?;
             }
             name => {
-                let step = STEPS.iter().chain(ON_REQUEST).find(|step| step.name == name);
+                let step = STEPS.iter().find(|step| step.name == name);
                 request.steps.push(step.ok_or_else(|| format!("there is no step `{name}`; try --list"))?);
             }
         }
@@ -135,6 +132,11 @@ const STEPS: &[Step] = &[
     Step { name: "clippy", purpose: "lints over all targets, warnings are errors", run: clippy },
     Step { name: "arrows", purpose: "what may depend on what: three proofs", run: arrows::prove },
     Step { name: "test", purpose: "every test of the workspace", run: test },
+    Step {
+        name: "bindings",
+        purpose: "Python, Kotlin and Swift: the listing, each suite, all together",
+        run: bindings,
+    },
     Step { name: "simulate", purpose: "teams through bad days: no seed breaks an invariant", run: simulate::hold },
     Step { name: "planted", purpose: "bugs planted on purpose: each is caught by a seed", run: simulate::catch },
     Step {
@@ -146,13 +148,6 @@ const STEPS: &[Step] = &[
     Step { name: "fuzz", purpose: "each fuzz target, for a while, from its kept corpus", run: fuzz::run },
     Step { name: "examples", purpose: "each example runs to its end", run: examples::run },
 ];
-
-/// Steps that run only where they are named.
-const ON_REQUEST: &[Step] = &[Step {
-    name: "bindings",
-    purpose: "the listing of the surface is true, and Python's suite passes",
-    run: bindings,
-}];
 
 /// Where cargo puts what it builds.
 pub(crate) fn target(root: &Path) -> PathBuf {
@@ -191,8 +186,7 @@ fn test(bench: &Bench<'_>) -> Result<(), String> {
 }
 
 fn bindings(bench: &Bench<'_>) -> Result<(), String> {
-    bindings::run(bench.root, &["check".to_owned()])?;
-    bindings::run(bench.root, &["test".to_owned(), "python".to_owned()])
+    bindings::run(bench.root, &["test".to_owned()])
 }
 
 fn doc(bench: &Bench<'_>) -> Result<(), String> {

@@ -19,7 +19,8 @@ The chores of this repository.
 USAGE
   cargo xtask ci [STEP...] [--list] [--keep-going] [--fuzz-seconds N]
   cargo xtask tidy [--bless]
-  cargo xtask bindings generate|check|test LANGUAGE [--slow] [OPTIONS OF ITS TOOL]
+  cargo xtask bindings generate|check|install|wheel|time [--release]
+  cargo xtask bindings test [LANGUAGE [--slow] [OPTIONS OF ITS TOOL]]
 
 CHORES
   ci      Runs the gates that a change must pass, in order, and stops at the first that fails.
@@ -29,13 +30,17 @@ CHORES
             --fuzz-seconds N   fuzzes each target for N seconds (30 unless told)
   tidy    Checks what clippy cannot: sizes of files and functions, names, dead files, forbidden words.
             --bless            lowers the limits in xtask/limits.txt to what the code now needs; never raises one
-  bindings  The library for other languages; tools are installed below target/.
+  bindings  The library for other languages. As root on Debian it installs what it needs; else it says what is missing.
             generate           writes the code for Python, Kotlin and Swift below target/, and bindings/interface.txt
             check              fails if bindings/interface.txt is not what the library says
-            test python        builds the wheel, and runs its suite against a relay; `--slow` takes minutes
-            test kotlin        the same with Maven and JUnit; it takes a JDK and Maven
-            test swift         the same in a Debian 13 of its own, which is installed below ~/.cache/tombolo; it takes root
+            install            installs what all suites need: packages, tools below target/, Swift's Debian 13
+            test               checks, runs all suites against a relay, and has the languages play together
+            test python        one suite; `--slow` runs what takes minutes as well
+            test kotlin        with Maven and JUnit; it takes a JDK and Maven
+            test swift         in a Debian 13 of its own, which is installed below ~/.cache/tombolo; it takes root
             test together      a device in each of the three and one in Rust share a workspace, edit offline and converge
+            time               what calls, reads, edits and events cost in each language, beside Rust; best and worst of 5 runs
+            wheel              an optimised wheel for Python, in target/bindings/wheels
 
 EXAMPLES
   cargo xtask ci                    what continuous integration runs

@@ -7,4 +7,5 @@ pub mod fault;
 pub mod relay;
 pub mod scenario;
 pub mod stage;
+pub mod timing;
 pub mod together;

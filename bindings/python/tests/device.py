@@ -1,6 +1,7 @@
 """One device of a test in which several languages take part: steps come in, one a line, and what was named goes out.
 
-``learn KIND NAME VALUE`` in either direction; after each other line, ``done``, or ``failed`` and why.
+``learn KIND NAME VALUE`` in either direction; after each other line, ``done``, or ``failed`` and why. With ``time``, names and
+counts it times calls instead.
 """
 
 import asyncio
@@ -8,11 +9,15 @@ import sys
 import tempfile
 from pathlib import Path
 
+import timing
 from scenario import PATIENCE_S, Stage, cut
 
 
-async def main() -> None:
+async def main(words: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
+        if words[:1] == ["time"]:
+            await timing.report(Path(folder), words[1:])
+            return
         stage = Stage(Path(folder), None)
         stage.told = lambda kind, name, value: print("learn", kind, name, value, flush=True)
         while line := await asyncio.to_thread(sys.stdin.readline):
@@ -29,4 +34,4 @@ async def main() -> None:
         await stage.end()
 
 
-asyncio.run(main())
+asyncio.run(main(sys.argv[1:]))

@@ -4,40 +4,51 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use super::{built, code, out, run_suite, target};
+use super::built::{Built, out, target};
+use super::needs::{Program, missing};
+use super::suites::run_suite;
 use crate::command;
 
-/// Generates the code, and runs the suite; `--slow` runs what takes minutes as well.
-pub(super) fn test(root: &Path, options: &[&str]) -> Result<(), String> {
-    let mut maven = maven(root, &["test"])?;
-    for option in options {
-        maven.arg(if *option == "--slow" { "-Dtombolo.without=none" } else { option });
-    }
-    run_suite(&mut maven, root)
+const PROGRAMS: &[Program] =
+    &[Program { name: "Maven and a JDK", ask: &["mvn", "--version"], packages: &["maven", "default-jdk-headless"] }];
+
+/// Installs what is missing; returns what this may not install. Maven fetches the rest when it is called.
+pub(super) fn prepare(_: &Path) -> Result<Option<String>, String> {
+    missing(PROGRAMS)
 }
 
-/// Compiles, and returns the words that start a device of a play.
-pub(super) fn device(root: &Path) -> Result<Vec<String>, String> {
-    let listing = out(root).join("kotlin-classpath");
-    let plugin = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:build-classpath";
-    let mut maven = maven(root, &["test-compile", plugin, "--quiet"])?;
-    command::run(maven.arg(format!("-Dmdep.outputFile={}", listing.display())))?;
+/// Generates the code, and runs the suite; `--slow` runs what takes minutes as well.
+pub(super) fn test(built: &Built, options: &[&str]) -> Result<(), String> {
+    let mut maven = maven(built, "test")?;
+    for option in options {
+        maven.arg(if *option == "--slow" { "-Dtombolo.without=timing" } else { option });
+    }
+    run_suite(&mut maven, built)
+}
+
+/// Compiles what a device of a play is made of, where no suite has done so.
+pub(super) fn compile(built: &Built) -> Result<(), String> {
+    command::run(maven(built, "process-test-classes")?.arg("--quiet"))
+}
+
+/// Returns the words that start a device of a play.
+pub(super) fn device(built: &Built) -> Result<Vec<String>, String> {
+    let built_here = out(built.root()).join("kotlin-build");
+    let listing = built_here.join("class-path");
     let fetched = fs::read_to_string(&listing).map_err(|error| format!("cannot read the class path: {error}"))?;
-    let built_here = out(root).join("kotlin-build");
     let classes = format!("{0}/classes:{0}/test-classes:{1}", built_here.display(), fetched.trim());
-    let library = format!("-Djna.library.path={}", built(root).display());
+    let library = format!("-Djna.library.path={}", built.folder().display());
     let words = ["java", &library, "-cp", &classes, "tombolo.DeviceKt"];
     Ok(words.map(str::to_owned).to_vec())
 }
 
 /// Generates the code, and prepares Maven for it.
-fn maven(root: &Path, goals: &[&str]) -> Result<Command, String> {
-    if !command::answers(Command::new("mvn").arg("--version")) {
-        return Err("Maven or a JDK is missing: apt install maven openjdk-17-jdk-headless".to_owned());
-    }
-    code(root, "kotlin")?;
+fn maven(built: &Built, phase: &str) -> Result<Command, String> {
+    built.code("kotlin")?;
     let mut maven = Command::new("mvn");
-    maven.args(["--batch-mode", "--no-transfer-progress"]).args(goals);
-    maven.arg(format!("-Dtombolo.target={}", target(root).display())).current_dir(root.join("bindings/kotlin"));
+    maven.args(["--batch-mode", "--no-transfer-progress", phase]);
+    maven.arg(format!("-Dtombolo.target={}", target(built.root()).display()));
+    maven.arg(format!("-Dtombolo.libraries={}", built.folder().display()));
+    maven.current_dir(built.root().join("bindings/kotlin"));
     Ok(maven)
 }

@@ -1,7 +1,7 @@
 //! A relay, a device, or the leader of a play in which devices of several languages take part.
 //!
 //! `relay serve …` is the relay's own command line. `device` takes steps from its standard input, one a line, and says what
-//! they named. `together NAME COMMAND… -- NAME COMMAND…` starts a device for each name, and plays `together.txt`.
+//! they named; `device time NAME COUNT…` times calls instead. `together NAME COMMAND… -- NAME COMMAND…` starts a device for each name, and plays `together.txt`.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line speaks on its standard streams")]
 
 use std::env;
@@ -13,7 +13,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tombolo_conformance::fault::Fault;
 use tombolo_conformance::scenario::words;
 use tombolo_conformance::stage::{Named, PATIENCE, Stage};
-use tombolo_conformance::together;
+use tombolo_conformance::{timing, together};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -25,6 +25,7 @@ fn main() -> ExitCode {
     let done = match (tokio::runtime::Runtime::new(), arguments.as_slice()) {
         (Err(error), _) => Err(error.into()),
         (Ok(runtime), ["device"]) => runtime.block_on(device()),
+        (Ok(runtime), ["device", "time", words @ ..]) => runtime.block_on(timed(words)),
         (Ok(runtime), ["together", commands @ ..]) => runtime.block_on(lead(commands)),
         _ => Err(Fault::otherwise("it knows relay, device and together")),
     };
@@ -39,6 +40,10 @@ fn main() -> ExitCode {
 
 async fn lead(commands: &[&str]) -> Result<(), Fault> {
     together::play_all(&env::current_exe()?, commands).await
+}
+
+async fn timed(words: &[&str]) -> Result<(), Fault> {
+    timing::time(tempfile::tempdir()?.path(), words).await
 }
 
 async fn device() -> Result<(), Fault> {

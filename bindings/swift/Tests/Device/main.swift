@@ -5,7 +5,7 @@ import Tombolo
 // One device of a test in which several languages take part: steps come in, one a line, and what was named goes out.
 //
 // `learn KIND NAME VALUE` in either direction; after each other line, `done`, or `failed` and why. With `write` and
-// a store, it writes until it is killed, and says what was acknowledged.
+// a store, it writes until it is killed, and says what was acknowledged. With `time`, names and counts it times calls.
 
 @Sendable func say(_ line: String) {
     FileHandle.standardOutput.write(Data((line + "\n").utf8))
@@ -51,6 +51,8 @@ func play() async throws {
 let arguments = CommandLine.arguments.dropFirst()
 if arguments.first == "write" {
     try await write(into: arguments.last!)
+} else if arguments.first == "time" {
+    try await report(Array(arguments.dropFirst()))
 } else {
     try await play()
 }

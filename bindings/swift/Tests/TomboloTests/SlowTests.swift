@@ -2,7 +2,7 @@ import Foundation
 import Tombolo
 import XCTest
 
-/// What takes minutes: memory after very many calls, and what each costs. Only with `TOMBOLO_SLOW` set.
+/// What takes minutes: memory after very many calls. Only with `TOMBOLO_SLOW` set.
 final class SlowTests: XCTestCase {
     override func setUpWithError() throws {
         try XCTSkipIf(ProcessInfo.processInfo.environment["TOMBOLO_SLOW"] == nil, "only with TOMBOLO_SLOW")
@@ -47,35 +47,5 @@ final class SlowTests: XCTestCase {
         XCTAssertLessThan(afterCalls - resident, 16)
         XCTAssertLessThan(afterListeners - afterCalls, 32)
         try await replica.close()
-    }
-
-    func testWhatThingsCost() async throws {
-        let (replica, document) = try await opened()
-        let large = String(repeating: "x", count: 1 << 20)
-        try await document.edit { edit in
-            edit.put("title", "Reef survey")
-            edit.put("large", .string(large))
-        }
-        try await report("call", 100_000) { _ = document.id() }
-        try await report("read", 10_000) { _ = try await document.read("title") }
-        try await report("read of 1 MiB", 200) { _ = try await document.read("large") }
-        try await report("edit", 500) { try await document.edit { $0.put("n", 1) } }
-        let count = 500
-        var events = document.events().makeAsyncIterator()
-        _ = try await events.next()
-        let took = try await ContinuousClock().measure {
-            for number in 0..<count {
-                try await document.edit { $0.put("n", .i64(Int64(number))) }
-                _ = try await events.next()
-            }
-        }
-        print("timing swift, edit and its event: \(took / count)")
-        try await replica.close()
-    }
-
-    private func report(_ name: String, _ count: Int, _ call: () async throws -> Void) async throws {
-        for _ in 0..<count / 10 { try await call() }
-        let took = try await ContinuousClock().measure { for _ in 0..<count { try await call() } }
-        print("timing swift, \(name): \(took / count)")
     }
 }

@@ -9,9 +9,11 @@ import kotlinx.coroutines.withTimeout
 /**
  * One device of a test in which several languages take part: steps come in, one a line, and what was named goes out.
  *
- * `learn KIND NAME VALUE` in either direction; after each other line, `done`, or `failed` and why.
+ * `learn KIND NAME VALUE` in either direction; after each other line, `done`, or `failed` and why. With `time`, names
+ * and counts it times calls instead.
  */
-fun main(): Unit = runBlocking(Dispatchers.Default) {
+fun main(arguments: Array<String>): Unit = runBlocking(Dispatchers.Default) {
+    if (arguments.firstOrNull() == "time") return@runBlocking report(createTempDirectory("tombolo"), arguments.drop(1))
     coroutineScope {
         val stage = Stage(createTempDirectory("tombolo"), this)
         stage.told = { kind, name, value -> println("learn $kind $name $value") }
