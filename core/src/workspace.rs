@@ -165,21 +165,21 @@ impl Workspace {
         workspace.known_role = workspace.role(device);
         workspace.known_policy = workspace.view.policy().cloned();
         workspace.note_expiries();
-        workspace.load_unsealed(tx)?;
+        workspace.load_pending(tx)?;
         workspace.damaged = tx.quarantined_places(row, SetAsideReason::Damaged.code())?.into_iter().collect();
         Ok(workspace)
     }
 
-    /// Notes what no entry carries yet – which life it is of is seen when it is sealed – and what members said of snapshots.
-    fn load_unsealed(&mut self, tx: &Tx<'_>) -> Result<(), StoreError> {
-        tx.attests(self.row)?.rows.into_iter().for_each(|attest| self.attests.keep(attest));
+    /// Notes the documents with changes that no entry carries yet; which life those are of is seen when they are sealed.
+    fn load_pending(&mut self, tx: &Tx<'_>) -> Result<(), StoreError> {
         self.unsealed = tx.pending_documents(self.row)?.into_iter().collect();
         self.former.clone_from(&self.unsealed);
         Ok(())
     }
 
-    /// Takes the view that the records make, and what is known to be kept out by it.
+    /// Takes the view that the records make, what is known to be kept out by it, and what members said of snapshots.
     fn load_view(&mut self, tx: &Tx<'_>) -> Result<(), StoreError> {
+        self.load_attests(tx)?;
         self.doubt_what_waits();
         self.view = self.membership.view();
         self.counted = self.view.clone();

@@ -19,6 +19,18 @@ const RELAY: RelayNode = RelayNode::FIRST;
 /// Longer than what is lacking is waited for, and than a list may take to begin.
 const A_WHILE: Duration = Duration::from_secs(120);
 
+/// Alice, who founded it, Bob and Carol, each at two relays.
+fn three_at_two_relays(seed: u64) -> (Net, [Replica; 3], RelayNode) {
+    let mut net = Net::seeded(seed);
+    let three = net.replicas(["alice", "bob", "carol"]);
+    let second = net.add_relay();
+    for replica in three {
+        net.dial_relay(replica, second);
+    }
+    net.run_until_quiet();
+    (net, three, second)
+}
+
 /// Changes the frames to one device.
 fn to(whose: Replica, change: impl Fn(&mut Frame) + 'static) -> Lie {
     Box::new(move |to, bytes, _| match Frame::decode(&bytes) {
@@ -202,13 +214,7 @@ fn what_was_left_out_of_a_run_is_not_said_to_be_seen_by_its_place_and_is_found_b
 
 #[test]
 fn what_another_device_brought_to_a_relay_is_not_said_to_be_seen_by_one_that_has_been_there_before() {
-    let mut net = Net::seeded(304);
-    let [alice, bob, carol] = net.replicas(["alice", "bob", "carol"]);
-    let second = net.add_relay();
-    for replica in [alice, bob, carol] {
-        net.dial_relay(replica, second);
-    }
-    net.run_until_quiet();
+    let (mut net, [alice, bob, carol], second) = three_at_two_relays(304);
     net.cut_from(alice, second);
     net.cut(bob);
     let document = net.documents()[0];
@@ -228,13 +234,7 @@ fn what_another_device_brought_to_a_relay_is_not_said_to_be_seen_by_one_that_has
 
 #[test]
 fn what_stands_on_work_that_has_not_come_is_not_said_to_be_seen() {
-    let mut net = Net::seeded(312);
-    let [alice, bob, carol] = net.replicas(["alice", "bob", "carol"]);
-    let second = net.add_relay();
-    for replica in [alice, bob, carol] {
-        net.dial_relay(replica, second);
-    }
-    net.run_until_quiet();
+    let (mut net, [alice, bob, carol], second) = three_at_two_relays(312);
     net.cut_from(alice, RELAY);
     net.cut_from(bob, second);
     let document = net.documents()[0];

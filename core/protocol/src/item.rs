@@ -195,17 +195,27 @@ impl ItemHash {
     /// Returns the bytes that are the leaf of the Merkle tree: kind and hash.
     #[must_use]
     pub fn to_leaf(&self) -> [u8; 33] {
-        let (kind, digest) = match self {
-            Self::Record(id) => (RECORD, id.as_bytes()),
-            Self::Attestation(digest) => (ATTESTATION, digest),
-            Self::Entry(hash) => (ENTRY, hash.as_bytes()),
-            Self::Attest(digest) => (ATTEST, digest),
+        let kind = match self {
+            Self::Record(_) => RECORD,
+            Self::Attestation(_) => ATTESTATION,
+            Self::Entry(_) => ENTRY,
+            Self::Attest(_) => ATTEST,
         };
         let mut leaf = [kind; 33];
-        for (to, from) in leaf.iter_mut().skip(1).zip(digest) {
+        for (to, from) in leaf.iter_mut().skip(1).zip(self.digest()) {
             *to = *from;
         }
         leaf
+    }
+
+    /// Returns the hash without the kind.
+    #[must_use]
+    pub fn digest(&self) -> &Digest {
+        match self {
+            Self::Record(id) => id.as_bytes(),
+            Self::Entry(hash) => hash.as_bytes(),
+            Self::Attestation(digest) | Self::Attest(digest) => digest,
+        }
     }
 }
 

@@ -12,22 +12,15 @@ use super::{StoreError, Tx};
 
 impl Tx<'_> {
     pub(crate) fn insert_attest(&self, workspace: i64, attest: &Attest) -> Result<(), StoreError> {
-        let mut statement = self.transaction.prepare_cached(sql!("insert_attestation"))?;
-        statement.execute((workspace, attest.item_hash().to_leaf(), attest.encode()))?;
-        Ok(())
+        self.insert_statement(workspace, &attest.item_hash(), &attest.encode())
     }
 
     /// Returns what members have said of snapshots.
     pub(crate) fn attests(&self, workspace: i64) -> Result<Salvaged<Attest>, StoreError> {
-        let mut statement = self.transaction.prepare_cached(sql!("attests"))?;
-        let mut rows = statement.query([workspace])?;
-        let mut attests = Salvaged { rows: Vec::new(), damaged: 0 };
-        while let Some(row) = rows.next()? {
-            let (hash, bytes): (Vec<u8>, Vec<u8>) = (row.get(0)?, row.get(1)?);
-            let attest = Attest::decode(&bytes).ok();
-            attests.take(attest.filter(|read| read.item_hash().to_leaf() == *hash));
-        }
-        Ok(attests)
+        self.salvage(sql!("attests"), workspace, |name, bytes| {
+            let attest = Attest::decode(bytes).ok()?;
+            (attest.item_hash().to_leaf() == name).then_some(attest)
+        })
     }
 
     /// Tells whether an entry is set aside for a reason.

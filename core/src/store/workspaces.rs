@@ -223,15 +223,34 @@ impl Tx<'_> {
     }
 
     pub(crate) fn records(&self, workspace: i64) -> Result<Salvaged<Record>, StoreError> {
-        let mut statement = self.transaction.prepare_cached(sql!("records"))?;
+        self.salvage(sql!("records"), workspace, |id, sealed| {
+            let bytes = self.open_value("record", "bytes", id, sealed).ok()?;
+            Record::decode(&bytes).ok()
+        })
+    }
+
+    /// Reads the values of a workspace that stand beside their names, as far as the disk has left them.
+    pub(super) fn salvage<T>(
+        &self,
+        query: &str,
+        workspace: i64,
+        read: impl Fn(&[u8], &[u8]) -> Option<T>,
+    ) -> Result<Salvaged<T>, StoreError> {
+        let mut statement = self.transaction.prepare_cached(query)?;
         let mut rows = statement.query([workspace])?;
-        let mut records = Salvaged { rows: Vec::new(), damaged: 0 };
+        let mut salvaged = Salvaged { rows: Vec::new(), damaged: 0 };
         while let Some(row) = rows.next()? {
-            let (id, sealed): (Vec<u8>, Vec<u8>) = (row.get(0)?, row.get(1)?);
-            let bytes = self.open_value("record", "bytes", &id, &sealed).ok();
-            records.take(bytes.and_then(|bytes| Record::decode(&bytes).ok()));
+            let (name, value): (Vec<u8>, Vec<u8>) = (row.get(0)?, row.get(1)?);
+            salvaged.take(read(&name, &value));
         }
-        Ok(records)
+        Ok(salvaged)
+    }
+
+    /// Stores a statement under its leaf, which covers the signature too.
+    pub(super) fn insert_statement(&self, workspace: i64, name: &ItemHash, bytes: &[u8]) -> Result<(), StoreError> {
+        let mut statement = self.transaction.prepare_cached(sql!("insert_attestation"))?;
+        statement.execute((workspace, name.to_leaf(), bytes))?;
+        Ok(())
     }
 
     pub(crate) fn insert_attestation(
@@ -239,23 +258,15 @@ impl Tx<'_> {
         workspace: i64,
         attestation: &Signed<Attestation>,
     ) -> Result<(), StoreError> {
-        let hash = attestation.item_hash().to_leaf();
-        let mut statement = self.transaction.prepare_cached(sql!("insert_attestation"))?;
-        statement.execute((workspace, hash, attestation.encode()))?;
-        Ok(())
+        self.insert_statement(workspace, &attestation.item_hash(), &attestation.encode())
     }
 
     pub(crate) fn attestations(&self, workspace: i64) -> Result<Salvaged<Signed<Attestation>>, StoreError> {
-        let mut statement = self.transaction.prepare_cached(sql!("attestations"))?;
-        let mut rows = statement.query([workspace])?;
-        let mut attestations = Salvaged { rows: Vec::new(), damaged: 0 };
-        while let Some(row) = rows.next()? {
-            let (hash, bytes): (Vec<u8>, Vec<u8>) = (row.get(0)?, row.get(1)?);
-            let attestation = Signed::<Attestation>::decode(&bytes).ok();
+        self.salvage(sql!("attestations"), workspace, |name, bytes| {
+            let attestation = Signed::<Attestation>::decode(bytes).ok()?;
             // The name covers statement and signature, so what has its name is as it was verified.
-            attestations.take(attestation.filter(|read| read.item_hash().to_leaf() == *hash));
-        }
-        Ok(attestations)
+            (attestation.item_hash().to_leaf() == name).then_some(attestation)
+        })
     }
 
     pub(crate) fn insert_epoch(
@@ -271,17 +282,10 @@ impl Tx<'_> {
     }
 
     pub(crate) fn epochs(&self, workspace: i64) -> Result<Salvaged<(EpochId, EpochSecret)>, StoreError> {
-        let mut statement = self.transaction.prepare_cached(sql!("epochs"))?;
-        let mut rows = statement.query([workspace])?;
-        let mut epochs = Salvaged { rows: Vec::new(), damaged: 0 };
-        while let Some(row) = rows.next()? {
-            let id = EpochId::from_bytes(exact("epoch", row.get(0)?)?);
-            let sealed: Vec<u8> = row.get(1)?;
-            let secret = self.open_value("epoch", "secret", id.as_bytes(), &sealed).ok();
-            let secret = secret.and_then(|bytes| bytes.try_into().ok()).map(EpochSecret::from_bytes);
-            epochs.take(secret.map(|secret| (id, secret)));
-        }
-        Ok(epochs)
+        self.salvage(sql!("epochs"), workspace, |id, sealed| {
+            let secret = self.open_value("epoch", "secret", id, sealed).ok()?;
+            Some((EpochId::from_bytes(id.try_into().ok()?), EpochSecret::from_bytes(secret.try_into().ok()?)))
+        })
     }
 
     pub(crate) fn place_record(&self, relay: i64, workspace: i64, item: &ItemHash) -> Result<(), StoreError> {

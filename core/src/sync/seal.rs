@@ -34,6 +34,21 @@ struct Chunk {
     continues: bool,
 }
 
+/// Where a chain of this device ends, and the next entry goes.
+struct ChainEnd {
+    key: ChainKey,
+    /// Its row, once it has an entry.
+    row: Option<i64>,
+    head: (u64, EntryHash),
+}
+
+impl ChainEnd {
+    fn of(key: ChainKey, chain: Option<&ChainRow>) -> Self {
+        let head = chain.map_or((0, Header::NO_PREV), |chain| (chain.head_seq, chain.head_hash));
+        Self { key, row: chain.map(|chain| chain.row), head }
+    }
+}
+
 impl Engine {
     /// Seals the pending changes of a workspace's documents.
     pub(super) fn seal_workspace(&mut self, now: Now, at: (i64, i64), tx: &Tx<'_>) -> Result<(), StoreError> {
@@ -180,8 +195,7 @@ impl Engine {
         let mut deps = self.dependencies(row, chain.as_ref(), key.stream, tx)?;
         let named: Vec<_> = deps.0.iter().map(|dep| dep.chain).collect();
         let mut creation = self.creation(row, tx)?;
-        let mut chain_row = chain.as_ref().map(|chain| chain.row);
-        let mut head = chain.map_or((0, Header::NO_PREV), |chain| (chain.head_seq, chain.head_hash));
+        let mut end = ChainEnd::of(key, chain.as_ref());
         let crdt = row.about.as_ref().map_or(0, |about| about.crdt);
         for chunk in chunks(self.fold_pending(row, pending, tx)?, now) {
             let mut flags = if creation.is_some() { EntryFlags::CREATION } else { EntryFlags::NONE };
@@ -196,20 +210,32 @@ impl Engine {
                 deps: std::mem::take(&mut deps.0),
                 changes: chunk.changes,
             };
-            let entry = self.seal_entry(row, key, (EntryKind::Changes, flags, Vec::new()), head, &body)?;
-            let next = (entry.header().seq, entry.hash(), entry.header().members_head);
-            let written = match chain_row {
-                Some(chain) => tx.move_chain(chain, next).map(|()| chain)?,
-                None => tx.insert_chain(row.workspace, row.row, &key, next)?,
-            };
-            tx.insert_entry(written, &entry, EntryState::Proven)?;
-            chain_row = Some(written);
-            head = (next.0, next.1);
+            self.seal_behind(row, &mut end, (EntryKind::Changes, flags, Vec::new()), &body, tx)?;
         }
-        let written = chain_row.ok_or(StoreError::Corrupt { table: "pending" })?;
+        let written = end.row.ok_or(StoreError::Corrupt { table: "pending" })?;
         self.sealed_on(row, named.into_iter());
         deps.1.into_iter().try_for_each(|(other, seq)| tx.set_dependency(written, other, seq))?;
-        Ok((written, head.0))
+        Ok((written, end.head.0))
+    }
+
+    /// Seals an entry behind the end of a chain of this device, stores it, and moves the end there.
+    fn seal_behind(
+        &mut self,
+        row: &DocumentRow,
+        end: &mut ChainEnd,
+        what: (EntryKind, EntryFlags, Vec<u8>),
+        body: &Body,
+        tx: &Tx<'_>,
+    ) -> Result<(), StoreError> {
+        let entry = self.seal_entry(row, end.key, what, end.head, body)?;
+        let next = (entry.header().seq, entry.hash(), entry.header().members_head);
+        let chain = match end.row {
+            Some(chain) => tx.move_chain(chain, next).map(|()| chain)?,
+            None => tx.insert_chain(row.workspace, row.row, &end.key, next)?,
+        };
+        tx.insert_entry(chain, &entry, EntryState::Proven)?;
+        (end.row, end.head) = (Some(chain), (next.0, next.1));
+        Ok(())
     }
 
     fn seal_entry(

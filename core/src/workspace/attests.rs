@@ -22,7 +22,7 @@ pub(crate) struct Attests {
 }
 
 impl Attests {
-    pub(super) fn keep(&mut self, attest: Attest) {
+    fn keep(&mut self, attest: Attest) {
         let before = self.by_snapshot.entry(attest.snapshot).or_default().insert(attest.device, attest);
         self.count += usize::from(before.is_none());
     }
@@ -39,6 +39,12 @@ impl Attests {
 }
 
 impl Workspace {
+    /// Loads what members have said; a word that the disk has changed is as good as none.
+    pub(super) fn load_attests(&mut self, tx: &Tx<'_>) -> Result<(), StoreError> {
+        tx.attests(self.row)?.rows.into_iter().for_each(|attest| self.attests.keep(attest));
+        Ok(())
+    }
+
     /// Takes in a member's word on a snapshot; returns whether it was new. What does not count now is not kept: a log
     /// has what a word stands on before it.
     pub(crate) fn take_attest(&mut self, attest: Attest, tx: &Tx<'_>) -> Result<bool, StoreError> {

@@ -21,10 +21,7 @@ impl Judge {
         verdicts: &mut Verdicts,
     ) -> Result<(ItemHash, u64), RefusalReason> {
         let hash = attest.item_hash();
-        let ItemHash::Attest(digest) = hash else {
-            return Err(RefusalReason::Malformed);
-        };
-        if let Some(position) = self.held.get(&digest) {
+        if let Some(position) = self.held.get(hash.digest()) {
             return Ok((hash, *position));
         }
         if attest.workspace != self.membership.workspace() {
@@ -42,8 +39,6 @@ impl Judge {
             return Err(RefusalReason::QuotaExceeded);
         }
         *words += 1;
-        let position = self.push(hash, None, LogItem::encode_attest(&attest.encode()), verdicts);
-        self.held.insert(digest, position);
-        Ok((hash, position))
+        Ok(self.write_statement(hash, LogItem::encode_attest(&attest.encode()), verdicts))
     }
 }

@@ -153,10 +153,20 @@ impl Judge {
     }
 
     fn write_record(&mut self, id: RecordId, bytes: &[u8], verdicts: &mut Verdicts) -> (ItemHash, u64) {
-        let hash = ItemHash::Record(id);
-        let position = self.push(hash, None, LogItem::encode_record(bytes), verdicts);
-        self.held.insert(*id.as_bytes(), position);
+        let written = self.write_statement(ItemHash::Record(id), LogItem::encode_record(bytes), verdicts);
         self.look_again(verdicts);
+        written
+    }
+
+    /// Places an item that is no entry at the end of the log.
+    pub(super) fn write_statement(
+        &mut self,
+        hash: ItemHash,
+        item: Vec<u8>,
+        verdicts: &mut Verdicts,
+    ) -> (ItemHash, u64) {
+        let position = self.push(hash, None, item, verdicts);
+        self.held.insert(*hash.digest(), position);
         (hash, position)
     }
 
@@ -166,10 +176,7 @@ impl Judge {
         verdicts: &mut Verdicts,
     ) -> Result<(ItemHash, u64), RefusalReason> {
         let hash = attestation.item_hash();
-        let ItemHash::Attestation(digest) = hash else {
-            return Err(RefusalReason::Malformed);
-        };
-        if let Some(position) = self.held.get(&digest) {
+        if let Some(position) = self.held.get(hash.digest()) {
             return Ok((hash, *position));
         }
         let statement = attestation.verify().map_err(|_| RefusalReason::BadSignature)?;
@@ -181,10 +188,9 @@ impl Judge {
         if !self.membership.attest(attestation) {
             return Err(RefusalReason::RecordRefused);
         }
-        let position = self.push(hash, None, bytes, verdicts);
-        self.held.insert(digest, position);
+        let written = self.write_statement(hash, bytes, verdicts);
         self.look_again(verdicts);
-        Ok((hash, position))
+        Ok(written)
     }
 
     /// Takes the members anew, and notes devices and users that were not there before.

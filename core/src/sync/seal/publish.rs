@@ -6,12 +6,12 @@
 //! Invariant: as for all that is sealed, a snapshot is stored in one commit that reaches the platter before it leaves.
 
 use tombolo_crypto::Body;
-use tombolo_protocol::entry::{EntryFlags, EntryKind, Header};
+use tombolo_protocol::entry::{EntryFlags, EntryKind};
 use tombolo_protocol::ids::{ChainKey, Instance, Stream};
 
-use super::CHUNK_BYTES_MAX;
+use super::{CHUNK_BYTES_MAX, ChainEnd};
 use crate::engine::{Engine, Made, Now, creation_of};
-use crate::store::{ChainRow, DocumentRow, EntryState, StoreError, Tx};
+use crate::store::{ChainRow, DocumentRow, StoreError, Tx};
 
 impl Engine {
     /// Publishes the documents of a workspace that are due; a channel of it is level.
@@ -82,8 +82,7 @@ impl Engine {
         const UNSEALABLE: StoreError = StoreError::Corrupt { table: "document" };
         let about = row.about.as_ref().ok_or(UNSEALABLE)?;
         let clear = made.cover.encode().map_err(|_| UNSEALABLE)?;
-        let mut chain_row = chain.as_ref().map(|chain| chain.row);
-        let mut head = chain.map_or((0, Header::NO_PREV), |chain| (chain.head_seq, chain.head_hash));
+        let mut end = ChainEnd::of(key, chain.as_ref());
         let last = made.payload.chunks(CHUNK_BYTES_MAX).len().saturating_sub(1);
         for (nth, part) in made.payload.chunks(CHUNK_BYTES_MAX).enumerate() {
             let flags = if nth < last { EntryFlags::CONTINUES } else { EntryFlags::NONE };
@@ -96,16 +95,8 @@ impl Engine {
                 deps: Vec::new(),
                 changes: vec![part.to_vec()],
             };
-            let entry = self.seal_entry(row, key, (EntryKind::Snapshot, flags, clear), head, &body)?;
-            let next = (entry.header().seq, entry.hash(), entry.header().members_head);
-            let written = match chain_row {
-                Some(chain) => tx.move_chain(chain, next).map(|()| chain)?,
-                None => tx.insert_chain(row.workspace, row.row, &key, next)?,
-            };
-            tx.insert_entry(written, &entry, EntryState::Proven)?;
-            chain_row = Some(written);
-            head = (next.0, next.1);
+            self.seal_behind(row, &mut end, (EntryKind::Snapshot, flags, clear), &body, tx)?;
         }
-        chain_row.ok_or(UNSEALABLE)
+        end.row.ok_or(UNSEALABLE)
     }
 }

@@ -4,7 +4,6 @@
 
 use rusqlite::{Transaction, params};
 use tombolo_protocol::ids::{LogId, WorkspaceId};
-use tombolo_protocol::item::ItemHash;
 use tombolo_protocol::log::Frontier;
 
 use super::rows::{self, LAST_POSITION, place};
@@ -86,15 +85,10 @@ fn insert_items(transaction: &Transaction<'_>, row: Row, items: &[NewItem]) -> r
     let mut bytes = 0;
     for item in items {
         let kind = item.bytes.first().copied().unwrap_or_default();
-        let digest = match &item.hash {
-            ItemHash::Record(id) => id.as_bytes(),
-            ItemHash::Attestation(digest) | ItemHash::Attest(digest) => digest,
-            ItemHash::Entry(hash) => hash.as_bytes(),
-        };
         let chain = item.chain.as_ref().map(|(chain, _)| chain.as_bytes());
         let seq = item.chain.map(|(_, seq)| rows::integer(seq));
         let place = place(row, item.position);
-        insert.execute(params![place, kind, digest, chain, seq, item.bytes])?;
+        insert.execute(params![place, kind, item.hash.digest(), chain, seq, item.bytes])?;
         bytes += item.bytes.len() as i64;
     }
     Ok(bytes)
