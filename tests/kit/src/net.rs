@@ -69,6 +69,8 @@ pub struct Net {
     watch: watch::Watch,
     found: Vec<Violation>,
     trace: Trace,
+    /// From how many entries on every device publishes, and saves what it opens.
+    publishes_from: Option<usize>,
     pub(crate) workspace: Option<WorkspaceId>,
     pub(crate) documents: Vec<DocumentId>,
     /// Words that an edit was confirmed for, and words whose edit died with its device.
@@ -105,6 +107,7 @@ impl Net {
             watch: watch::Watch::default(),
             found: Vec::new(),
             trace: Trace::default(),
+            publishes_from: None,
             workspace: None,
             documents: Vec::new(),
             written: BTreeSet::new(),
@@ -124,13 +127,15 @@ impl Net {
 
     /// Adds a device with an empty store.
     pub fn device(&mut self, name: &str) -> Replica {
-        self.devices.push(Device::new(name, self.folder.path(), self.seed));
-        let replica = Replica(self.devices.len() - 1);
+        let replica = self.push_device(Device::new(name, self.folder.path(), self.seed));
         self.start(replica);
         replica
     }
 
-    pub(crate) fn push_device(&mut self, device: Device) -> Replica {
+    pub(crate) fn push_device(&mut self, mut device: Device) -> Replica {
+        if let Some(entries) = self.publishes_from {
+            (device.snapshot_entries, device.tail_entries) = (Some(entries), Some(entries));
+        }
         self.devices.push(device);
         Replica(self.devices.len() - 1)
     }

@@ -33,6 +33,8 @@ pub enum Scenario {
     People,
     /// What members who mean harm do.
     Harm,
+    /// All of them, while every device publishes snapshots and vouches for those of others.
+    Snapshots,
     /// What can befall an app without anybody's doing: networks, relays, processes, disks and clocks.
     App,
 }
@@ -47,11 +49,12 @@ impl Scenario {
         ("devices", Self::Devices),
         ("people", Self::People),
         ("harm", Self::Harm),
+        ("snapshots", Self::Snapshots),
     ];
 
     fn allows(self, fault: Fault) -> bool {
         match self {
-            Self::Swarm => true,
+            Self::Swarm | Self::Snapshots => true,
             Self::Calm => false,
             Self::Network => fault.place() == "network",
             Self::Relays => fault.place() == "relay" || fault == Fault::Partition,

@@ -90,6 +90,14 @@ impl Net {
         log.items(row.row, (first, row.frontier.length()), usize::MAX >> 1).expect("the log reads")
     }
 
+    /// Returns the items of a relay's log; none if it is down, or has no such workspace.
+    #[must_use]
+    pub fn items_if_any(&self, relay: RelayNode) -> Vec<Vec<u8>> {
+        let held = self.station(relay).relay.as_ref().zip(self.workspace);
+        let found = held.and_then(|(held, workspace)| held.log().find(&workspace.tag()).ok().flatten());
+        if found.is_some() { self.log_items(relay, 1) } else { Vec::new() }
+    }
+
     /// Returns the name of a relay's log, and its head with the relay's signature.
     #[must_use]
     pub fn signed_head(&self, relay: RelayNode) -> (LogId, Vec<u8>) {

@@ -6,11 +6,14 @@ use std::collections::BTreeMap;
 
 use tombolo::SetAsideReason;
 use tombolo::engine::Event;
+use tombolo::protocol::entry::{Entry, EntryKind};
+use tombolo::protocol::item::LogItem;
 
 use super::fault::Fault;
+use super::script::Scenario;
 
 /// States that must come about somewhere in a run of enough seeds.
-pub const SOMETIMES: &[&str] = &[
+const SOMETIMES: &[&str] = &[
     "a device died before its commit",
     "a device died after its commit",
     "a power cut fell in the midst of a write",
@@ -40,6 +43,15 @@ pub const SOMETIMES: &[&str] = &[
     "a clock was far off",
     "months went by",
 ];
+
+/// What must come about as well where devices publish snapshots.
+const OF_SNAPSHOTS: &[&str] = &["a snapshot was published", "a snapshot was vouched for"];
+
+/// Returns the states that must come about somewhere in a run of enough seeds of a scenario that has all classes.
+pub fn states_of(scenario: Scenario) -> impl Iterator<Item = &'static str> {
+    let of_snapshots = if scenario == Scenario::Snapshots { OF_SNAPSHOTS } else { &[] };
+    SOMETIMES.iter().chain(of_snapshots).copied()
+}
 
 /// Counts of one history or of many.
 #[derive(Clone, Debug, Default)]
@@ -78,11 +90,22 @@ impl Census {
         }
     }
 
-    /// Returns the classes and states that never came about.
+    /// Returns the classes and states that never came about in a scenario that has all classes.
     #[must_use]
-    pub fn missing(&self) -> Vec<&'static str> {
+    pub fn missing(&self, scenario: Scenario) -> Vec<&'static str> {
         let faults = Fault::ALL.iter().filter(|fault| !self.faults.contains_key(fault)).map(|fault| fault.name());
-        faults.chain(SOMETIMES.iter().copied().filter(|what| !self.sometimes.contains_key(what))).collect()
+        faults.chain(states_of(scenario).filter(|what| !self.sometimes.contains_key(what))).collect()
+    }
+
+    /// Counts what a log holds of snapshots.
+    pub(crate) fn take_log(&mut self, items: &[Vec<u8>]) {
+        for item in items {
+            match LogItem::decode(item) {
+                Ok(LogItem::Attest(_)) => self.saw("a snapshot was vouched for"),
+                Ok(LogItem::Entry(bytes)) if is_snapshot(bytes) => self.saw("a snapshot was published"),
+                _ => {}
+            }
+        }
     }
 
     /// Counts what a device told its app.
@@ -106,4 +129,8 @@ impl Census {
         self.saw_times("a fork was set aside", counted(SetAsideReason::Fork));
         self.saw_times("an entry beyond a pin was set aside", counted(SetAsideReason::BeyondPin));
     }
+}
+
+fn is_snapshot(bytes: &[u8]) -> bool {
+    Entry::decode(bytes).is_ok_and(|entry| entry.header().kind == EntryKind::Snapshot)
 }

@@ -290,6 +290,9 @@ impl World {
             let net = &self.net;
             self.census.take_counted(|reason: SetAsideReason| replica.counted(net, reason));
         }
+        for relay in &self.relays {
+            self.census.take_log(&self.net.items_if_any(*relay));
+        }
     }
 
     /// Tells whether what the rogue planted stays where it was put.

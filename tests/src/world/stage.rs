@@ -15,7 +15,7 @@ use tombolo_testkit::mishap::Mishaps;
 use super::census::Census;
 use super::fault::Fault;
 use super::ledger::Ledger;
-use super::script::{Recipe, Script};
+use super::script::{Recipe, Scenario, Script};
 use crate::chance::Chance;
 use crate::net::Net;
 use crate::replica::Replica;
@@ -24,6 +24,9 @@ use crate::station::RelayNode;
 
 /// What stands in every word, and must stand nowhere else.
 pub(super) const NEEDLE: &str = "reef7b1f";
+
+/// From how many entries on a document is published, where devices publish.
+const PUBLISHED_FROM: usize = 6;
 
 /// How an actor stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +107,9 @@ impl World {
     /// Brings a team together: nothing goes wrong yet.
     pub(super) fn set(recipe: &Recipe, script: &Script) -> Self {
         let mut net = Net::seeded(recipe.seed);
+        if recipe.scenario == Scenario::Snapshots {
+            net.publish_all(PUBLISHED_FROM);
+        }
         net.watch();
         net.hide(NEEDLE.as_bytes());
         let mut relays = vec![RelayNode::FIRST];

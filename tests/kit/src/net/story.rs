@@ -97,6 +97,12 @@ impl Net {
         self.station(relay).folder().to_owned()
     }
 
+    /// Lets every device that is added from now on publish a document once so many entries stand behind its newest
+    /// snapshot, vouch for others', and save one of so many entries.
+    pub fn publish_all(&mut self, entries: usize) {
+        self.publishes_from = Some(entries);
+    }
+
     /// Makes a device whose store is a copy of another's, and starts it.
     pub fn copy_store(&mut self, of: Replica, name: &str) -> Replica {
         let root = self.root();

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use tombolo_tests::invariant::Invariant;
-use tombolo_tests::world::census::SOMETIMES;
+use tombolo_tests::world::census::states_of;
 use tombolo_tests::world::history::Played;
 use tombolo_tests::world::{Census, Fault, Recipe, Scenario};
 
@@ -72,14 +72,15 @@ impl<'a> Report<'a> {
 
     pub(crate) fn tell_progress(&self) {
         let struck: u64 = self.census.faults.values().sum();
-        let all = Fault::ALL.len() + SOMETIMES.len();
+        let scenario = self.plan.template.scenario;
+        let all = Fault::ALL.len() + states_of(scenario).count();
         println!(
             "{:>7} seeds  {:>6.1}/s  {:>11} steps  {:>8} faults  {:>3}/{all} covered  {} failed",
             self.seeds,
             self.pace(),
             self.steps,
             struck,
-            all - self.census.missing().len(),
+            all - self.census.missing(scenario).len(),
             self.broken.values().map(Vec::len).sum::<usize>(),
         );
     }
@@ -103,7 +104,7 @@ impl<'a> Report<'a> {
             println!("{:<16} {:<8} {count:>9}  {}", fault.name(), fault.place(), fault.how());
         }
         println!("\n{:>9}  sometimes", "times");
-        for what in SOMETIMES {
+        for what in states_of(self.plan.template.scenario) {
             println!("{:>9}  {what}", self.census.sometimes.get(what).copied().unwrap_or(0));
         }
         println!("\n{:<72} broken by", "invariant");
@@ -127,9 +128,11 @@ impl<'a> Report<'a> {
     }
 
     fn verdict(&self) -> ExitCode {
-        let missing = self.census.missing();
-        let swarm = self.plan.template.scenario == Scenario::Swarm && self.plan.template.without.is_empty();
-        let covers = !swarm || self.seeds < COVER_FROM || missing.is_empty();
+        let scenario = self.plan.template.scenario;
+        let missing = self.census.missing(scenario);
+        let has_all =
+            matches!(scenario, Scenario::Swarm | Scenario::Snapshots) && self.plan.template.without.is_empty();
+        let covers = !has_all || self.seeds < COVER_FROM || missing.is_empty();
         if !covers {
             println!("never came about: {}", missing.join(", "));
         }
