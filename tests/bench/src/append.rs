@@ -20,9 +20,9 @@ const DEVICES: u32 = 8;
 /// Entries of each device.
 const ENTRIES: usize = 6_400;
 /// Entries of one frame, and frames under way without a receipt: a device that has been offline sends so.
-const BATCH: usize = 64;
-const UNDER_WAY: u32 = 4;
-const SEALED_BYTES: usize = 80;
+pub(crate) const BATCH: usize = 64;
+pub(crate) const UNDER_WAY: u32 = 4;
+pub(crate) const SEALED_BYTES: usize = 80;
 const LOST: BenchError = BenchError::Answer("a session of append");
 
 /// Measures once.
@@ -91,7 +91,7 @@ impl Writer {
 }
 
 /// Waits for the next receipt; returns up to which batch there is one.
-async fn take_receipt(
+pub(crate) async fn take_receipt(
     session: &mut Session,
     sent: &[Instant],
     received: u32,

@@ -49,13 +49,14 @@ async fn run_crdt(crdt: Crdt, workload: &str, entries: usize, report: &mut Repor
     let (replica, document, after) = reopen(&path, id, entries + 1).await?;
     let stats = document.stats().await?;
     replica.close().await?;
-    report.add(&format!("{workload}-open-entries"), System::Tombolo, SECONDS, before);
-    report.add(&format!("{workload}-open-saved"), System::Tombolo, SECONDS, after);
-    report.add(&format!("{workload}-open-saved"), System::Tombolo, RATIO, after / before);
-    report.add(&format!("{workload}-store"), System::Tombolo, BYTES, system::file_bytes(folder.path(), "store")?);
-    report.add(&format!("{workload}-entries"), System::Tombolo, BYTES, whole.entry_bytes as f64);
-    report.add(&format!("{workload}-saved"), System::Tombolo, BYTES, stats.saved_bytes as f64);
-    report.add(&format!("{workload}-saved"), System::Limit, BYTES, (stats.live_bytes + stats.overhead_bytes) as f64);
+    let name = |part: &str| format!("{workload}-{part}/{entries}");
+    report.add(&name("open-entries"), System::Tombolo, SECONDS, before);
+    report.add(&name("open-saved"), System::Tombolo, SECONDS, after);
+    report.add(&name("open-saved"), System::Tombolo, RATIO, after / before);
+    report.add(&name("store"), System::Tombolo, BYTES, system::file_bytes(folder.path(), "store")?);
+    report.add(&name("entries"), System::Tombolo, BYTES, whole.entry_bytes as f64);
+    report.add(&name("saved"), System::Tombolo, BYTES, stats.saved_bytes as f64);
+    report.add(&name("saved"), System::Limit, BYTES, (stats.live_bytes + stats.overhead_bytes) as f64);
     Ok(())
 }
 

@@ -23,6 +23,15 @@ pub(crate) enum BenchError {
     Late(&'static str),
     /// The work was done, and its result is wrong.
     Wrong(&'static str),
+    /// A line of a file of figures is none.
+    Figure {
+        /// Which, from 1 on.
+        line: usize,
+        /// What is wrong with it.
+        error: serde_json::Error,
+    },
+    /// A plot could not be drawn.
+    Plot(String),
 }
 
 impl BenchError {
@@ -43,6 +52,10 @@ impl fmt::Display for BenchError {
             Self::Answer(what) => write!(f, "another process did not answer: {what}"),
             Self::Late(what) => write!(f, "not in time: {what}"),
             Self::Wrong(what) => write!(f, "the result is wrong: {what}"),
+            Self::Figure { line, error } => {
+                write!(f, "line {line} is no figure ({error}); give a file of what --json printed")
+            }
+            Self::Plot(why) => write!(f, "a plot could not be drawn: {why}"),
         }
     }
 }

@@ -19,6 +19,7 @@ mod tenants;
 
 use clap::{Parser, ValueEnum};
 
+pub(crate) use crowd::{Crowd, Habits};
 pub(crate) use person::{Ground, Pen, Person};
 pub(crate) use session::{Seat, Session};
 pub(crate) use tally::Latencies;

@@ -10,6 +10,7 @@ mod append;
 mod catch_up;
 mod cold_fetch;
 mod compaction;
+mod documents;
 mod error;
 mod fan_out;
 mod idle;
@@ -18,6 +19,7 @@ mod limits;
 mod live;
 mod load;
 mod local_edits;
+mod log;
 mod measure;
 mod members;
 mod open;
@@ -26,6 +28,8 @@ mod peers;
 mod relay;
 mod report;
 mod scene;
+mod sessions;
+mod summary;
 mod system;
 mod trace;
 mod window;
@@ -41,7 +45,10 @@ use crate::report::Report;
 
 /// Measures Tombolo and the limits of this machine.
 #[derive(Parser)]
-#[command(name = "tombolo-bench", after_help = "Example: tombolo-bench limits local-edits --json")]
+#[command(
+    name = "tombolo-bench",
+    after_help = "Examples: tombolo-bench limits local-edits --json\n          tombolo-bench documents --documents 1000,10000,100000 --runs 1\nSeveral sizes of one workload give the exponent with which each of its figures grows."
+)]
 struct Command {
     /// What to measure; several may be given.
     #[arg(required = true, value_enum)]
@@ -59,15 +66,15 @@ struct Options {
     /// How often each workload runs; the median counts.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     runs: u32,
-    /// Sessions of `idle`.
-    #[arg(long, default_value_t = 1000)]
-    connections: usize,
-    /// Documents of `catch-up`.
-    #[arg(long, default_value_t = 1000)]
-    documents: usize,
+    /// Sessions of `idle` and of `sessions`, a figure each.
+    #[arg(long, value_delimiter = ',', default_value = "1000")]
+    connections: Vec<u32>,
+    /// Documents of `catch-up` and of `documents`, a figure each.
+    #[arg(long, value_delimiter = ',', default_value = "1000")]
+    documents: Vec<u32>,
     /// Edits of `live`.
     #[arg(long, default_value_t = 500)]
-    edits: usize,
+    edits: u32,
     /// Readers of `fan-out`, a figure each.
     #[arg(long, value_delimiter = ',', default_value = "50,200")]
     readers: Vec<u32>,
@@ -75,9 +82,9 @@ struct Options {
     /// tests/bench/peers/setup).
     #[arg(long)]
     peers: bool,
-    /// Entries of `compaction`.
-    #[arg(long, default_value_t = 5000)]
-    entries: usize,
+    /// Entries of `compaction` and of `log`, a figure each.
+    #[arg(long, value_delimiter = ',', default_value = "5000")]
+    entries: Vec<u32>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -96,10 +103,13 @@ enum Workload {
     Append,
     Kill,
     Compaction,
+    Documents,
+    Log,
+    Sessions,
     All,
 }
 
-const WORKLOADS: [Workload; 14] = [
+const WORKLOADS: [Workload; 17] = [
     Workload::Limits,
     Workload::LocalEdits,
     Workload::Trace,
@@ -114,7 +124,24 @@ const WORKLOADS: [Workload; 14] = [
     Workload::Append,
     Workload::Kill,
     Workload::Compaction,
+    Workload::Documents,
+    Workload::Log,
+    Workload::Sessions,
 ];
+
+impl Workload {
+    /// The sizes in which it runs, or one that says nothing.
+    fn sizes(self, options: &Options) -> &[u32] {
+        match self {
+            Self::Idle | Self::Sessions => &options.connections,
+            Self::CatchUp | Self::Documents => &options.documents,
+            Self::FanOut => &options.readers,
+            Self::Compaction | Self::Log => &options.entries,
+            Self::Live => std::slice::from_ref(&options.edits),
+            _ => &[1],
+        }
+    }
+}
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
@@ -141,11 +168,13 @@ fn start(arguments: &[OsString]) -> Result<(), BenchError> {
             let command = load::Command::parse_from(arguments.iter().skip(1));
             return runtime.block_on(load::run(&command));
         }
+        [summary::AS_REPORT, ..] => return summary::run(&summary::Command::parse_from(arguments.iter().skip(1))),
         _ => {}
     }
     let command = Command::parse_from(arguments);
     let mut report = Report::default();
     let result = runtime.block_on(measure_all(&command, &mut report));
+    report.add_exponents();
     report.print(command.options.json)?;
     result
 }
@@ -180,16 +209,16 @@ fn measure_peers(workload: Workload, options: &Options, report: &mut Report) -> 
     let Options { connections, documents, edits, .. } = options;
     match workload {
         Workload::Live => peers::run("live", "live", &[("edits", edits.to_string())], report),
-        Workload::Idle => {
+        Workload::Idle => connections.iter().try_for_each(|connections| {
             peers::run(&format!("idle/{connections}"), "idle", &[("connections", connections.to_string())], report)
-        }
+        }),
         Workload::ColdFetch => {
             let trace = trace::paper_file().display().to_string();
             peers::run("cold-fetch", "cold-fetch", &[("trace", trace)], report)
         }
-        Workload::CatchUp => {
+        Workload::CatchUp => documents.iter().try_for_each(|documents| {
             peers::run(&format!("catch-up/{documents}"), "catch-up", &[("documents", documents.to_string())], report)
-        }
+        }),
         Workload::FanOut => options.readers.iter().try_for_each(|readers| {
             peers::run(&format!("fan-out/{readers}"), "fan-out", &[("readers", readers.to_string())], report)
         }),
@@ -199,26 +228,32 @@ fn measure_peers(workload: Workload, options: &Options, report: &mut Report) -> 
 }
 
 async fn measure_one(workload: Workload, options: &Options, report: &mut Report) -> Result<(), BenchError> {
+    for size in workload.sizes(options) {
+        measure_size(workload, *size, report).await?;
+    }
+    Ok(())
+}
+
+async fn measure_size(workload: Workload, size: u32, report: &mut Report) -> Result<(), BenchError> {
+    let many = size as usize;
     match workload {
         Workload::Limits => limits::run(report),
         Workload::LocalEdits => local_edits::run(report).await,
         Workload::Trace => trace::run(report),
         Workload::Open => open::run(report).await,
-        Workload::Live => Box::pin(live::run(options.edits, report)).await,
-        Workload::Idle => idle::run(options.connections, report).await,
+        Workload::Live => Box::pin(live::run(many, report)).await,
+        Workload::Idle => idle::run(many, report).await,
         Workload::ColdFetch => Box::pin(cold_fetch::run(report)).await,
-        Workload::CatchUp => Box::pin(catch_up::run(options.documents, report)).await,
+        Workload::CatchUp => Box::pin(catch_up::run(many, report)).await,
         Workload::Overhead => Box::pin(overhead::run(report)).await,
         Workload::Members => Box::pin(members::run(report)).await,
-        Workload::FanOut => {
-            for readers in &options.readers {
-                Box::pin(fan_out::run(*readers, report)).await?;
-            }
-            Ok(())
-        }
+        Workload::FanOut => Box::pin(fan_out::run(size, report)).await,
         Workload::Append => append::run(report).await,
         Workload::Kill => Box::pin(kill::run(report)).await,
-        Workload::Compaction => Box::pin(compaction::run(options.entries, report)).await,
+        Workload::Compaction => Box::pin(compaction::run(many, report)).await,
+        Workload::Documents => Box::pin(documents::run(many, report)).await,
+        Workload::Log => Box::pin(log::run(many, report)).await,
+        Workload::Sessions => Box::pin(sessions::run(size, report)).await,
         Workload::All => Ok(()),
     }
 }

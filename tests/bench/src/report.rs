@@ -19,7 +19,7 @@ pub(crate) enum System {
 }
 
 impl System {
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Tombolo => "tombolo",
             Self::Limit => "limit",
@@ -28,12 +28,34 @@ impl System {
     }
 }
 
+/// A row as it is printed with `--json`, and read again.
+#[derive(serde::Deserialize, serde::Serialize)]
+pub(crate) struct Figure {
+    pub(crate) workload: String,
+    pub(crate) system: String,
+    pub(crate) metric: String,
+    pub(crate) unit: String,
+    pub(crate) min: f64,
+    pub(crate) median: f64,
+    pub(crate) max: f64,
+    pub(crate) runs: usize,
+}
+
 struct Row {
     workload: String,
     system: System,
-    metric: &'static str,
+    metric: String,
     unit: &'static str,
     samples: Vec<f64>,
+}
+
+impl Row {
+    fn figure(&self) -> Figure {
+        let (min, median, max) = spread(&self.samples);
+        let (workload, metric, runs) = (self.workload.clone(), self.metric.clone(), self.samples.len());
+        let (system, unit) = (self.system.name().to_owned(), self.unit.to_owned());
+        Figure { workload, system, metric, unit, min, median, max, runs }
+    }
 }
 
 /// All figures so far.
@@ -55,7 +77,8 @@ impl Report {
         match self.rows.iter_mut().find(same) {
             Some(row) => row.samples.push(value),
             None => {
-                self.rows.push(Row { workload: workload.to_owned(), system, metric, unit, samples: vec![value] });
+                let (workload, metric) = (workload.to_owned(), metric.to_owned());
+                self.rows.push(Row { workload, system, metric, unit, samples: vec![value] });
             }
         }
     }
@@ -65,6 +88,34 @@ impl Report {
         self.add(workload, System::Tombolo, metric, ours);
         self.add(workload, System::Limit, metric, limit);
         self.add(workload, System::Tombolo, RATIO, ours / limit);
+    }
+
+    /// Adds, wherever a figure was taken in several sizes, the exponent with which it grows.
+    pub(crate) fn add_exponents(&mut self) {
+        let mut families: Vec<(Row, Vec<(f64, f64)>)> = Vec::new();
+        for row in &self.rows {
+            let Some((workload, size)) = row.workload.rsplit_once('/') else { continue };
+            let Ok(size) = size.parse::<f64>() else { continue };
+            let point = (size, spread(&row.samples).1);
+            let metric = format!("{}_exponent", row.metric);
+            let same = |(family, _): &&mut (Row, Vec<_>)| {
+                family.workload == workload && family.system == row.system && family.metric == metric
+            };
+            match families.iter_mut().find(same) {
+                Some((_, points)) => points.push(point),
+                None => {
+                    let workload = workload.to_owned();
+                    let family = Row { workload, system: row.system, metric, unit: "1", samples: Vec::new() };
+                    families.push((family, vec![point]));
+                }
+            }
+        }
+        for (mut family, points) in families {
+            if let Some(exponent) = exponent(&points) {
+                family.samples.push(exponent);
+                self.rows.push(family);
+            }
+        }
     }
 
     /// Prints all rows.
@@ -77,17 +128,13 @@ impl Report {
                 "workload", "system", "metric", "min", "median", "max"
             )?;
         }
-        for row in &self.rows {
-            let (min, median, max) = spread(&row.samples);
-            let (workload, system, metric, unit) = (&row.workload, row.system.name(), row.metric, row.unit);
+        for figure in self.rows.iter().map(Row::figure) {
             if json {
-                let line = serde_json::json!({
-                    "workload": workload, "system": system, "metric": metric, "unit": unit,
-                    "min": min, "median": median, "max": max, "runs": row.samples.len(),
-                });
+                let line = serde_json::to_string(&figure).map_err(|_| BenchError::Answer("the figures"))?;
                 writeln!(out, "{line}")?;
             } else {
-                let [min, median, max] = [min, median, max].map(short);
+                let Figure { workload, system, metric, unit, .. } = &figure;
+                let [min, median, max] = [figure.min, figure.median, figure.max].map(short);
                 writeln!(out, "{workload:34} {system:14} {metric:22} {min:>12} {median:>12} {max:>12} {unit}")?;
             }
         }
@@ -127,6 +174,18 @@ pub(crate) fn percentile(samples: &mut [f64], share: f64) -> f64 {
     samples.get(at).copied().unwrap_or(f64::NAN)
 }
 
+/// The slope of the line through the logarithms of sizes and figures, by least squares; none of one size, or of nothing.
+fn exponent(points: &[(f64, f64)]) -> Option<f64> {
+    let logarithms: Vec<(f64, f64)> =
+        points.iter().filter(|(_, figure)| *figure > 0.0).map(|(size, figure)| (size.ln(), figure.ln())).collect();
+    let count = logarithms.len() as f64;
+    let mean_x = logarithms.iter().map(|(x, _)| x).sum::<f64>() / count;
+    let mean_y = logarithms.iter().map(|(_, y)| y).sum::<f64>() / count;
+    let spread: f64 = logarithms.iter().map(|(x, _)| (x - mean_x).powi(2)).sum();
+    let together: f64 = logarithms.iter().map(|(x, y)| (x - mean_x) * (y - mean_y)).sum();
+    (spread > 0.0).then(|| together / spread)
+}
+
 fn spread(samples: &[f64]) -> (f64, f64, f64) {
     let mut sorted = samples.to_vec();
     (percentile(&mut sorted, 0.0), percentile(&mut sorted, 0.5), percentile(&mut sorted, 1.0))
@@ -139,6 +198,21 @@ fn short(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_of_one_figure_give_the_exponent_with_which_it_grows() {
+        let mut report = Report::default();
+        for size in [10.0_f64, 100.0, 1000.0] {
+            report.add(&format!("sort/{size}"), System::Tombolo, SECONDS, 3.0 * size.powi(2));
+            report.add("sort/whole", System::Tombolo, SECONDS, size);
+        }
+        report.add("once/10", System::Tombolo, SECONDS, 1.0);
+        report.add_exponents();
+        let exponents: Vec<&Row> = report.rows.iter().filter(|row| row.metric == "seconds_exponent").collect();
+        let [row] = exponents.as_slice() else { unreachable!("one family has several sizes") };
+        assert_eq!(row.workload, "sort");
+        assert!((spread(&row.samples).1 - 2.0).abs() < 1e-9);
+    }
 
     #[test]
     fn the_middle_of_several_runs_is_what_counts() {
