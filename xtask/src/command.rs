@@ -30,6 +30,13 @@ pub(crate) fn cargo(root: &Path, words: &[&str]) -> Command {
     command
 }
 
+/// Builds what is named of the whole workspace, with the features that `cargo test --workspace` gives it: whoever has run
+/// the tests has built all of it. A test among what is asked for, here a small one, makes cargo count what tests depend
+/// on; without it there would be other features, and libc and all that stands on it would be built twice.
+pub(crate) fn build_as_tests(root: &Path, words: &[&str]) -> Result<(), String> {
+    run(cargo(root, &["build", "--workspace", "--test", "vouching"]).args(words))
+}
+
 /// Makes a `cargo` command for `toolchain`, free of the choice that the running cargo left in the environment.
 pub(crate) fn cargo_of(root: &Path, toolchain: &str, words: &[&str]) -> Command {
     let mut command = cargo(root, &[toolchain]);

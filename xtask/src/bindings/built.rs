@@ -12,10 +12,8 @@ use std::process::Command;
 
 use crate::command;
 
-/// A test among what is built makes cargo count what tests depend on, as `cargo test` does; without it there would be
-/// other features, and all would be built twice.
-const SELECTION: &[&str] =
-    &["--workspace", "--lib", "--bin", "tombolo-relay", "--bin", "tombolo-conformance", "--test", "surface"];
+/// What the suites run.
+const SELECTION: &[&str] = &["--lib", "--bin", "tombolo-relay", "--bin", "tombolo-conformance"];
 /// What of it is timed with `--release`: here the features are those that an app's build has.
 const OPTIMISED: &[&str] = &["--release", "-p", "tombolo-ffi", "-p", "tombolo-conformance", "--lib", "--bins"];
 /// How the generated code is named.
@@ -31,16 +29,17 @@ pub(super) struct Built {
 impl Built {
     /// Builds what the suites run.
     pub(super) fn for_tests(root: &Path) -> Result<Self, String> {
-        Self::of(root, SELECTION, false)
+        command::build_as_tests(root, SELECTION)?;
+        Self::in_place(root, false)
     }
 
     /// Builds what is timed, as an app would have it.
     pub(super) fn for_apps(root: &Path) -> Result<Self, String> {
-        Self::of(root, OPTIMISED, true)
+        command::run(command::cargo(root, &["build"]).args(OPTIMISED))?;
+        Self::in_place(root, true)
     }
 
-    fn of(root: &Path, selection: &[&str], optimised: bool) -> Result<Self, String> {
-        command::run(command::cargo(root, &["build"]).args(selection))?;
+    fn in_place(root: &Path, optimised: bool) -> Result<Self, String> {
         Ok(Self { root: root.to_owned(), bindgen: bindgen(root)?, optimised })
     }
 

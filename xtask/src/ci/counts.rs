@@ -48,7 +48,7 @@ pub(super) fn run(bench: &Bench<'_>) -> Result<(), String> {
     if !command::answers(Command::new("valgrind").arg("--version")) {
         return Err("valgrind is missing: `apt-get install valgrind`".to_owned());
     }
-    command::run(&mut command::cargo(bench.root, &["build", "-p", "tombolo-tests", "--bin", "counted"]))?;
+    command::build_as_tests(bench.root, &["--bin", "counted"])?;
     let program = super::target(bench.root).join("debug/counted");
     let workloads: Vec<&str> = [PRIMITIVES].into_iter().chain(BOUNDS.iter().map(|bound| bound.workload)).collect();
     let counts = count_all(&program, &workloads)?;

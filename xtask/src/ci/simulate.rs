@@ -20,7 +20,7 @@ const CATCH_SEEDS: &str = "50";
 const LIMIT: Duration = Duration::from_secs(15 * 60);
 
 pub(super) fn hold(bench: &Bench<'_>) -> Result<(), String> {
-    command::run(&mut command::cargo(bench.root, &["build", "-p", "tombolo-tests", "--bin", "simulate"]))?;
+    command::build_as_tests(bench.root, &["--bin", "simulate"])?;
     for (scenario, seeds, minutes) in SEEDS {
         let (seeds, minutes) = (seeds.to_string(), minutes.to_string());
         let words = ["--scenario", scenario, "--seeds", &seeds, "--minutes", &minutes];
@@ -30,8 +30,7 @@ pub(super) fn hold(bench: &Bench<'_>) -> Result<(), String> {
 }
 
 pub(super) fn catch(bench: &Bench<'_>) -> Result<(), String> {
-    let words = ["build", "-p", "tombolo-tests", "--bin", "simulate", "--features", "planted-bugs"];
-    command::run(&mut command::cargo(bench.root, &words))?;
+    command::build_as_tests(bench.root, &["--bin", "simulate", "--features", "tombolo-tests/planted-bugs"])?;
     let words = ["--catch", "all", "--seeds", CATCH_SEEDS];
     command::run_within(Command::new(simulate(bench.root)).args(words), LIMIT)
 }
