@@ -18,11 +18,12 @@ pub(super) fn run(bench: &Bench<'_>) -> Result<(), String> {
     if names.is_empty() {
         return Err("examples/src/bin holds no program".to_owned());
     }
-    command::run(&mut command::cargo(bench.root, &["build", "--release", "--package", "tombolo-examples"]))?;
     let (with_story, alone): (Vec<String>, Vec<String>) =
         names.into_iter().partition(|name| bench.root.join(format!("examples/tests/{name}.rs")).is_file());
+    let chosen: Vec<&str> = alone.iter().flat_map(|name| ["--bin", name]).collect();
+    command::build_as_tests(bench.root, &chosen)?;
     for name in &alone {
-        let program = super::target(bench.root).join("release").join(name);
+        let program = super::target(bench.root).join("debug").join(name);
         command::run_within(Command::new(program).current_dir(bench.root), EXAMPLE_LIMIT)?;
     }
     println!(
