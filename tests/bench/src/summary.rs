@@ -36,14 +36,26 @@ pub(crate) fn run(command: &Command) -> Result<(), BenchError> {
     let mut out = std::io::stdout().lock();
     write!(out, "{}", table(&figures))?;
     out.flush()?;
-    plots::beside(&beside(&figures), &with_ending(&command.file, "beside.svg"))?;
-    plots::growth(&growth(&figures), &with_ending(&command.file, "growth.svg"))
+    let (rows, lines) = (beside(&figures), growth(&figures));
+    if rows.is_empty() {
+        note(&"report: no limit and no peer stands beside a figure, so there is no plot of that");
+    } else {
+        draw(&command.file, "beside.svg", |path| plots::beside(&rows, path))?;
+    }
+    if lines.is_empty() {
+        note(&"report: no figure was taken in several sizes, so there is no plot of that");
+    } else {
+        draw(&command.file, "growth.svg", |path| plots::growth(&lines, path))?;
+    }
+    Ok(())
 }
 
-fn with_ending(file: &Path, ending: &str) -> PathBuf {
+/// Draws a plot beside the file of figures, and says where it is.
+fn draw(file: &Path, ending: &str, plot: impl FnOnce(&Path) -> Result<(), BenchError>) -> Result<(), BenchError> {
     let path = file.with_extension(ending);
+    plot(&path)?;
     note(&format_args!("report: {}", path.display()));
-    path
+    Ok(())
 }
 
 fn read(file: &Path) -> Result<Vec<Figure>, BenchError> {
