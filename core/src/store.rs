@@ -9,6 +9,7 @@
 
 mod attests;
 mod branches;
+mod content;
 mod documents;
 mod entries;
 mod error;
@@ -27,6 +28,7 @@ use std::cell::Cell;
 use std::path::{Path, PathBuf};
 
 pub(crate) use branches::Branch;
+pub(crate) use content::EntryRow;
 pub(crate) use documents::{About, ChainRow, DocumentRow, Pending, PendingRow};
 pub(crate) use entries::{EntryState, QuarantinedRow};
 pub use error::StoreError;

@@ -221,6 +221,11 @@ impl Workspace {
         self.damaged.range((chain, seq.saturating_add(1))..=(chain, u64::MAX)).next().is_some()
     }
 
+    /// Tells whether the disk has changed an entry of a chain up to this seq.
+    pub(crate) fn is_damaged_up_to(&self, chain: i64, seq: u64) -> bool {
+        self.damaged.range((chain, 0)..=(chain, seq)).next().is_some()
+    }
+
     /// Returns the row to be stored.
     pub(crate) fn to_row(&self) -> WorkspaceRow {
         WorkspaceRow {

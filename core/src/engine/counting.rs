@@ -16,6 +16,7 @@ use tombolo_protocol::entry::Entry;
 use tombolo_protocol::ids::{ChainId, DeviceId, EntryHash, Stream, UserId};
 use tombolo_protocol::membership::{Admission, Claim};
 
+use super::gather::Which;
 use super::{Engine, Now};
 use crate::document::Actor;
 use crate::store::{DocumentRow, EntryState, StoreError, Tx};
@@ -209,7 +210,7 @@ impl Engine {
                 Err(_) => continue,
             };
             let before = self.struck_of(&row);
-            self.gather(now, &row, &about, 0, tx)?;
+            self.gather(now, &row, &about, Which::All, tx)?;
             if self.documents.is_open(document) && self.struck_of(&row) != before {
                 self.reopen(now, &row, tx)?;
             }

@@ -26,6 +26,8 @@ pub(crate) struct Findings {
     pub(crate) to_publish: BTreeSet<i64>,
     /// Documents whose newest snapshot is to be made again, to see whether it is right.
     pub(super) to_check: BTreeSet<i64>,
+    /// Snapshots that others vouched for and that do not load here.
+    pub(super) useless: BTreeSet<EntryHash>,
 }
 
 enum Finding {
@@ -69,9 +71,15 @@ impl Findings {
         self.by_arrival.insert(arrival, Finding::Aside(Box::new(Aside { workspace, row, bytes })));
     }
 
-    /// Tells whether something is to be kept out, or to count after all, and no row says so yet.
+    /// Tells whether something is to be kept out, or to count after all, and no row says so yet. What the disk has changed
+    /// is known by its place.
     pub(super) fn has_verdicts(&self) -> bool {
-        self.by_arrival.values().any(|finding| !matches!(finding, Finding::Proven))
+        let is_verdict = |finding: &Finding| match finding {
+            Finding::Proven => false,
+            Finding::Aside(aside) => aside.row.reason != SetAsideReason::Damaged.code(),
+            Finding::Struck(_) | Finding::Counts { .. } => true,
+        };
+        self.by_arrival.values().any(is_verdict)
     }
 
     /// Returns what an entry's row should say, if it does not say it yet.
@@ -194,10 +202,15 @@ impl Engine {
         Ok(())
     }
 
-    /// Tells whether an earlier entry of the chain is damaged.
-    pub(super) fn is_broken_before(&self, workspace: i64, place: (i64, u64)) -> bool {
+    /// Returns how many entries of a workspace the disk has changed, as far as that was seen.
+    pub(super) fn damaged_entries(&self, workspace: i64) -> usize {
+        self.workspaces.get(&workspace).map_or(0, |held| held.damaged.len())
+    }
+
+    /// Tells whether an earlier entry of the chain is damaged, above the ones that something else stands for.
+    pub(super) fn is_broken_before(&self, workspace: i64, place: (i64, u64), floor: u64) -> bool {
         let held = self.workspaces.get(&workspace);
-        held.is_some_and(|held| held.damaged.range((place.0, 0)..place).next().is_some())
+        held.is_some_and(|held| held.damaged.range((place.0, 0)..place).any(|(_, seq)| *seq > floor))
     }
 
     /// Notes how many changes of a document that no entry carries yet the disk has changed: nobody else

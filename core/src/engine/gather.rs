@@ -15,7 +15,7 @@ use super::snapshot::work_of;
 use super::{Engine, Now};
 use crate::document::{Actor, Crdt};
 use crate::error::Error;
-use crate::store::{About, DocumentRow, EntryState, StoreError, Tx};
+use crate::store::{About, DocumentRow, EntryRow, EntryState, StoreError, Tx};
 use crate::sync::reason::SetAsideReason;
 use crate::workspace::Workspace;
 
@@ -24,6 +24,36 @@ pub(super) struct Gathered {
     pub(super) pieces: Vec<Piece>,
     /// Whether every entry that is neither set aside nor damaged is in it, and no change lacks a part.
     pub(super) is_whole: bool,
+}
+
+/// Which of a document's entries are asked for.
+#[derive(Clone, Copy)]
+pub(super) enum Which<'a> {
+    All,
+    /// Those that came after one, by its arrival.
+    After(i64),
+    /// Of each chain those above a place, up to which something else stands for them.
+    Above(&'a BTreeMap<i64, u64>),
+}
+
+impl Which<'_> {
+    fn floor_of(self, chain: i64) -> u64 {
+        match self {
+            Self::Above(floors) => floors.get(&chain).copied().unwrap_or(0),
+            Self::All | Self::After(_) => 0,
+        }
+    }
+
+    fn load(self, row: &DocumentRow, tx: &Tx<'_>) -> Result<Vec<EntryRow>, StoreError> {
+        let after = match self {
+            Self::Above(floors) => return tx.entries_above(row.row, floors),
+            Self::After(arrival) => arrival,
+            Self::All => 0,
+        };
+        let mut entries = Vec::new();
+        tx.entries_of_document(row.row, Stream::CONTENT.0, after, |stored| entries.push(stored))?;
+        Ok(entries)
+    }
 }
 
 impl Engine {
@@ -46,38 +76,35 @@ impl Engine {
         about.ok_or(Error::Damaged)
     }
 
-    /// Gathers the work of a document's entries behind an arrival; what can not be opened is set aside or waits for
-    /// its key.
+    /// Gathers the work of a document's entries; what can not be opened is set aside or waits for its key.
     pub(super) fn gather(
         &mut self,
         now: Now,
         row: &DocumentRow,
         about: &About,
-        after: i64,
+        which: Which<'_>,
         tx: &Tx<'_>,
     ) -> Result<Gathered, StoreError> {
-        let (opened, is_whole) = self.open_entries(now, row, about, after, tx)?;
+        let (opened, is_whole) = self.open_entries(now, (row, about), which, tx)?;
         let verdicts = self.counting(now, row, &opened, tx)?;
         let (pieces, is_complete) = pieces(opened, &verdicts);
         Ok(Gathered { pieces, is_whole: is_whole && is_complete })
     }
 
-    /// Opens the entries of a document behind an arrival; tells whether no key was missing.
+    /// Opens entries of a document; tells whether no key was missing.
     pub(super) fn open_entries(
         &mut self,
         now: Now,
-        row: &DocumentRow,
-        about: &About,
-        after: i64,
+        (row, about): (&DocumentRow, &About),
+        which: Which<'_>,
         tx: &Tx<'_>,
     ) -> Result<(Vec<OpenedEntry>, bool), StoreError> {
-        let mut entries = Vec::new();
-        tx.entries_of_document(row.row, Stream::CONTENT.0, after, |stored| entries.push(stored))?;
         let (mut opened, mut is_whole) = (Vec::new(), true);
-        for stored in entries {
+        for stored in which.load(row, tx)? {
             let (arrival, place) = (stored.arrival, (stored.chain, stored.seq));
             let state = self.findings.state_of(arrival).unwrap_or(stored.state);
-            if state == EntryState::Quarantined || self.is_broken_before(row.workspace, place) {
+            if state == EntryState::Quarantined || self.is_broken_before(row.workspace, place, which.floor_of(place.0))
+            {
                 continue;
             }
             let Some(entry) = stored.entry.filter(|entry| entry.header().chain.document == row.tag) else {

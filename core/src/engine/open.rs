@@ -14,7 +14,8 @@ use tombolo_protocol::entry::{Entry, EntryFlags, EntryKind};
 use tombolo_protocol::ids::{DocumentId, Incarnation, Instance};
 
 use super::build::{Piece, build, find_culprit, foreign};
-use super::gather::Gathered;
+use super::gather::{Gathered, Which};
+use super::saved::UpTo;
 use super::{Engine, Event, Now, Origin};
 use crate::document::{Actor, ApplyReason, Crdt, OpenDocument, PatchMode, trial};
 use crate::error::Error;
@@ -170,16 +171,49 @@ impl Engine {
         if let Some(document) = self.assemble_saved(now, row, (crdt, actor), &own, tx)? {
             return Ok(document);
         }
+        if let Some(document) = self.assemble_published(now, row, (crdt, actor), &own, tx)? {
+            return Ok(document);
+        }
         let about = self.about_of(row, tx)?;
-        let Gathered { mut pieces, is_whole } = self.gather(now, row, &about, 0, tx)?;
+        let damaged = self.damaged_entries(row.workspace);
+        let Gathered { mut pieces, is_whole } = self.gather(now, row, &about, Which::All, tx)?;
+        if self.damaged_entries(row.workspace) > damaged
+            && let Some(document) = self.assemble_published(now, row, (crdt, actor), &own, tx)?
+        {
+            return Ok(document);
+        }
         let is_long = is_whole && pieces.len() >= self.config.tail_entries;
-        let assembled = loop {
-            match build(crdt, actor, &pieces, &own) {
-                Ok(document) => break document,
+        let assembled = self.build_of(now, row, (crdt, actor), (&mut pieces, &mut own), tx)?;
+        for piece in pieces.iter().filter(|piece| piece.state == EntryState::Stored) {
+            self.findings.note_proven(piece.arrival);
+        }
+        let up_to = UpTo::the_end_of(&pieces, 0).filter(|_| is_long);
+        if own.is_empty() {
+            self.save_document(row, &assembled, up_to, tx)?;
+        } else if up_to.is_some()
+            && let Ok(without_own) = build(crdt, actor, &pieces, &[])
+        {
+            self.save_document(row, &without_own, up_to, tx)?;
+        }
+        Ok(assembled)
+    }
+
+    /// Builds a document of pieces and pending changes, and takes those out that stand in the way.
+    fn build_of(
+        &mut self,
+        now: Now,
+        row: &DocumentRow,
+        (crdt, actor): (Crdt, Actor),
+        (pieces, own): (&mut Vec<Piece>, &mut Vec<Vec<u8>>),
+        tx: &Tx<'_>,
+    ) -> Result<OpenDocument, Error> {
+        loop {
+            match build(crdt, actor, pieces, own) {
+                Ok(document) => return Ok(document),
                 Err(blame) => {
-                    let Some(at) = blame.or_else(|| find_culprit(crdt, actor, &pieces)) else {
+                    let Some(at) = blame.or_else(|| find_culprit(crdt, actor, pieces)) else {
                         // A restored copy may have pending what was sent in another form (ADR 0008).
-                        if !std::mem::take(&mut own).is_empty() {
+                        if !std::mem::take(own).is_empty() {
                             continue;
                         }
                         return Err(Error::Document(ApplyReason::Refused));
@@ -188,16 +222,7 @@ impl Engine {
                     self.set_entry_aside(now, row, &culprit.entry, Some(culprit.arrival), at.reason.into(), tx)?;
                 }
             }
-        };
-        for piece in pieces.iter().filter(|piece| piece.state == EntryState::Stored) {
-            self.findings.note_proven(piece.arrival);
         }
-        if is_long && own.is_empty() {
-            self.save_document(row, &assembled, (0, &pieces), tx)?;
-        } else if is_long && let Ok(without_own) = build(crdt, actor, &pieces, &[]) {
-            self.save_document(row, &without_own, (0, &pieces), tx)?;
-        }
-        Ok(assembled)
     }
 
     /// Builds a document as it would be if this device's kept work counted; what is in memory stays as it is.
@@ -206,7 +231,7 @@ impl Engine {
         let crdt = Crdt::from_u8(about.crdt).ok_or(Error::Document(ApplyReason::Malformed))?;
         let instance = Instance(u64::from_be_bytes(array(self.entropy.as_mut())));
         let actor = self.own_actor(row.workspace, &about.id, instance);
-        let pieces = self.gather(now, row, &about, 0, tx)?.pieces;
+        let pieces = self.gather(now, row, &about, Which::All, tx)?.pieces;
         let own = self.pending_changes(row, tx)?;
         build(crdt, actor, &pieces, &own).map_err(|_| Error::Document(ApplyReason::Refused))
     }
@@ -226,7 +251,7 @@ impl Engine {
         let (row, Some(about)) = (opened.row.clone(), opened.row.about.clone()) else {
             return Ok(());
         };
-        if self.is_broken_before(row.workspace, (chain, entry.header().seq)) {
+        if self.is_broken_before(row.workspace, (chain, entry.header().seq), 0) {
             return Ok(());
         }
         if entry.header().kind == EntryKind::Snapshot {

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 
 use super::build::{Piece, foreign};
 use super::counting::claim;
+use super::gather::{Gathered, Which};
 use super::{Engine, Now};
 use crate::document::{Actor, Crdt, ForeignChange, OpenDocument, PatchMode, trial};
 use crate::error::Error;
@@ -24,6 +25,23 @@ const WAITING_BYTES_MAX: usize = 32 << 20;
 
 /// Changes of a tail that are tried one by one; of more, the whole document is encoded and loaded once (ADR 0006).
 const TRIED_MAX: usize = 1024;
+
+/// Up to where a document holds the work of its entries.
+#[derive(Clone, Copy)]
+pub(super) struct UpTo {
+    /// The arrival of the last entry in it.
+    pub(super) arrival: i64,
+    /// How many there are.
+    pub(super) entries: u64,
+}
+
+impl UpTo {
+    /// The end of these pieces, with so many before them.
+    pub(super) fn the_end_of(pieces: &[Piece], before: u64) -> Option<Self> {
+        let arrival = pieces.iter().map(|piece| piece.arrival).max()?;
+        Some(Self { arrival, entries: before + pieces.len() as u64 })
+    }
+}
 
 /// Documents as they are to be saved with the next commit.
 #[derive(Default)]
@@ -41,7 +59,7 @@ impl ToSave {
         }
     }
 
-    fn remove(&mut self, document: i64) {
+    pub(super) fn remove(&mut self, document: i64) {
         if let Some(before) = self.by_document.remove(&document) {
             self.bytes -= before.state.len();
         }
@@ -73,34 +91,47 @@ impl Engine {
         let Some(saved) = tx.saved(row.row)? else {
             return Ok(None);
         };
-        let Ok(mut document) = OpenDocument::restore(crdt, actor, &saved.state) else {
+        let Ok(document) = OpenDocument::restore(crdt, actor, &saved.state) else {
             return Ok(None);
         };
         let about = self.about_of(row, tx)?;
-        let tail = self.gather(now, row, &about, saved.arrival, tx)?;
+        let tail = self.gather(now, row, &about, Which::After(saved.arrival), tx)?;
+        let is_long = tail.pieces.len() >= self.config.tail_entries;
+        let up_to = UpTo::the_end_of(&tail.pieces, saved.entries).filter(|_| is_long);
+        Ok(self.go_on(row, document, (&tail, up_to), own, tx)?)
+    }
+
+    /// Adds a tail to a document, which is saved up to a place if one is given, and then what no entry carries yet;
+    /// `None` if something in it stands in the way.
+    pub(super) fn go_on(
+        &mut self,
+        row: &DocumentRow,
+        mut document: OpenDocument,
+        (tail, up_to): (&Gathered, Option<UpTo>),
+        own: &[Vec<u8>],
+        tx: &Tx<'_>,
+    ) -> Result<Option<OpenDocument>, StoreError> {
         if !add(&mut document, &tail.pieces) {
             return Ok(None);
         }
         for piece in tail.pieces.iter().filter(|piece| piece.state == EntryState::Stored) {
             self.findings.note_proven(piece.arrival);
         }
-        if tail.is_whole && tail.pieces.len() >= self.config.tail_entries {
-            self.save_document(row, &document, (saved.entries, &tail.pieces), tx)?;
-        }
+        self.save_document(row, &document, up_to.filter(|_| tail.is_whole), tx)?;
         let own: Vec<ForeignChange<'_>> = own.iter().map(|bytes| ForeignChange { bytes, actor: None }).collect();
         let stands = own.is_empty() || document.apply(&own, PatchMode::Off).is_ok();
         Ok(stands.then_some(document))
     }
 
-    /// Notes a document that holds the work of its entries alone to be saved: those that were saved before, and these.
+    /// Notes a document that holds the work of its entries alone to be saved, if it is said up to where it does.
     pub(super) fn save_document(
         &mut self,
         row: &DocumentRow,
         document: &OpenDocument,
-        (before, pieces): (u64, &[Piece]),
+        up_to: Option<UpTo>,
         tx: &Tx<'_>,
     ) -> Result<(), StoreError> {
-        let Some(arrival) = pieces.iter().map(|piece| piece.arrival).max() else {
+        let Some(UpTo { arrival, entries }) = up_to else {
             return Ok(());
         };
         if self.findings.to_save.has(row.row, arrival) || !self.counts_whole(row, tx)? {
@@ -108,7 +139,6 @@ impl Engine {
         }
         // What can not be saved is opened from its entries, as it was just now.
         if let Ok(Some(state)) = document.save() {
-            let entries = before + pieces.len() as u64;
             self.findings.to_save.insert(row.row, SavedRow { arrival, entries, state });
         }
         Ok(())
@@ -124,6 +154,17 @@ impl Engine {
 
     /// Tells whether every entry of a document that is not set aside counts, whatever the others say.
     pub(super) fn counts_whole(&self, row: &DocumentRow, tx: &Tx<'_>) -> Result<bool, StoreError> {
+        self.counts_above(row, &BTreeMap::new(), tx)
+    }
+
+    /// As [`Engine::counts_whole`], where something else stands for the entries up to a place of each chain: those may
+    /// be damaged.
+    pub(super) fn counts_above(
+        &self,
+        row: &DocumentRow,
+        floors: &BTreeMap<i64, u64>,
+        tx: &Tx<'_>,
+    ) -> Result<bool, StoreError> {
         let Some(held) = self.workspaces.get(&row.workspace) else {
             return Ok(false);
         };
@@ -139,7 +180,7 @@ impl Engine {
             return Ok(false);
         }
         for (chain, device, head_seq) in tx.chains_of_document(row.row)? {
-            if held.damaged.range((chain, 0)..=(chain, u64::MAX)).next().is_some() {
+            if held.is_damaged_behind(chain, floors.get(&chain).copied().unwrap_or(0)) {
                 return Ok(false);
             }
             if strikes && held.membership.strikes_device(&device) {

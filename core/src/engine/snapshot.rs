@@ -6,6 +6,7 @@
 
 mod check;
 mod order;
+mod resume;
 
 use std::collections::BTreeMap;
 
@@ -18,6 +19,7 @@ use tombolo_protocol::snapshot::Cover;
 use self::order::{Link, canonical};
 use super::build::join_parts;
 use super::counting::OpenedEntry;
+use super::gather::Which;
 use super::{Engine, Now};
 use crate::document::{Crdt, Encoder, ForeignChange};
 use crate::error::Error;
@@ -87,7 +89,7 @@ impl Engine {
             Err(Error::Store(error)) => return Err(error),
             Err(_) => return Ok(None),
         };
-        let (opened, is_whole) = self.open_entries(now, row, &about, 0, tx)?;
+        let (opened, is_whole) = self.open_entries(now, (row, &about), Which::All, tx)?;
         // Judged again: opening may have found what does not count.
         let counts = is_whole && self.counts_whole(row, tx)? && is_without_gaps(&opened);
         Ok(counts.then_some((about, opened)))

@@ -6,6 +6,7 @@ use tombolo_protocol::entry::Entry;
 use tombolo_protocol::ids::EntryHash;
 use tombolo_protocol::snapshot::Attest;
 
+use super::entries::intact;
 use super::sql::sql;
 use super::workspaces::Salvaged;
 use super::{StoreError, Tx};
@@ -35,14 +36,23 @@ impl Tx<'_> {
         Ok(statement.query_row([document], |row| row.get::<_, i64>(0))?.cast_unsigned())
     }
 
-    /// Returns the last part of the newest snapshot of a document's content, and the row of its chain.
-    pub(crate) fn newest_snapshot(&self, document: i64) -> Result<Option<(i64, Entry)>, StoreError> {
-        let mut statement = self.transaction.prepare_cached(sql!("newest_snapshot"))?;
+    /// Returns the last part of the newest snapshot of a document's content that is such, and the row of its chain.
+    pub(crate) fn newest_snapshot(
+        &self,
+        document: i64,
+        mut is_such: impl FnMut(&Entry) -> Result<bool, StoreError>,
+    ) -> Result<Option<(i64, Entry)>, StoreError> {
+        let mut statement = self.transaction.prepare_cached(sql!("snapshots"))?;
         let mut rows = statement.query([document])?;
-        let Some(row) = rows.next()? else {
-            return Ok(None);
-        };
-        let (chain, seq): (i64, i64) = (row.get(0)?, row.get(1)?);
-        Ok(self.entry(chain, seq.cast_unsigned())?.map(|entry| (chain, entry)))
+        while let Some(row) = rows.next()? {
+            let (chain, seq): (i64, i64) = (row.get(0)?, row.get(1)?);
+            let (hash, bytes): (Vec<u8>, Vec<u8>) = (row.get(2)?, row.get(3)?);
+            if let Some(last) = intact(seq.cast_unsigned(), &hash, &bytes)
+                && is_such(&last)?
+            {
+                return Ok(Some((chain, last)));
+            }
+        }
+        Ok(None)
     }
 }

@@ -23,16 +23,6 @@ pub(crate) enum EntryState {
     Beyond = 3,
 }
 
-/// A stored entry as its document is built from it.
-pub(crate) struct EntryRow {
-    pub(crate) arrival: i64,
-    pub(crate) chain: i64,
-    pub(crate) seq: u64,
-    pub(crate) state: EntryState,
-    /// The entry, unless the disk has changed it.
-    pub(crate) entry: Option<Entry>,
-}
-
 /// Entries of one chain, in order.
 pub(crate) struct ChainRun {
     pub(crate) entries: Vec<Entry>,
@@ -144,35 +134,6 @@ impl Tx<'_> {
             next += 1;
         }
         Ok(run)
-    }
-
-    /// Calls `each` for every entry of a document stream that is not quarantined, in order of arrival, behind
-    /// the given one.
-    pub(crate) fn entries_of_document(
-        &self,
-        document: i64,
-        stream: u8,
-        after: i64,
-        mut each: impl FnMut(EntryRow),
-    ) -> Result<(), StoreError> {
-        let mut statement = self.transaction.prepare_cached(sql!("entries_of_document"))?;
-        let mut rows = statement.query((document, stream, after))?;
-        while let Some(row) = rows.next()? {
-            let seq = row.get::<_, i64>(2)?.cast_unsigned();
-            let (hash, bytes): (Vec<u8>, Vec<u8>) = (row.get(4)?, row.get(5)?);
-            each(EntryRow {
-                arrival: row.get(0)?,
-                chain: row.get(1)?,
-                seq,
-                state: match row.get::<_, i64>(3)? {
-                    0 => EntryState::Stored,
-                    3 => EntryState::Beyond,
-                    _ => EntryState::Proven,
-                },
-                entry: intact(seq, &hash, &bytes),
-            });
-        }
-        Ok(())
     }
 
     /// Returns how many entries of a workspace that count are sealed under an epoch, which their headers name.
@@ -393,7 +354,7 @@ impl Tx<'_> {
 }
 
 /// Reads an entry; `None` if the disk has changed it, or what the row says of it.
-fn intact(seq: u64, hash: &[u8], bytes: &[u8]) -> Option<Entry> {
+pub(super) fn intact(seq: u64, hash: &[u8], bytes: &[u8]) -> Option<Entry> {
     let entry = Entry::decode(bytes).ok()?;
     (entry.hash().as_bytes() == hash && entry.header().seq == seq).then_some(entry)
 }

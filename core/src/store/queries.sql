@@ -139,6 +139,12 @@ SELECT seq, hash, bytes FROM entry WHERE chain = ?1 AND seq >= ?2 ORDER BY seq L
 -- name: entries_of_document
 SELECT entry.arrival, entry.chain, entry.seq, entry.state, entry.hash, entry.bytes FROM chain JOIN entry USING (chain)
 WHERE chain.document = ?1 AND chain.stream = ?2 AND entry.state <> 2 AND entry.arrival > ?3 ORDER BY entry.arrival;
+-- name: entries_above
+SELECT entry.arrival, entry.chain, entry.seq, entry.state, entry.hash, entry.bytes FROM entry JOIN chain USING (chain)
+WHERE entry.chain = ?1 AND chain.stream = 0 AND entry.state <> 2 AND entry.seq > ?2;
+-- name: content_end
+SELECT coalesce(max(entry.arrival), 0), count(*) FROM chain JOIN entry USING (chain)
+WHERE chain.document = ?1 AND chain.stream = 0 AND entry.state <> 2;
 -- name: entries_since_snapshot
 SELECT count(*) FROM chain JOIN entry USING (chain)
 WHERE chain.document = ?1 AND chain.stream = 0 AND entry.arrival > coalesce((
@@ -146,10 +152,10 @@ WHERE chain.document = ?1 AND chain.stream = 0 AND entry.arrival > coalesce((
     WHERE of.document = ?1 AND of.stream = 0 AND other.state < 2 AND substr(other.bytes, 6, 1) = x'01'), 0);
 -- name: is_set_aside
 SELECT EXISTS (SELECT 1 FROM quarantine WHERE workspace = ?1 AND hash = ?2 AND reason = ?3);
--- name: newest_snapshot
-SELECT entry.chain, entry.seq FROM chain JOIN entry USING (chain) WHERE chain.document = ?1 AND chain.stream = 0
+-- name: snapshots
+SELECT entry.chain, entry.seq, entry.hash, entry.bytes FROM chain JOIN entry USING (chain) WHERE chain.document = ?1 AND chain.stream = 0
 AND entry.state < 2 AND substr(entry.bytes, 6, 1) = x'01' AND substr(entry.bytes, 8, 1) = x'00'
-ORDER BY entry.arrival DESC LIMIT 1;
+ORDER BY entry.arrival DESC;
 -- name: count_of_epoch
 SELECT count(*) FROM chain JOIN entry USING (chain)
 WHERE chain.workspace = ?1 AND entry.state < 2 AND substr(entry.bytes, 121, 32) = ?2;
@@ -163,6 +169,8 @@ SELECT arrival, entries, state_sealed FROM saved WHERE document = ?1;
 -- name: set_saved
 INSERT INTO saved (document, arrival, entries, state_sealed) VALUES (?1, ?2, ?3, ?4)
 ON CONFLICT (document) DO UPDATE SET arrival = excluded.arrival, entries = excluded.entries, state_sealed = excluded.state_sealed;
+-- name: delete_saved
+DELETE FROM saved WHERE document = ?1;
 -- name: all_saved
 SELECT document, arrival, entries, state_sealed FROM saved;
 -- name: stored_figures

@@ -65,6 +65,12 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// Forgets what was saved of a document.
+    pub(crate) fn delete_saved(&self, document: i64) -> Result<(), StoreError> {
+        self.transaction.prepare_cached(sql!("delete_saved"))?.execute([document])?;
+        Ok(())
+    }
+
     /// Counts what a document takes in the store.
     pub(crate) fn stored_figures(&self, document: i64, stream: u8) -> Result<StoredFigures, StoreError> {
         let mut statement = self.transaction.prepare_cached(sql!("stored_figures"))?;

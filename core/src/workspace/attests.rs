@@ -5,7 +5,9 @@
 
 use std::collections::BTreeMap;
 
+use tombolo_protocol::entry::Entry;
 use tombolo_protocol::ids::{DeviceId, EntryHash};
+use tombolo_protocol::membership::Vouched;
 use tombolo_protocol::snapshot::Attest;
 
 use super::Workspace;
@@ -32,6 +34,11 @@ impl Attests {
         self.by_snapshot.get(snapshot).is_some_and(|words| words.contains_key(device))
     }
 
+    /// Tells whether nobody has said anything.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.by_snapshot.is_empty()
+    }
+
     /// Returns all words, by snapshot and device.
     pub(crate) fn all(&self) -> impl Iterator<Item = &Attest> {
         self.by_snapshot.values().flat_map(BTreeMap::values)
@@ -43,6 +50,16 @@ impl Workspace {
     pub(super) fn load_attests(&mut self, tx: &Tx<'_>) -> Result<(), StoreError> {
         tx.attests(self.row)?.rows.into_iter().for_each(|attest| self.attests.keep(attest));
         Ok(())
+    }
+
+    /// Tells whether a snapshot, given by its last part, has the words that it needs.
+    pub(crate) fn is_vouched(&self, last: &Entry) -> bool {
+        let Some(words) = self.attests.by_snapshot.get(&last.hash()) else {
+            return false;
+        };
+        let words: Vec<_> = words.values().map(|word| (word.device, word.members_head)).collect();
+        let header = last.header();
+        self.membership.vouched((&header.chain.device, &header.members_head), &words) == Vouched::Enough
     }
 
     /// Takes in a member's word on a snapshot; returns whether it was new. What does not count now is not kept: a log

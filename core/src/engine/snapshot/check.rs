@@ -29,7 +29,7 @@ impl Engine {
     /// Notes that another's newest snapshot of a document is to be made again, if this device has not said anything of
     /// it and vouches at all.
     pub(super) fn plan_check(&mut self, row: &DocumentRow, tx: &Tx<'_>) -> Result<(), StoreError> {
-        let Some((_, last)) = tx.newest_snapshot(row.row)? else {
+        let Some((_, last)) = tx.newest_snapshot(row.row, |_| Ok(true))? else {
             return Ok(());
         };
         if !self.has_judged(row, &last, tx)? {
@@ -41,10 +41,15 @@ impl Engine {
 
     /// Tells whether this device made a snapshot, has vouched for it, or has set it aside.
     fn has_judged(&self, row: &DocumentRow, last: &Entry, tx: &Tx<'_>) -> Result<bool, StoreError> {
+        let code = SetAsideReason::SnapshotMismatch.code();
+        Ok(self.has_made(row, last) || tx.is_set_aside(row.workspace, &last.hash(), code)?)
+    }
+
+    /// Tells whether this device has made the state of a snapshot, as its author or to vouch for it.
+    pub(super) fn has_made(&self, row: &DocumentRow, last: &Entry) -> bool {
         let (own, hash) = (self.device.id(), last.hash());
         let has_said = self.workspaces.get(&row.workspace).is_some_and(|held| held.attests.has(&hash, &own));
-        let code = SetAsideReason::SnapshotMismatch.code();
-        Ok(last.header().chain.device == own || has_said || tx.is_set_aside(row.workspace, &hash, code)?)
+        last.header().chain.device == own || has_said
     }
 
     /// Makes the snapshots of a workspace again that wait for it, and says what came of it.
@@ -60,7 +65,7 @@ impl Engine {
     }
 
     fn check_newest(&mut self, now: Now, row: &DocumentRow, tx: &Tx<'_>) -> Result<(), StoreError> {
-        let newest = tx.newest_snapshot(row.row)?;
+        let newest = tx.newest_snapshot(row.row, |_| Ok(true))?;
         let Some((chain, last)) = newest else {
             return Ok(());
         };
@@ -69,9 +74,19 @@ impl Engine {
         }
         match self.judge_snapshot(now, row, (chain, &last), tx)? {
             Verdict::Same => self.vouch(row.workspace, &last, tx),
-            Verdict::Other => self.set_entry_aside(now, row, &last, None, SetAsideReason::SnapshotMismatch, tx),
+            Verdict::Other => {
+                self.set_entry_aside(now, row, &last, None, SetAsideReason::SnapshotMismatch, tx)?;
+                self.build_without(now, row, tx)
+            }
             Verdict::Unknown => Ok(()),
         }
+    }
+
+    /// Builds a document anew that may have been opened from a snapshot which is set aside now.
+    fn build_without(&mut self, now: Now, row: &DocumentRow, tx: &Tx<'_>) -> Result<(), StoreError> {
+        self.findings.to_save.remove(row.row);
+        tx.delete_saved(row.row)?;
+        if self.documents.is_open(row.row) { self.reopen(now, row, tx) } else { Ok(()) }
     }
 
     fn vouch(&mut self, workspace: i64, last: &Entry, tx: &Tx<'_>) -> Result<(), StoreError> {
@@ -119,7 +134,7 @@ impl Engine {
     }
 
     /// Opens the parts of a snapshot, from the first to the last; `None` if one can not be opened now.
-    fn parts_of(
+    pub(super) fn parts_of(
         &self,
         workspace: i64,
         (chain, last): (i64, &Entry),
@@ -163,7 +178,7 @@ fn covered(opened: Vec<OpenedEntry>, cover: &Cover) -> Option<Vec<OpenedEntry>> 
 }
 
 /// Tells whether a snapshot's first part says what the document is, as its first entry does.
-fn says(bodies: &[Body], about: &About) -> bool {
+pub(super) fn says(bodies: &[Body], about: &About) -> bool {
     let first = bodies.first().is_some_and(|first| first.creation == Some(creation_of(about)));
     first && bodies.iter().all(|body| body.crdt == about.crdt)
 }

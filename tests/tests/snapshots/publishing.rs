@@ -1,85 +1,21 @@
 //! Stories of published snapshots: who publishes, who vouches, and that nothing is read from one that only its author
 //! has seen.
 
-#![cfg(test)]
-
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tombolo::SetAsideReason;
 use tombolo::document::Crdt;
-use tombolo::protocol::entry::{Entry, EntryFlags, EntryKind};
+use tombolo::protocol::entry::{Entry, EntryKind};
 use tombolo::protocol::ids::DeviceId;
 use tombolo::protocol::item::LogItem;
 use tombolo::protocol::membership::Vouched;
 use tombolo::protocol::record::Role;
-use tombolo::protocol::snapshot::{Attest, Cover};
+use tombolo::protocol::snapshot::Attest;
 use tombolo_tests::lies;
-use tombolo_tests::{CrashAt, Net, RelayNode, Replica, Rogue};
+use tombolo_tests::{CrashAt, Net, Replica};
 
-const RELAY: RelayNode = RelayNode::FIRST;
-
-/// From how many entries on the devices of these stories publish.
-const FEW: usize = 4;
-
-/// Returns the entries of snapshots in a relay's log, chain by chain.
-fn parts(net: &Net) -> Vec<Entry> {
-    let entries = net.entries(RELAY).into_iter();
-    entries.filter(|entry| entry.header().kind == EntryKind::Snapshot).collect()
-}
-
-/// Returns what the snapshots in a relay's log cover, with the last part of each.
-fn covers(net: &Net) -> Vec<(Entry, Cover)> {
-    let last = parts(net).into_iter().filter(|part| !part.header().flags.has(EntryFlags::CONTINUES));
-    last.map(|part| (part.clone(), Cover::decode(part.clear()).expect("a snapshot says what it covers"))).collect()
-}
-
-/// Opens the documents anew, on a device that publishes from a few entries on.
-fn publishes(net: &mut Net, replica: Replica) {
-    replica.publish_from(net, FEW);
-    replica.crash(net);
-    net.run_until_quiet();
-    for document in net.documents() {
-        replica.words(net, document);
-    }
-    net.run_until_quiet();
-}
-
-/// Returns what members have said of snapshots in a relay's log.
-fn words(net: &Net) -> Vec<Attest> {
-    let read = |item: Vec<u8>| match LogItem::decode(&item) {
-        Ok(LogItem::Attest(bytes)) => Some(Attest::decode(bytes).expect("a word")),
-        _ => None,
-    };
-    net.log_items(RELAY, 1).into_iter().filter_map(read).collect()
-}
-
-/// Judges the words on a snapshot as anybody can who has the log.
-fn vouched(net: &Net, last: &Entry) -> Vouched {
-    let on_it = words(net).into_iter().filter(|word| word.snapshot == last.hash());
-    let on_it: Vec<_> = on_it.map(|word| (word.device, word.members_head)).collect();
-    let header = last.header();
-    net.membership(RELAY).vouched((&header.chain.device, &header.members_head), &on_it)
-}
-
-fn device(net: &Net, replica: Replica) -> DeviceId {
-    replica.ids(net).0
-}
-
-/// Alice writes most; Bob writes a little.
-fn written<const N: usize>(seed: u64, names: [&str; N]) -> (Net, [Replica; N]) {
-    let mut net = Net::seeded(seed);
-    let replicas = net.replicas(names);
-    for word in ["one", "two", "three", "four", "five", "six"] {
-        replicas[0].edit(&mut net, word);
-        net.run_until_quiet();
-    }
-    for word in ["red", "blue"] {
-        replicas[1].edit(&mut net, word);
-        net.run_until_quiet();
-    }
-    (net, replicas)
-}
+use crate::support::{FEW, RELAY, betrayed, covers, device, parts, publishes, vouched, words, written};
 
 #[test]
 fn who_wrote_most_publishes_what_covers_every_chain_and_the_others_read_past_it() {
@@ -252,38 +188,6 @@ fn a_relay_that_lost_everything_is_given_the_words_again() {
     net.assert_converged([alice, bob, carol]);
 }
 
-/// Alice has published; Mallory, a member with one device, publishes something false of the same documents.
-fn betrayed(seed: u64, falsify: impl Fn(&Net, &Entry, &mut Cover, &mut Vec<u8>)) -> (Net, [Replica; 3], Vec<Entry>) {
-    let (mut net, [alice, bob]) = written(seed, ["alice", "bob"]);
-    publishes(&mut net, alice);
-    let mallory = net.device("mallory");
-    let link = alice.invite(&mut net, Role::Writer);
-    let again = link.to_string().parse().expect("a link is one");
-    mallory.take_invite(&mut net, again);
-    alice.edit(&mut net, "since");
-    net.run_until_quiet();
-    let mut rogue = Rogue::of(&net, mallory, &link);
-    let mut false_ones = Vec::new();
-    for (last, mut cover) in covers(&net) {
-        let document = net.documents().into_iter().find(|id| rogue.tag(id) == last.header().chain.document);
-        let mut draft = rogue.draft(document.expect("a snapshot of a shared document"));
-        let mut body = rogue.open(&last).expect("a member opens it");
-        falsify(&net, &last, &mut cover, &mut body.changes[0]);
-        (draft.kind, draft.clear) = (EntryKind::Snapshot, cover.encode().expect("a cover"));
-        false_ones.push(rogue.seal_draft(draft, &body));
-    }
-    let said = |last: &Entry| {
-        let head = net.membership(RELAY).head().expect("one head");
-        Attest::sign(net.workspace(), last.hash(), rogue.device(), head, rogue.secrets().sign_key())
-    };
-    let mut items: Vec<Vec<u8>> = false_ones.iter().map(|entry| LogItem::encode_entry(entry, None)).collect();
-    items.extend(false_ones.iter().map(|last| LogItem::encode_attest(&said(last).encode())));
-    net.patch(mallory, lies::append_too(items));
-    mallory.edit(&mut net, "mine");
-    net.run_for(Duration::from_secs(60));
-    (net, [alice, bob, mallory], false_ones)
-}
-
 /// Holders set the false ones aside, nobody but Mallory speaks for them, and every word that was written is there.
 fn comes_to_nothing(mut net: Net, [alice, bob, _]: [Replica; 3], false_ones: &[Entry]) {
     let in_log = parts(&net);
@@ -306,7 +210,7 @@ fn comes_to_nothing(mut net: Net, [alice, bob, _]: [Replica; 3], false_ones: &[E
 
 #[test]
 fn case_42_a_snapshot_that_omits_a_covered_entry_is_set_aside_by_whoever_holds_that() {
-    let (net, replicas, false_ones) = betrayed(508, |net, last, cover, _| {
+    let (net, replicas, false_ones) = betrayed(508, &[], |net, last, cover, _| {
         // It says that it stands for what came since, and holds what was there before.
         for entry in net.entries(RELAY) {
             let header = entry.header();
@@ -321,7 +225,7 @@ fn case_42_a_snapshot_that_omits_a_covered_entry_is_set_aside_by_whoever_holds_t
 
 #[test]
 fn case_42_a_snapshot_with_an_altered_text_is_set_aside_by_whoever_holds_what_it_covers() {
-    let (net, replicas, false_ones) = betrayed(509, |_, _, _, payload| {
+    let (net, replicas, false_ones) = betrayed(509, &[], |_, _, _, payload| {
         let at = payload.windows(3).rposition(|three| three == b"red").expect("the state has the word");
         payload[at..at + 3].copy_from_slice(b"RED");
     });
@@ -330,7 +234,7 @@ fn case_42_a_snapshot_with_an_altered_text_is_set_aside_by_whoever_holds_what_it
 
 #[test]
 fn case_65_a_snapshot_that_drops_history_has_not_enough_words_by_its_authors_own() {
-    let (net, replicas, false_ones) = betrayed(510, |_, _, _, payload| {
+    let (net, replicas, false_ones) = betrayed(510, &[], |_, _, _, payload| {
         // Nothing but who created the document.
         payload.truncate(DeviceId::BYTES + 1);
     });

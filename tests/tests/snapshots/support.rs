@@ -1,0 +1,121 @@
+//! What the stories of snapshots share: who has written, what a log holds, and a member who publishes something false.
+
+use std::time::Duration;
+
+use tombolo::protocol::entry::{Entry, EntryFlags, EntryKind};
+use tombolo::protocol::ids::DeviceId;
+use tombolo::protocol::item::LogItem;
+use tombolo::protocol::membership::Vouched;
+use tombolo::protocol::record::Role;
+use tombolo::protocol::snapshot::{Attest, Cover};
+use tombolo_tests::lies;
+use tombolo_tests::{Net, RelayNode, Replica, Rogue};
+
+pub(crate) const RELAY: RelayNode = RelayNode::FIRST;
+
+/// From how many entries on the devices of these stories publish.
+pub(crate) const FEW: usize = 4;
+
+/// Returns the entries of snapshots in a relay's log, chain by chain.
+pub(crate) fn parts(net: &Net) -> Vec<Entry> {
+    let entries = net.entries(RELAY).into_iter();
+    entries.filter(|entry| entry.header().kind == EntryKind::Snapshot).collect()
+}
+
+/// Returns what the snapshots in a relay's log cover, with the last part of each.
+pub(crate) fn covers(net: &Net) -> Vec<(Entry, Cover)> {
+    let last = parts(net).into_iter().filter(|part| !part.header().flags.has(EntryFlags::CONTINUES));
+    last.map(|part| (part.clone(), Cover::decode(part.clear()).expect("a snapshot says what it covers"))).collect()
+}
+
+/// Opens the documents anew, on a device that publishes from a few entries on.
+pub(crate) fn publishes(net: &mut Net, replica: Replica) {
+    replica.publish_from(net, FEW);
+    replica.crash(net);
+    net.run_until_quiet();
+    for document in net.documents() {
+        replica.words(net, document);
+    }
+    net.run_until_quiet();
+}
+
+/// Returns what members have said of snapshots in a relay's log.
+pub(crate) fn words(net: &Net) -> Vec<Attest> {
+    let read = |item: Vec<u8>| match LogItem::decode(&item) {
+        Ok(LogItem::Attest(bytes)) => Some(Attest::decode(bytes).expect("a word")),
+        _ => None,
+    };
+    net.log_items(RELAY, 1).into_iter().filter_map(read).collect()
+}
+
+/// Judges the words on a snapshot as anybody can who has the log.
+pub(crate) fn vouched(net: &Net, last: &Entry) -> Vouched {
+    let on_it = words(net).into_iter().filter(|word| word.snapshot == last.hash());
+    let on_it: Vec<_> = on_it.map(|word| (word.device, word.members_head)).collect();
+    let header = last.header();
+    net.membership(RELAY).vouched((&header.chain.device, &header.members_head), &on_it)
+}
+
+pub(crate) fn device(net: &Net, replica: Replica) -> DeviceId {
+    replica.ids(net).0
+}
+
+/// Alice writes most; Bob writes a little.
+pub(crate) fn written<const N: usize>(seed: u64, names: [&str; N]) -> (Net, [Replica; N]) {
+    let mut net = Net::seeded(seed);
+    let replicas = net.replicas(names);
+    for word in ["one", "two", "three", "four", "five", "six"] {
+        replicas[0].edit(&mut net, word);
+        net.run_until_quiet();
+    }
+    for word in ["red", "blue"] {
+        replicas[1].edit(&mut net, word);
+        net.run_until_quiet();
+    }
+    (net, replicas)
+}
+
+/// Alice has published; Mallory, a member with one device, publishes something false of the same documents, and vouches
+/// for it with everybody that is with her: others' devices that do nothing else.
+pub(crate) fn betrayed(
+    seed: u64,
+    with_her: &[&str],
+    falsify: impl Fn(&Net, &Entry, &mut Cover, &mut Vec<u8>),
+) -> (Net, [Replica; 3], Vec<Entry>) {
+    let (mut net, [alice, bob]) = written(seed, ["alice", "bob"]);
+    publishes(&mut net, alice);
+    let with_her: Vec<Replica> = with_her.iter().map(|name| net.device(name)).collect();
+    for accomplice in &with_her {
+        net.join(alice, *accomplice, Role::Writer);
+    }
+    let mallory = net.device("mallory");
+    let link = alice.invite(&mut net, Role::Writer);
+    let again = link.to_string().parse().expect("a link is one");
+    mallory.take_invite(&mut net, again);
+    alice.edit(&mut net, "since");
+    net.run_until_quiet();
+    let mut rogue = Rogue::of(&net, mallory, &link);
+    let mut false_ones = Vec::new();
+    for (last, mut cover) in covers(&net) {
+        let document = net.documents().into_iter().find(|id| rogue.tag(id) == last.header().chain.document);
+        let mut draft = rogue.draft(document.expect("a snapshot of a shared document"));
+        let mut body = rogue.open(&last).expect("a member opens it");
+        falsify(&net, &last, &mut cover, &mut body.changes[0]);
+        (draft.kind, draft.clear) = (EntryKind::Snapshot, cover.encode().expect("a cover"));
+        false_ones.push(rogue.seal_draft(draft, &body));
+    }
+    let head = net.membership(RELAY).head().expect("one head");
+    let said = |last: &Entry, by: Replica| {
+        Attest::sign(net.workspace(), last.hash(), device(&net, by), head, by.secrets(&net).sign_key())
+    };
+    let mut items: Vec<Vec<u8>> = false_ones.iter().map(|entry| LogItem::encode_entry(entry, None)).collect();
+    for last in &false_ones {
+        let speakers = with_her.iter().chain([&mallory]);
+        items.extend(speakers.map(|by| LogItem::encode_attest(&said(last, *by).encode())));
+    }
+    with_her.iter().for_each(|accomplice| accomplice.kill(&mut net));
+    net.patch(mallory, lies::append_too(items));
+    mallory.edit(&mut net, "mine");
+    net.run_for(Duration::from_secs(60));
+    (net, [alice, bob, mallory], false_ones)
+}
