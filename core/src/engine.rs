@@ -16,6 +16,7 @@
 
 mod build;
 mod counting;
+mod covered;
 mod edit;
 mod findings;
 mod forks;

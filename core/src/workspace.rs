@@ -65,6 +65,8 @@ pub(crate) struct Workspace {
     pub(crate) counted: View,
     /// What does not count of documents' entries.
     pub(crate) struck: BTreeMap<i64, Struck>,
+    /// Documents of which something counts because a snapshot with enough words covers it.
+    pub(crate) by_cover: BTreeSet<i64>,
     /// The second branches of chains, by the rows of both branches.
     pub(crate) branches: BTreeMap<i64, Branch>,
     /// What members have said of snapshots.
@@ -113,6 +115,7 @@ impl Workspace {
             has_expiries: false,
             counted: View::default(),
             struck: BTreeMap::new(),
+            by_cover: BTreeSet::new(),
             branches: BTreeMap::new(),
             attests: Attests::default(),
             blinding: None,

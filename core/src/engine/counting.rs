@@ -16,6 +16,7 @@ use tombolo_protocol::entry::Entry;
 use tombolo_protocol::ids::{ChainId, DeviceId, EntryHash, Stream, UserId};
 use tombolo_protocol::membership::{Admission, Claim};
 
+use super::covered::admit_covered;
 use super::gather::Which;
 use super::{Engine, Now};
 use crate::document::Actor;
@@ -105,7 +106,10 @@ impl Engine {
             return Ok(vec![Verdict::Counts; opened.len()]);
         }
         let mut verdicts = held.verdicts(opened);
-        let mut leans = is_forked && held.choose_branches(row.row, opened, &mut verdicts, tx)?;
+        let covered = held.covered(opened);
+        let admits = admit_covered(&covered, opened, &mut verdicts);
+        held.note_by_cover(row.row, admits || (is_forked && !covered.is_empty()));
+        let mut leans = is_forked && held.choose_branches(row.row, opened, &covered, &mut verdicts, tx)?;
         leans |= held.lean(row.row, &own, opened, &mut verdicts);
         held.admit_through_others(opened, &mut verdicts);
         let struck = held.struck.entry(row.row).or_default();
@@ -153,7 +157,8 @@ impl Engine {
         self.strike(now, row, of, reason);
         let header = of.1.header();
         let struck = self.workspaces.get(&row.workspace).and_then(|held| held.struck.get(&row.row));
-        if struck.is_some_and(|struck| struck.is_named(&header.chain.id(), header.seq)) {
+        let may_be_covered = self.workspaces.get(&row.workspace).is_some_and(|held| !held.attests.is_empty());
+        if may_be_covered || struck.is_some_and(|struck| struck.is_named(&header.chain.id(), header.seq)) {
             self.again.recounts.insert(row.row);
         }
     }
@@ -230,6 +235,8 @@ impl Engine {
         };
         let recount = held.view.recount_since(&held.counted);
         held.counted = held.view.clone();
+        // Another number of words may be needed now, and others count.
+        self.again.recounts.extend(&held.by_cover);
         if recount.devices.is_empty() && recount.entries.is_empty() {
             return Ok(());
         }

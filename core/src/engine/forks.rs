@@ -1,6 +1,6 @@
 //! Which of a chain's two branches counts, where its author's device wrote two entries for one place (ADR 0014).
 //!
-//! The branch stays that entries of other chains build on, if the records let these count; between two such, or
+//! The branch stays that a snapshot with enough words covers; else the one that entries of other chains build on, if the records let these count; between two such, or
 //! none, the one whose first own entry has the lower hash. Work of this device that is not sealed yet counts as
 //! building on the branch that counted when it was made.
 //!
@@ -10,6 +10,7 @@
 use tombolo_protocol::ids::{ChainId, EntryHash, Stream};
 
 use super::counting::{OpenedEntry, Verdict};
+use super::covered::{Covered, covered_branch};
 use super::{Engine, Now};
 use crate::store::{Branch, EntryState, StoreError, Tx};
 use crate::workspace::Workspace;
@@ -21,6 +22,7 @@ impl Workspace {
         &self,
         document: i64,
         opened: &[OpenedEntry],
+        covered: &Covered,
         verdicts: &mut [Verdict],
         tx: &Tx<'_>,
     ) -> Result<bool, StoreError> {
@@ -28,7 +30,7 @@ impl Workspace {
         let forks = self.branches.iter().filter(|(row, branch)| branch.row == **row && branch.document == document);
         let mut going = Vec::new();
         for branch in forks.map(|(_, branch)| branch) {
-            let by_rule = by_rule(branch, opened, verdicts, tx)?;
+            let by_rule = by_rule(branch, opened, covered, verdicts, tx)?;
             let stays = self.unsealed_on(branch, opened).unwrap_or(by_rule);
             leans |= stays != by_rule;
             going.push((branch.sibling(stays), branch.floor_seq));
@@ -61,11 +63,20 @@ impl Workspace {
     }
 }
 
-/// Returns the branch that stays by what was built on it.
-fn by_rule(branch: &Branch, opened: &[OpenedEntry], verdicts: &[Verdict], tx: &Tx<'_>) -> Result<i64, StoreError> {
+/// Returns the branch that stays by what covers it and what was built on it.
+fn by_rule(
+    branch: &Branch,
+    opened: &[OpenedEntry],
+    covered: &Covered,
+    verdicts: &[Verdict],
+    tx: &Tx<'_>,
+) -> Result<i64, StoreError> {
     let Some((key, _)) = tx.chain_key(branch.of)? else {
         return Ok(branch.of);
     };
+    if let Some(stays) = covered_branch(covered, branch, &key.id(), tx)? {
+        return Ok(stays);
+    }
     let mut built_on = [false; 2];
     for (row, built_on) in [branch.of, branch.row].into_iter().zip(&mut built_on) {
         *built_on = is_built_on((row, key.id()), branch, opened, verdicts, tx)?;

@@ -290,10 +290,7 @@ impl Engine {
         let attest =
             Attest::decode(bytes).map_err(|_| Fault::Session(CloseCode::Misbehaved, SetAsideReason::Malformed))?;
         self.append_item(at, attest.item_hash(), tx)?;
-        if let Some(workspace) = self.workspaces.get_mut(&at.1) {
-            workspace.take_attest(attest, tx)?;
-        }
-        Ok(())
+        Ok(self.keep_attest(at.1, attest, tx)?)
     }
 
     fn append_item(&mut self, at: (i64, i64), hash: ItemHash, tx: &Tx<'_>) -> Result<(), Fault> {

@@ -4,4 +4,6 @@ mod opening;
 #[cfg(test)]
 mod publishing;
 #[cfg(test)]
+mod removal;
+#[cfg(test)]
 mod support;

@@ -90,7 +90,7 @@ impl Engine {
     }
 
     fn vouch(&mut self, workspace: i64, last: &Entry, tx: &Tx<'_>) -> Result<(), StoreError> {
-        let Some(held) = self.workspaces.get_mut(&workspace) else {
+        let Some(held) = self.workspaces.get(&workspace) else {
             return Ok(());
         };
         let may = held.role(&self.device).is_some_and(|role| role.may_write(Stream::CONTENT));
@@ -98,7 +98,7 @@ impl Engine {
             return Ok(());
         };
         let attest = Attest::sign(held.id, last.hash(), self.device.id(), head, self.device.sign_key());
-        held.take_attest(attest, tx)?;
+        self.keep_attest(workspace, attest, tx)?;
         self.wake_channels(workspace);
         Ok(())
     }
