@@ -26,8 +26,6 @@ pub const PATIENCE: Duration = Duration::from_secs(120);
 const WAITED: Duration = Duration::from_millis(200);
 /// How long a step may go on that was cancelled.
 const CANCELLED: Duration = Duration::from_millis(100);
-/// How often something is looked at that comes without an event.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// What a step has named, for other stages.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -221,13 +219,6 @@ async fn until<T: PartialEq>(
         happened().await.ok_or_else(|| Fault::otherwise("the events have ended"))?;
     }
     Ok(())
-}
-
-/// Passes some time, where another device changes something and no event tells of it.
-async fn a_while() -> Option<()> {
-    // waits: members and devices of others come without an event.
-    tokio::time::sleep(LOOK_EVERY).await;
-    Some(())
 }
 
 /// Closes a store; closing it again does nothing.

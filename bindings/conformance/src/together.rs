@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -14,9 +14,6 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use crate::fault::Fault;
 use crate::scenario::{Scenario, TOGETHER, read, words};
 use crate::stage::{Named, PATIENCE, Stage};
-
-/// How often two versions are compared that will be the same.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Plays all of `together.txt` with a device for each name in `commands`: a name, its command, and `--` before the next.
 /// The relay is `program relay serve …`.
@@ -69,14 +66,12 @@ impl Play {
                     self.ask(&name, "mend").await?;
                 }
             }
-            ["same", document, one, other] => loop {
-                let one = self.ask(one, &format!("version {one} {document}")).await?;
-                if one == self.ask(other, &format!("version {other} {document}")).await? {
-                    break;
+            ["same", document, one, other] => {
+                let here = self.ask(one, &format!("version {one} {document}")).await?;
+                if here != self.ask(other, &format!("version {other} {document}")).await? {
+                    return Err(Fault::otherwise("the versions differ"));
                 }
-                // waits: a relay brings what is missing.
-                tokio::time::sleep(LOOK_EVERY).await;
-            },
+            }
             [_, who, ..] => {
                 self.ask(who, &step.join(" ")).await?;
             }

@@ -2,7 +2,6 @@ package tombolo.samples
 
 import kotlin.io.path.createTempDirectory
 import kotlin.time.Duration.Companion.seconds
-import kotlinx.coroutines.delay
 import kotlinx.coroutines.flow.first
 import kotlinx.coroutines.runBlocking
 import kotlinx.coroutines.withTimeout
@@ -42,7 +41,7 @@ suspend fun share(ann: Replica, ben: Replica, relay: String): Any? {
     ben.dial(relay)
     val shared = ben.join(invite)
     shared.ready()
-    while (shared.documents().isEmpty()) delay(50)
+    ben.events().first { shared.documents().isNotEmpty() } // first how things stand, then what happens
     val theirs = ben.document(shared.documents().first().id)
     theirs.events().first { theirs.read("body") != null }
     theirs.edit { text("body").append(" Bring boots.") }

@@ -28,14 +28,14 @@ async def main(relay: str) -> None:
             await ben.dial(relay)
             shared = await ben.join(invite)
             await shared.ready()
-            while not (found := await shared.documents()):
-                await asyncio.sleep(0.05)
-            theirs = ben.document(found[0].id)
-            async with await theirs.watch() as events:
-                async for event in events:
-                    if isinstance(event, tombolo.Current) and "body" in event.value:
+            async with await ben.events() as events:  # first how things stand, then what happens
+                async for _ in events:
+                    if found := await shared.documents():
                         break
-                    if isinstance(event, tombolo.Changed):
+            theirs = ben.document(found[0].id)
+            async with await theirs.watch() as changes:
+                async for _ in changes:
+                    if await theirs.read("body"):
                         break
             async with theirs.edit() as edit:
                 edit.text("body").append(" Bring boots.")

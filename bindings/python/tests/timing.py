@@ -1,6 +1,7 @@
 """What a call, a read, an edit and an event cost in Python; the same as in the other languages, and as often."""
 
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import tombolo
@@ -22,17 +23,17 @@ async def report(folder: Path, words: list[str]) -> None:
     await quick.close()
 
 
-async def _opened(path, durability):
+async def _opened(path: Path, durability: tombolo.Durability) -> tuple[tombolo.Replica, tombolo.Document]:
     replica = await tombolo.Replica.open(path, durability=durability)
     workspace = await replica.create_workspace("things")
     return replica, await workspace.create_document(tombolo.Crdt.YRS)
 
 
-async def _one(what, count, document, durable) -> int:
-    async def call(_):
+async def _one(what: str, count: int, document: tombolo.Document, durable: tombolo.Document) -> int:
+    async def call(_: int) -> None:
         document.id()
 
-    async def put(turn, into=document):
+    async def put(turn: int, into: tombolo.Document = document) -> None:
         async with into.edit() as edit:
             edit["n"] = turn
 
@@ -40,12 +41,12 @@ async def _one(what, count, document, durable) -> int:
         async with await document.watch() as events:
             await anext(events)
 
-            async def hear(turn):
+            async def hear(turn: int) -> None:
                 await put(turn)
                 await anext(events)
 
             return await _median(count, hear)
-    timed = {
+    timed: dict[str, Callable[[int], Awaitable[object]]] = {
         "call": call,
         "read": lambda _: document.read("title"),
         "read-large": lambda _: document.read("large"),
@@ -55,7 +56,7 @@ async def _one(what, count, document, durable) -> int:
     return await _median(count, timed[what])
 
 
-async def _median(count, call) -> int:
+async def _median(count: int, call: Callable[[int], Awaitable[object]]) -> int:
     """Makes a call so often, and returns the nanoseconds of one in the batch in the middle."""
     size, batches = count // _BATCHES, []
     for batch in range(_BATCHES):

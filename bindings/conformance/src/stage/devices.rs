@@ -3,7 +3,7 @@
 use tombolo::crypto::RecoveryKit;
 use tombolo::{LinkWay, Replica};
 
-use super::{Stage, a_while, number, until};
+use super::{Stage, number, until};
 use crate::fault::Fault;
 
 impl Stage {
@@ -14,7 +14,8 @@ impl Stage {
             ["devices", who, count] => {
                 let replica = self.replica(who)?;
                 let there = async || Ok(replica.devices().await?.iter().filter(|device| !device.revoked).count());
-                until(number(count)?, there, a_while).await?;
+                let mut events = replica.events();
+                until(number(count)?, there, async || events.next().await.map(drop)).await?;
             }
             ["revoke", who, whom] => {
                 let (device, _) = self.replica(whom)?.identity().await?;

@@ -1,10 +1,15 @@
 //! Steps about members: invites, roles, removals.
 
+use std::time::Duration;
+
 use tombolo::protocol::record::Role;
 
-use super::{Stage, a_while, number, until};
+use super::{Stage, number, until};
 use crate::fault::Fault;
 use crate::scenario::plain;
+
+/// How often members are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 impl Stage {
     /// Plays a step about members; says whether it was one.
@@ -65,6 +70,13 @@ impl Stage {
         let mut events = replica.events();
         until(true, listed, async || events.next().await.map(drop)).await
     }
+}
+
+/// Passes some time.
+async fn a_while() -> Option<()> {
+    // waits: members of others come without an event.
+    tokio::time::sleep(LOOK_EVERY).await;
+    Some(())
 }
 
 fn role_of(name: &str) -> Result<Role, Fault> {

@@ -19,7 +19,7 @@ let invite = try await workspace.invite(.writer)
 try await ben.dial(CommandLine.arguments[1])
 let shared = try await ben.join(invite: invite)
 try await shared.waitUntilReady()
-while try await shared.documents().isEmpty { try await Task.sleep(for: .milliseconds(50)) }
+for try await _ in ben.events() where try await !shared.documents().isEmpty { break }  // first how things stand
 let theirs = try ben.document(id: try await shared.documents()[0].id)
 for try await _ in theirs.events() where try await theirs.read("body") != nil { break }
 try await theirs.edit { $0.text("body").append(" Bring boots.") }

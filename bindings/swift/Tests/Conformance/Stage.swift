@@ -77,7 +77,7 @@ public actor Stage {
             if found != (try plain(rest[2])) { throw Failure("\(found) is not \(rest[2])") }
         case "arrives":
             let (document, path) = (try document(who, rest[0]), [PathStep.key(key: rest[1])])
-            try await until(try plain(rest[2])) { bare(try await document.read(path: path)) }
+            try await until(try plain(rest[2]), document.events()) { bare(try await document.read(path: path)) }
         case "version": told("version", rest[0], try await document(who, rest[0]).version().map(hexadecimal).joined())
         case "read-unknown": _ = try await replica(who).document(id: String(repeating: "00", count: 16)).read()
         case "read-misnamed": _ = try replica(who).document(id: "no id")
@@ -114,8 +114,13 @@ public actor Stage {
         try replica(who).workspace(id: workspaces[name] ?? "no workspace of this name")
     }
 
-    private func until<T: Equatable & Sendable>(_ wanted: T, _ look: () async throws -> T) async throws {
-        while try await look() != wanted { try await Task.sleep(for: .milliseconds(20)) }
+    /// Looks whenever something has happened: the first event is how things stand.
+    private func until<Event: Sendable, T: Equatable & Sendable>(
+        _ wanted: T, _ events: AsyncThrowingStream<Event, any Error>, _ look: @Sendable () async throws -> T
+    ) async throws {
+        for try await _ in events where try await look() == wanted { return }
+        try Task.checkCancellation()
+        throw Failure("the events have ended")
     }
 }
 
@@ -171,7 +176,16 @@ extension Stage {
         case "durable": try await document(who, rest[0]).wait()
         case "same":
             let (one, other) = (try document(rest[0], who), try document(rest[1], who))
-            try await until(true) { try await one.version() == other.version() }
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                // Whichever changes last sees it.
+                for document in [one, other] {
+                    group.addTask {
+                        try await self.until(true, document.events()) { try await one.version() == other.version() }
+                    }
+                }
+                try await group.next()
+                group.cancelAll()
+            }
         case "pause": try await replica(who).pause()
         case "resume": try await replica(who).resume()
         default: try await replica(who).sync(within: Double(rest[0])!)
@@ -185,7 +199,7 @@ extension Stage {
         case "join": try await replica(who).join(invite: invites[rest[0]] ?? "").waitUntilReady()
         case "has":
             let (replica, document) = (try replica(who), documents[rest[0]])
-            try await until(true) {
+            try await until(true, replica.events()) {
                 for held in try await replica.workspaces() {
                     let listed = try await replica.workspace(id: held.id).documents()
                     if listed.contains(where: { $0.id == document }) { return true }
@@ -200,11 +214,12 @@ extension Stage {
             _ = try await workspace(who, rest[0]).removeMember(user: user)
         case "members":
             let workspace = try workspace(who, rest[0])
-            try await until(Int(rest[1])!) { try await workspace.members().count }
+            // Members of others come without an event.
+            while try await workspace.members().count != Int(rest[1])! { try await Task.sleep(for: .milliseconds(20)) }
         case "becomes":
             let (replica, id) = (try replica(who), workspaces[rest[0]])
             let wanted = rest[1] == "none" ? nil : try role(rest[1])
-            try await until(wanted) { try await replica.workspaces().first { $0.id == id }?.role }
+            try await until(wanted, replica.events()) { try await replica.workspaces().first { $0.id == id }?.role }
         default: throw Failure("nobody knows how to \(verb)")
         }
     }
@@ -227,7 +242,7 @@ extension Stage {
             if linked != user { throw Failure("\(who) is a device of somebody else") }
         case "devices":
             let replica = try replica(who)
-            try await until(Int(rest[0])!) { try await replica.devices().filter { !$0.revoked }.count }
+            try await until(Int(rest[0])!, replica.events()) { try await replica.devices().filter { !$0.revoked }.count }
         case "revoke": try await replica(who).revokeDevice(device: try await replica(rest[0]).identity().device)
         case "kit":
             let words = try await replica(who).recoveryKit().words()

@@ -11,6 +11,9 @@ import kotlinx.coroutines.async
 import kotlinx.coroutines.channels.ReceiveChannel
 import kotlinx.coroutines.coroutineScope
 import kotlinx.coroutines.delay
+import kotlinx.coroutines.flow.Flow
+import kotlinx.coroutines.flow.first
+import kotlinx.coroutines.flow.merge
 import kotlinx.coroutines.flow.produceIn
 import kotlinx.coroutines.joinAll
 import kotlinx.coroutines.withTimeout
@@ -89,7 +92,7 @@ class Stage(private val folder: Path, private val scope: CoroutineScope) {
             "create" -> create(who, rest[0], rest[1], rest[2])
             "put", "type", "append", "push", "take", "count", "drop" -> edit(verb, who, rest)
             "expect" -> expect(who, rest)
-            "arrives" -> until(plain(rest[2])) { bare(with(who, rest[0]) { read(rest[1]) }) }
+            "arrives" -> with(who, rest[0]) { until(plain(rest[2]), events()) { bare(read(rest[1])) } }
             "version" -> told("version", rest[0], with(who, rest[0]) { version() }.toHexString())
             "read-unknown" -> replica(who).document("00".repeat(16)).use { it.read() }
             "read-misnamed" -> replica(who).document("no id")
@@ -119,12 +122,9 @@ class Stage(private val folder: Path, private val scope: CoroutineScope) {
     private suspend fun <R> inside(who: String, workspace: String, block: suspend Workspace.() -> R): R =
         replica(who).workspace(workspaces.getValue(workspace)).use { it.block() }
 
-    private suspend fun <T> until(wanted: T, look: suspend () -> T) {
-        var found = look()
-        while (found != wanted) {
-            delay(20)
-            found = look()
-        }
+    /** Looks whenever something has happened: the first event is how things stand. */
+    private suspend fun <T> until(wanted: T, events: Flow<*>, look: suspend () -> T) {
+        events.first { look() == wanted }
     }
 
     // Documents.
@@ -197,8 +197,9 @@ class Stage(private val folder: Path, private val scope: CoroutineScope) {
                 check(!debt.settled && (debt.documents.isNotEmpty() || debt.records > 0u)) { "$debt" }
             }
             "durable" -> with(who, rest[0]) { waitFor() }
-            "same" -> until(true) {
-                with(rest[0], who) { version() }.contentEquals(with(rest[1], who) { version() })
+            "same" -> with(rest[0], who) {
+                val here = this
+                with(rest[1], who) { until(true, merge(here.events(), events())) { here.version().contentEquals(version()) } }
             }
             "pause" -> replica(who).pause()
             "resume" -> replica(who).resume()
@@ -213,11 +214,12 @@ class Stage(private val folder: Path, private val scope: CoroutineScope) {
             "invite" -> name("invite", rest[0], inside(who, rest[0]) { invite(role(rest[1])) })
             "accept" -> replica(who).join(plain(rest[0]) as String).close()
             "join" -> replica(who).join(invites.getValue(rest[0])).use { it.ready() }
-            "has" -> until(true) { lists(who, documents.getValue(rest[0])) }
+            "has" -> until(true, replica(who).events()) { lists(who, documents.getValue(rest[0])) }
             "role" -> inside(who, rest[0]) { setRole(replica(rest[1]).identity().user, role(rest[2])) }
             "remove" -> inside(who, rest[0]) { removeMember(replica(rest[1]).identity().user) }
-            "members" -> until(rest[1].toInt()) { inside(who, rest[0]) { members().size } }
-            "becomes" -> until(if (rest[1] == "none") null else role(rest[1])) {
+            // Members of others come without an event.
+            "members" -> while (inside(who, rest[0]) { members().size } != rest[1].toInt()) delay(20)
+            "becomes" -> until(if (rest[1] == "none") null else role(rest[1]), replica(who).events()) {
                 replica(who).workspaces().find { it.id == workspaces[rest[0]] }?.role
             }
             else -> error("nobody knows how to $verb")
@@ -235,7 +237,7 @@ class Stage(private val folder: Path, private val scope: CoroutineScope) {
     private suspend fun devices(verb: String, who: String, rest: List<String>) {
         when (verb) {
             "link" -> link(who, rest[0])
-            "devices" -> until(rest[0].toInt()) { replica(who).devices().count { !it.revoked } }
+            "devices" -> until(rest[0].toInt(), replica(who).events()) { replica(who).devices().count { !it.revoked } }
             "revoke" -> replica(who).revokeDevice(replica(rest[0]).identity().device)
             "kit" -> {
                 val words = replica(who).recoveryKit().use { it.words() }
