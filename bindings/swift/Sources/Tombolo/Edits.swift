@@ -13,10 +13,10 @@ public struct MapEdit {
     let collected: Collected
     let path: [PathStep]
 
-    /// Puts a value under a key.
+    /// Puts a value under a key, in place of what is there.
     public func put(_ key: String, _ value: Value) { collected.edits.append(.put(path: at(key), value: value)) }
 
-    /// Puts a value under a key, of any type that is `Encodable`.
+    /// Puts a value under a key, of any type that is `Encodable`; throws `EncodingError` for what no document can hold.
     public func put(_ key: String, encoding value: some Encodable) throws { put(key, try Value(encoding: value)) }
 
     /// Deletes what is under a key, if anything is.
@@ -37,12 +37,12 @@ public struct MapEdit {
     private func at(_ key: String) -> [PathStep] { path + [.key(key: key)] }
 }
 
-/// Edits a list.
+/// Edits a list. Indexes count from 0, as the list stands at that point of the block, and are never negative.
 public struct ListEdit {
     let collected: Collected
     let path: [PathStep]
 
-    /// Inserts elements before an index.
+    /// Inserts elements before an index, which is at most the length; beyond it the edit throws `Misuse`.
     public func insert(_ values: Value..., at index: Int) {
         collected.edits.append(.insert(path: path, index: UInt64(index), values: values))
     }
@@ -53,7 +53,7 @@ public struct ListEdit {
     /// Appends an element, of any type that is `Encodable`.
     public func append(encoding value: some Encodable) throws { append(try Value(encoding: value)) }
 
-    /// Removes elements from an index on.
+    /// Removes elements from an index on; all of them must be there.
     public func remove(at index: Int, count: Int = 1) {
         collected.edits.append(.remove(path: path, index: UInt64(index), count: UInt64(count)))
     }
@@ -81,7 +81,8 @@ public struct TextEdit {
     let collected: Collected
     let path: [PathStep]
 
-    /// Removes code units at a position, and inserts a string there.
+    /// Removes code units at a position, and inserts a string there. Beyond the text's end, and within a surrogate pair,
+    /// the edit throws `TomboloError.Misuse`.
     public func splice(at index: Int, removing removed: Int = 0, inserting inserted: String = "") {
         let (index, removed) = (UInt64(index), UInt64(removed))
         collected.edits.append(.spliceText(path: path, index: index, removed: removed, inserted: inserted))
@@ -96,6 +97,6 @@ public struct CounterEdit {
     let collected: Collected
     let path: [PathStep]
 
-    /// Adds to it.
+    /// Adds to it; concurrent increments add up. A negative number takes away.
     public func increment(by number: Int64 = 1) { collected.edits.append(.increment(path: path, by: number)) }
 }

@@ -16,6 +16,7 @@ public class MapEdit internal constructor(private val edits: MutableList<Edit>, 
         edits += Edit.Put(at(key), Value.of(value))
     }
 
+    /** The same as [put]. */
     public operator fun set(key: String, value: Any?): Unit = put(key, value)
 
     /** Deletes what is under a key, if anything is. */
@@ -38,10 +39,10 @@ public class MapEdit internal constructor(private val edits: MutableList<Edit>, 
     private fun at(key: String): List<PathStep> = path + PathStep.Key(key)
 }
 
-/** Edits a list. */
+/** Edits a list. Indexes count from 0, as the list stands at that point of the block; a negative one throws [IllegalArgumentException]. */
 @EditDsl
 public class ListEdit internal constructor(private val edits: MutableList<Edit>, private val path: List<PathStep>) {
-    /** Inserts elements before an index. */
+    /** Inserts elements before an index, which is at most the length; beyond it the edit throws `Misuse`. */
     public fun insert(index: Int, vararg values: Any?) {
         edits += Edit.Insert(path, index(index.toLong()), values.map { Value.of(it) })
     }
@@ -51,7 +52,7 @@ public class ListEdit internal constructor(private val edits: MutableList<Edit>,
         edits += Edit.Append(path, values.map { Value.of(it) })
     }
 
-    /** Removes elements from an index on. */
+    /** Removes elements from an index on; all of them must be there. */
     public fun remove(index: Int, count: Int = 1) {
         edits += Edit.Remove(path, index(index.toLong()), index(count.toLong()))
     }
@@ -79,7 +80,10 @@ public class ListEdit internal constructor(private val edits: MutableList<Edit>,
 /** Edits a text. Positions are those of a Kotlin string: UTF-16 code units. */
 @EditDsl
 public class TextEdit internal constructor(private val edits: MutableList<Edit>, private val path: List<PathStep>) {
-    /** Removes code units at a position, and inserts a string there. */
+    /**
+     * Removes code units at a position, and inserts a string there. Beyond the text's end, and within a surrogate pair, the
+     * edit throws [TomboloException.Misuse].
+     */
     public fun splice(index: Int, removed: Int, inserted: String = "") {
         edits += Edit.SpliceText(path, index(index.toLong()), index(removed.toLong()), inserted)
     }
@@ -93,7 +97,7 @@ public class TextEdit internal constructor(private val edits: MutableList<Edit>,
 /** Edits a counter. */
 @EditDsl
 public class CounterEdit internal constructor(private val edits: MutableList<Edit>, private val path: List<PathStep>) {
-    /** Adds to it. */
+    /** Adds to it; concurrent increments add up. A negative number takes away. */
     public fun increment(by: Long = 1) {
         edits += Edit.Increment(path, by)
     }

@@ -17,7 +17,12 @@ public val TomboloException.reason: String
         is TomboloException.Internal -> reason
     }
 
-/** Hands the library's log to a function from now on, up to a level; `null` turns it off. It is called on one thread. */
+/**
+ * Hands the library's log to a function from now on, up to a level; `null` turns it off. It is called on one thread, and no
+ * line names content.
+ *
+ * @throws TomboloException.Misuse if the program around this library has taken the log for itself.
+ */
 public fun logTo(level: LogLevel = LogLevel.INFO, sink: ((LogLine) -> Unit)?) {
     setLogSink(level, sink?.let { take ->
         object : LogSink {
