@@ -1,11 +1,10 @@
 //! The chores of the bindings: code for other languages is generated, never kept; what is kept is a listing of it.
 //!
 //! The interface is read out of the built library by UniFFI's own program, a workspace of its own that is built here.
-//! What it writes goes below `target/`; `bindings/interface.txt` says in the repository what apps in all languages
-//! see, so that a change of it shows in a review.
+//! What it writes goes below `target/`. What apps in all languages see is in the repository as a stub of Python: there a
+//! change of it shows in a review, and type checkers read it.
 
 mod built;
-mod interface;
 mod kotlin;
 mod needs;
 mod python;
@@ -18,8 +17,8 @@ use std::path::Path;
 
 use built::{Built, out};
 
-/// The listing of the surface.
-const INTERFACE: &str = "bindings/interface.txt";
+/// The stub.
+const INTERFACE: &str = "bindings/python/src/tombolo/_ffi/tombolo_ffi.pyi";
 
 /// Runs the chore that `words` name.
 pub(crate) fn run(root: &Path, words: &[String]) -> Result<(), String> {
@@ -40,9 +39,9 @@ pub(crate) fn run(root: &Path, words: &[String]) -> Result<(), String> {
 }
 
 fn generate(built: &Built) -> Result<(), String> {
-    let listing = listing(built)?;
+    let stub = stub(built)?;
     let path = built.root().join(INTERFACE);
-    fs::write(&path, listing).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    fs::write(&path, stub).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
     println!("{INTERFACE} is what the library says; the code is below {}", out(built.root()).display());
     Ok(())
 }
@@ -50,25 +49,24 @@ fn generate(built: &Built) -> Result<(), String> {
 fn check(built: &Built) -> Result<(), String> {
     let path = built.root().join(INTERFACE);
     let kept = fs::read_to_string(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-    let listing = listing(built)?;
-    let differs = listing.lines().zip(kept.lines()).position(|(new, old)| new != old);
+    let stub = stub(built)?;
+    let differs = stub.lines().zip(kept.lines()).position(|(new, old)| new != old);
     match differs {
-        None if listing == kept => {
+        None if stub == kept => {
             println!("{INTERFACE} is what the library says");
             Ok(())
         }
         line => {
-            let line = line.unwrap_or_else(|| listing.lines().count().min(kept.lines().count())) + 1;
+            let line = line.unwrap_or_else(|| stub.lines().count().min(kept.lines().count())) + 1;
             Err(format!("{INTERFACE} is stale from line {line} on; run `cargo xtask bindings generate`"))
         }
     }
 }
 
-/// Generates the code of all languages, and lists what the Python has.
-fn listing(built: &Built) -> Result<String, String> {
-    built.code("kotlin")?;
-    built.code("swift")?;
-    let path = built.code("python")?.join("tombolo_ffi.py");
-    let code = fs::read_to_string(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-    Ok(interface::list(&code))
+/// Generates the code of all languages, and returns the stub.
+fn stub(built: &Built) -> Result<String, String> {
+    for language in ["python", "kotlin", "swift"] {
+        built.code(language)?;
+    }
+    built.stub()
 }

@@ -31,8 +31,8 @@ CHORES
   tidy    Checks what clippy cannot: sizes of files and functions, names, dead files, forbidden words.
             --bless            lowers the limits in xtask/limits.txt to what the code now needs; never raises one
   bindings  The library for other languages. As root on Debian it installs what it needs; else it says what is missing.
-            generate           writes the code for Python, Kotlin and Swift below target/, and bindings/interface.txt
-            check              fails if bindings/interface.txt is not what the library says
+            generate           writes the code for Python, Kotlin and Swift below target/, and Python's stub
+            check              fails if the stub in the repository is not what the library says
             install            installs what all suites need: packages, tools below target/, Swift's Debian 13
             test               checks, runs all suites against a relay, and has the languages play together
             test python        one suite; `--slow` runs what takes minutes as well

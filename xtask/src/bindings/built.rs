@@ -81,6 +81,11 @@ impl Built {
         mirror(&fresh, &folder)?;
         Ok(folder)
     }
+
+    /// Returns the interface that the library carries, as a stub of Python.
+    pub(super) fn stub(&self) -> Result<String, String> {
+        command::output(Command::new(&self.bindgen).arg("stub").arg(self.library()))
+    }
 }
 
 /// Builds UniFFI's program, and returns where it is.

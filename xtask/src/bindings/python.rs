@@ -15,12 +15,14 @@ const PROGRAMS: &[Program] = &[Program {
     ask: &["python3", "-c", "import ensurepip, sys; sys.exit(sys.version_info < (3, 11))"],
     packages: &["python3", "python3-venv"],
 }];
-/// What runs the tests.
-const TOOLS: &[&str] = &["pytest==9.2.0"];
+/// What checks the types and runs the tests.
+const TOOLS: &[&str] = &["mypy==2.4.1", "pytest==9.2.0"];
 /// What builds a wheel.
 const MATURIN: &str = "maturin==1.16.0";
 /// What the package has beside its own files, as maturin writes it.
 const GENERATED: &str = "from .tombolo_ffi import *  # NOQA\n";
+/// What UniFFI generates.
+const MODULE: &str = "tombolo_ffi.py";
 
 /// Installs what is missing; returns what this may not install.
 pub(super) fn prepare(root: &Path) -> Result<Option<String>, String> {
@@ -31,9 +33,14 @@ pub(super) fn prepare(root: &Path) -> Result<Option<String>, String> {
     Ok(missing)
 }
 
-/// Runs the suite against a relay.
+/// Checks the types of the package, its sample and its tests, and runs the suite against a relay.
 pub(super) fn test(built: &Built, options: &[&str]) -> Result<(), String> {
     let (root, package) = (built.root(), package(built)?);
+    let mut mypy = Command::new(interpreter(root));
+    mypy.args(["-m", "mypy", "--cache-dir"]).arg(out(root).join("mypy")).arg("--python-executable");
+    mypy.arg(interpreter(root)).arg(package.join("tombolo")).args(["samples", "tests"]);
+    mypy.env("MYPYPATH", &package);
+    command::run(mypy.current_dir(root.join("bindings/python")))?;
     let mut pytest = Command::new(interpreter(root));
     pytest.env("PYTHONPATH", package).env("PYTHONDONTWRITEBYTECODE", "1");
     pytest.args(["-m", "pytest", "-p", "no:cacheprovider", "--durations", "5"]).args(options);
@@ -71,7 +78,7 @@ fn package(built: &Built) -> Result<PathBuf, String> {
     let native = folder.join("tombolo/_ffi");
     emptied(&folder)?;
     mirror(&root.join("bindings/python/src"), &folder)?;
-    mirror(&generated, &native)?;
+    place(&generated.join(MODULE), &native.join(MODULE))?;
     let library = built.library();
     place(&library, &native.join(library.file_name().unwrap_or_default()))?;
     let init = native.join("__init__.py");

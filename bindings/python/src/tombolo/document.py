@@ -42,7 +42,8 @@ DocumentEvent = Current | Changed
 def _plain(event: _ffi.DocumentEvent) -> DocumentEvent:
     if isinstance(event, _ffi.DocumentEvent.CURRENT):
         return Current(from_value(event.value))
-    return Changed(event.patches, event.author, event.origin)  # type: ignore[attr-defined]
+    assert isinstance(event, _ffi.DocumentEvent.CHANGED)
+    return Changed(event.patches, event.author, event.origin)
 
 
 class _Heard(Heard, _ffi.DocumentListener):
@@ -54,9 +55,14 @@ class Document(_ffi.Document):
 
     @contextlib.asynccontextmanager
     async def edit(self) -> AsyncIterator[MapEdit]:  # type: ignore[override]
-        """Edits the document: what the block does is one change, durable when the block is left.
+        """Edits the document: what the block does is one change, durable when the block is left::
 
-        If the block raises, nothing has changed. If the task is cancelled while the block is left, the change may have
+            async with document.edit() as edit:
+                edit["title"] = "Reef survey"
+                edit.text("body").append("Low tide at six.")
+
+        Raises ``TomboloError.Misuse`` for what can not be done (a position beyond the end, a list where a map is),
+        ``Denied`` below writer, ``Store``. If the block raises, nothing has changed. If the task is cancelled while the block is left, the change may have
         been made.
         """
         edits: list[_ffi.Edit] = []
@@ -65,7 +71,12 @@ class Document(_ffi.Document):
             await super().edit(edits)
 
     async def read(self, *path: str | int) -> Plain:  # type: ignore[override]
-        """Reads what is at a path of keys and indexes; without one the whole document. ``None`` if nothing is there."""
+        """Reads what is at a path of keys and indexes; without one the whole document. ``None`` if nothing is there::
+
+            await document.read("tasks", 0, "what")
+
+        Raises ``TomboloError.NotFound`` for a document that is not here, ``Document`` for one that can not be shown.
+        """
         value = await super().read(to_path(path))
         return None if value is None else from_value(value)
 
@@ -88,5 +99,8 @@ class Document(_ffi.Document):
         return await begun(subscribe, _plain)
 
     async def wait_for(self, milestone: _ffi.Milestone | None = None) -> None:  # type: ignore[override]
-        """Waits until what this device wrote has come this far, to a relay unless told. Give it ``asyncio.timeout``."""
+        """Waits until what this device wrote so far has come this far, to a relay's disk unless told.
+
+        Without a relay it waits without an end: give it ``asyncio.timeout``.
+        """
         await super().wait_for(_ffi.Milestone.RELAY_DURABLE() if milestone is None else milestone)

@@ -26,7 +26,7 @@ class MapEdit(_Place):
     """Edits a map. A container that is missing under a key is made."""
 
     def put(self, key: str, value: Plain) -> None:
-        """Puts a value under a key."""
+        """Puts a value under a key, in place of what is there. Raises ``TypeError`` for what no document can hold."""
         self._edits.append(Edit.PUT(path=to_path(self._at(key)), value=to_value(value)))
 
     __setitem__ = put
@@ -55,10 +55,10 @@ class MapEdit(_Place):
 
 
 class ListEdit(_Place):
-    """Edits a list."""
+    """Edits a list. Indexes count from 0, as the list stands at that point of the block."""
 
     def insert(self, index: int, *values: Plain) -> None:
-        """Inserts elements before an index."""
+        """Inserts elements before an index, which is at most the length; beyond it the block's end raises ``Misuse``."""
         inserted = [to_value(value) for value in values]
         self._edits.append(Edit.INSERT(path=to_path(self._path), index=index, values=inserted))
 
@@ -71,7 +71,7 @@ class ListEdit(_Place):
         self.append(*values)
 
     def remove(self, index: int, count: int = 1) -> None:
-        """Removes elements from an index on."""
+        """Removes elements from an index on; all of them must be there."""
         self._edits.append(Edit.REMOVE(path=to_path(self._path), index=index, count=count))
 
     def put(self, index: int, value: Plain) -> None:
@@ -99,7 +99,10 @@ class TextEdit(_Place):
     """Edits a text. Positions are UTF-16 code units; :func:`tombolo.utf16_index` finds them."""
 
     def splice(self, index: int, removed: int, inserted: str = "") -> None:
-        """Removes code units at a position, and inserts a string there."""
+        """Removes code units at a position, and inserts a string there.
+
+        The block's end raises ``TomboloError.Misuse`` beyond the text's end, and within a surrogate pair.
+        """
         path = to_path(self._path)
         self._edits.append(Edit.SPLICE_TEXT(path=path, index=index, removed=removed, inserted=inserted))
 
@@ -112,5 +115,5 @@ class CounterEdit(_Place):
     """Edits a counter."""
 
     def increment(self, by: int = 1) -> None:
-        """Adds to it."""
+        """Adds to it; concurrent increments add up. A negative number takes away."""
         self._edits.append(Edit.INCREMENT(path=to_path(self._path), by=by))

@@ -25,5 +25,9 @@ class _Sink(_ffi.LogSink):
 
 
 def log_to(logger: logging.Logger | None, level: _ffi.LogLevel = _ffi.LogLevel.INFO) -> None:
-    """Hands the library's log to a logger from now on, up to a level; ``None`` turns it off."""
+    """Hands the library's log to a logger from now on, up to a level; ``None`` turns it off.
+
+    Lines come from a thread of the library, which ``logging`` allows. They name no content. Raises
+    ``TomboloError.Misuse`` where the process has given ``tracing`` another subscriber.
+    """
     _ffi.set_log_sink(level, None if logger is None else _Sink(logger))

@@ -85,8 +85,10 @@ def from_value(value: Value) -> Plain:
             return Counter(value[0])
         case Value.TIMESTAMP():
             return Timestamp(value[0])
+        case Value.BOOL() | Value.I64() | Value.F64() | Value.STRING() | Value.BYTES():
+            return value[0]
         case _:
-            return value[0]  # type: ignore[index]
+            raise TypeError(f"{value} is of a later version of the library")
 
 
 def to_path(steps: Iterable[str | int]) -> list[PathStep]:
@@ -96,7 +98,14 @@ def to_path(steps: Iterable[str | int]) -> list[PathStep]:
 
 def from_path(path: Iterable[PathStep]) -> tuple[str | int, ...]:
     """Takes a path for keys and indexes."""
-    return tuple(step.key if isinstance(step, PathStep.KEY) else step.index for step in path)  # type: ignore[attr-defined]
+    return tuple(_from_step(step) for step in path)
+
+
+def _from_step(step: PathStep) -> str | int:
+    if isinstance(step, PathStep.KEY):
+        return step.key
+    assert isinstance(step, PathStep.INDEX)
+    return step.index
 
 
 def utf16_index(text: str, index: int) -> int:
