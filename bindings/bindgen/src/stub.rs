@@ -4,8 +4,6 @@
 //! it does, and, as all languages are generated from one interface, it is what a review reads. How things are named here
 //! is how UniFFI names them in Python; the type checker of the suite would find where it is not.
 
-use std::fmt::Write as _;
-
 use anyhow::{Result, bail};
 use camino::Utf8Path;
 use heck::{ToShoutySnakeCase as _, ToSnakeCase as _};
@@ -63,7 +61,7 @@ fn of_enum(declared: &Enum, interface: &ComponentInterface) -> String {
     }
     for (number, variant) in declared.variants().iter().enumerate() {
         if declared.is_flat() && !is_error {
-            let _ = writeln!(out, "    {} = {number}", variant.name().to_shouty_snake_case());
+            out.push_str(&format!("    {} = {number}\n", variant.name().to_shouty_snake_case()));
         } else {
             out.push_str(&of_variant(variant, name, is_error));
         }
@@ -112,13 +110,14 @@ fn fields(fields: &[Field], indent: &str) -> String {
 fn of_object(object: &Object) -> String {
     let mut out = format!("class {}:\n", object.name());
     if let Some(primary) = object.primary_constructor() {
-        let _ = writeln!(out, "    def __init__({}) -> None: ...", arguments(&primary.arguments(), Some("self")));
+        let arguments = arguments(&primary.arguments(), Some("self"));
+        out.push_str(&format!("    def __init__({arguments}) -> None: ...\n"));
     }
     for made in object.alternate_constructors() {
-        let _ = write!(out, "    @classmethod\n    {}", callable(made.name(), made, Some("cls")));
+        out.push_str(&format!("    @classmethod\n    {}", callable(made.name(), made, Some("cls"))));
     }
     for method in object.methods() {
-        let _ = write!(out, "    {}", callable(method.name(), method, Some("self")));
+        out.push_str(&format!("    {}", callable(method.name(), method, Some("self"))));
     }
     out
 }
