@@ -158,9 +158,8 @@ impl Engine {
             let workspace = Workspace::load(&tx, row, workspace, &engine.device, engine.recovery_box())?;
             engine.workspaces.insert(row, workspace);
         }
-        for relay in tx.relays()? {
-            engine.relays.insert(relay.row, Relay::new(relay));
-        }
+        tx.mend_owed()?;
+        engine.relays = tx.relays()?.into_iter().map(|relay| (relay.row, Relay::new(relay))).collect();
         tx.commit()?;
         Ok(engine)
     }

@@ -236,9 +236,7 @@ impl Engine {
     /// [`Error::NoWorkspace`], [`Error::Store`].
     pub fn documents(&self, workspace: &WorkspaceId, tx: &Tx<'_>) -> Result<Vec<DocumentSummary>, Error> {
         let row = self.workspace_row(workspace).ok_or(Error::NoWorkspace(*workspace))?;
-        let rows = tx.documents(row)?;
-        let summaries = rows.into_iter().filter_map(|row| {
-            let about = row.about?;
+        let summaries = tx.documents(row)?.into_iter().filter_map(|about| {
             Some(DocumentSummary { id: about.id, crdt: Crdt::from_u8(about.crdt)?, app_type: about.app_type })
         });
         Ok(summaries.collect())

@@ -220,7 +220,7 @@ impl Workspace {
         let id = self.id;
         let look = move |engine: &mut crate::engine::Engine, _, tx: &crate::store::Tx<'_>| {
             engine.workspace_state(&id)?.may_become_member()?;
-            Ok(engine.sync_debt(&id, tx)?.is_settled().then_some(()))
+            Ok(engine.is_settled(&id, tx)?.then_some(()))
         };
         self.replica.until(look).await
     }

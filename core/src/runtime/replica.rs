@@ -207,7 +207,7 @@ impl Replica {
             // Nothing is to be had for an invite that was refused for good.
             let waits = |summary: &WorkspaceSummary| !matches!(summary.state, WorkspaceState::Refused(_));
             for workspace in engine.workspaces().into_iter().filter(waits) {
-                if !engine.sync_debt(&workspace.id, tx)?.is_settled() {
+                if !engine.is_settled(&workspace.id, tx)? {
                     return Ok(None);
                 }
             }

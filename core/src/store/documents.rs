@@ -125,15 +125,13 @@ impl Tx<'_> {
         Ok(Some(DocumentRow { row: document, workspace, tag, about, damaged }))
     }
 
-    /// Returns the documents of a workspace that are known by id, oldest first.
-    pub(crate) fn documents(&self, workspace: i64) -> Result<Vec<DocumentRow>, StoreError> {
+    /// Returns what is known of the documents of a workspace, oldest first, but for those that the disk has changed.
+    pub(crate) fn documents(&self, workspace: i64) -> Result<Vec<About>, StoreError> {
         let mut statement = self.transaction.prepare_cached(sql!("documents"))?;
         let mut rows = statement.query([workspace])?;
         let mut documents = Vec::new();
         while let Some(row) = rows.next()? {
-            let tag = DocumentTag::from_bytes(exact("document", row.get(1)?)?);
-            let (about, damaged) = self.read_about(row.get(2)?, row.get(3)?);
-            documents.push(DocumentRow { row: row.get(0)?, workspace, tag, about, damaged });
+            documents.extend(self.read_about(row.get(0)?, row.get(1)?).0);
         }
         Ok(documents)
     }

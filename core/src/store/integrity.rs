@@ -56,12 +56,13 @@ const SEALED: [(&str, &str, &str); 9] = [
 ];
 
 /// Statements that count the rows of a table which contradict others.
-const CONTRADICTIONS: [(&str, &str); 7] = [
+const CONTRADICTIONS: [(&str, &str); 8] = [
     ("workspace", sql!("strange_workspaces")),
     ("chain", sql!("strange_chains")),
     ("entry", sql!("strange_entries")),
     ("dependency", sql!("strange_dependencies")),
     ("placed", sql!("strange_placed")),
+    ("owed", sql!("strange_owed")),
     ("declaration", sql!("strange_declarations")),
     ("saved", sql!("strange_saved")),
 ];

@@ -27,22 +27,6 @@ pub(crate) struct LogRow {
     pub(crate) receipt: Option<Vec<u8>>,
 }
 
-/// A chain that a log holds less of than we do.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Unplaced {
-    pub(crate) chain: i64,
-    pub(crate) placed_seq: u64,
-    /// The last entry that is owed: of other devices' work what was set aside here is not.
-    pub(crate) owed_seq: u64,
-}
-
-impl Unplaced {
-    /// Returns how many entries are owed to the log.
-    pub(crate) fn owed(&self) -> u64 {
-        self.owed_seq.saturating_sub(self.placed_seq)
-    }
-}
-
 /// A stored status row.
 pub(crate) struct StatusEntry {
     pub(crate) device: DeviceId,
@@ -172,26 +156,6 @@ impl Tx<'_> {
             Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get::<_, i64>(1)?.cast_unsigned()))
         });
         Ok(found.optional()?)
-    }
-
-    /// Returns the chains of a workspace that a relay's log holds less of than this device, which is `own`.
-    pub(crate) fn unplaced_chains(
-        &self,
-        relay: i64,
-        workspace: i64,
-        own: &DeviceId,
-    ) -> Result<Vec<Unplaced>, StoreError> {
-        let mut statement = self.transaction.prepare_cached(sql!("unplaced_chains"))?;
-        let mut rows = statement.query((relay, workspace, own.as_bytes()))?;
-        let mut unplaced = Vec::new();
-        while let Some(row) = rows.next()? {
-            unplaced.push(Unplaced {
-                chain: row.get(0)?,
-                placed_seq: row.get::<_, i64>(1)?.cast_unsigned(),
-                owed_seq: row.get::<_, i64>(2)?.cast_unsigned(),
-            });
-        }
-        Ok(unplaced)
     }
 
     pub(crate) fn declare(&self, log: (i64, i64), position: u64, chain: i64, seq: u64) -> Result<(), StoreError> {

@@ -18,6 +18,8 @@ blinding_sealed = coalesce(?5, blinding_sealed) WHERE workspace = ?1;
 DELETE FROM declaration WHERE workspace = ?1;
 -- name: forget_all_placed
 DELETE FROM placed WHERE chain IN (SELECT chain FROM chain WHERE workspace = ?1);
+-- name: forget_all_owed
+DELETE FROM owed WHERE workspace = ?1;
 -- name: forget_all_placed_records
 DELETE FROM placed_record WHERE workspace = ?1;
 -- name: forget_all_logs
@@ -83,7 +85,7 @@ SELECT document, id, about_sealed FROM document WHERE workspace = ?1 AND tag = ?
 -- name: document_by_id
 SELECT document, workspace, tag, about_sealed FROM document WHERE id = ?1;
 -- name: documents
-SELECT document, tag, id, about_sealed FROM document WHERE workspace = ?1 AND id IS NOT NULL ORDER BY document;
+SELECT id, about_sealed FROM document WHERE workspace = ?1 AND id IS NOT NULL ORDER BY document;
 -- name: insert_document
 INSERT INTO document (workspace, tag, id, about_sealed) VALUES (?1, ?2, ?3, ?4);
 -- name: describe_document
@@ -104,7 +106,8 @@ VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9);
 INSERT INTO chain (workspace, document, stream, device, incarnation, id, head_seq, head_hash, members_head,
 branch_of, floor_seq) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11);
 -- name: branches
-SELECT chain, branch_of, floor_seq, document FROM chain WHERE workspace = ?1 AND branch_of IS NOT NULL;
+SELECT chain, branch_of, floor_seq, document FROM chain INDEXED BY chain_by_branch
+WHERE workspace = ?1 AND branch_of IS NOT NULL;
 -- name: move_chain
 UPDATE chain SET head_seq = ?2, head_hash = ?3, members_head = ?4 WHERE chain = ?1;
 -- name: admitted_heads
@@ -190,7 +193,7 @@ INSERT INTO pending (document, stream, instance, wall_ms, change_sealed, pending
 SELECT pending, instance, wall_ms, change_sealed FROM pending
 WHERE document = ?1 AND stream = ?2 AND pending > ?3 ORDER BY pending;
 -- name: pending_documents
-SELECT DISTINCT pending.document, pending.stream FROM pending JOIN document USING (document)
+SELECT DISTINCT pending.document, pending.stream FROM pending CROSS JOIN document USING (document)
 WHERE document.workspace = ?1 ORDER BY pending.document;
 -- name: pending_summary
 SELECT count(*), min(wall_ms), max(pending) FROM pending WHERE document = ?1;
@@ -299,11 +302,22 @@ UPDATE placed SET seq = min(seq, ?3) WHERE relay = ?1 AND chain = ?2;
 -- name: placed
 SELECT seq, position FROM placed WHERE relay = ?1 AND chain = ?2;
 -- name: unplaced_chains
-SELECT chain.chain, coalesce(placed.seq, chain.floor_seq),
-CASE WHEN chain.device = ?3 THEN chain.head_seq ELSE coalesce((SELECT max(entry.seq) FROM entry
-    WHERE entry.chain = chain.chain AND entry.state < 2 AND entry.seq > coalesce(placed.seq, chain.floor_seq)), 0) END
-FROM chain LEFT JOIN placed ON placed.relay = ?1 AND placed.chain = chain.chain
-WHERE chain.workspace = ?2 AND chain.head_seq > coalesce(placed.seq, 0) ORDER BY chain.chain;
+SELECT owed.chain, coalesce(placed.seq, chain.floor_seq), chain.head_seq, chain.device FROM owed CROSS JOIN chain USING (chain)
+LEFT JOIN placed ON placed.relay = owed.relay AND placed.chain = owed.chain
+WHERE owed.relay = ?1 AND owed.workspace = ?2 ORDER BY owed.chain;
+-- name: all_chains
+SELECT chain, floor_seq, head_seq, device FROM chain WHERE workspace = ?1 ORDER BY chain;
+-- name: last_admitted
+SELECT coalesce(max(seq), 0) FROM entry WHERE chain = ?1 AND seq > ?2 AND state < 2;
+-- name: contradicts_owed
+SELECT EXISTS (SELECT 1 FROM owed LEFT JOIN relay USING (relay)
+LEFT JOIN chain ON chain.chain = owed.chain AND chain.workspace = owed.workspace
+LEFT JOIN placed ON placed.relay = owed.relay AND placed.chain = owed.chain
+WHERE relay.relay IS NULL OR chain.chain IS NULL OR chain.head_seq <= coalesce(placed.seq, 0));
+-- name: forget_owed
+DELETE FROM owed;
+-- name: find_owed
+INSERT INTO owed SELECT relay, workspace, chain FROM lacking;
 -- name: place_record
 INSERT INTO placed_record (relay, workspace, hash) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING;
 -- name: placed_records
@@ -357,6 +371,9 @@ WHERE dependency.seq < 1 OR dependency.seq > chain.head_seq;
 -- name: strange_placed
 SELECT count(*) FROM placed JOIN chain USING (chain)
 WHERE placed.seq < 0 OR placed.seq > chain.head_seq OR placed.position < 0;
+-- name: strange_owed
+SELECT (SELECT count(*) FROM (SELECT relay, workspace, chain FROM lacking EXCEPT SELECT relay, workspace, chain FROM owed))
++ (SELECT count(*) FROM (SELECT relay, workspace, chain FROM owed EXCEPT SELECT relay, workspace, chain FROM lacking));
 -- name: strange_declarations
 SELECT count(*) FROM declaration LEFT JOIN entry USING (chain, seq)
 WHERE entry.arrival IS NULL OR declaration.position < 1;

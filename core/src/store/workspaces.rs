@@ -167,6 +167,7 @@ impl Tx<'_> {
         for statement in [
             sql!("forget_all_declarations"),
             sql!("forget_all_placed"),
+            sql!("forget_all_owed"),
             sql!("forget_all_placed_records"),
             sql!("forget_all_logs"),
             sql!("forget_successions"),

@@ -107,6 +107,21 @@ impl SyncDebt {
 }
 
 impl Engine {
+    /// Tells whether a workspace owes nothing, as [`Engine::sync_debt`] would say: to be asked at every turn, for the
+    /// first thing that is owed ends the search.
+    ///
+    /// # Errors
+    /// [`Error::NoWorkspace`], [`Error::Store`].
+    pub fn is_settled(&self, workspace: &WorkspaceId, tx: &Tx<'_>) -> Result<bool, Error> {
+        let row = self.workspace_row(workspace).ok_or(Error::NoWorkspace(*workspace))?;
+        for relay in self.relays.keys().filter(|relay| self.is_confirmed(**relay, row)) {
+            if !tx.owes_any(*relay, row, &self.device.id())? {
+                return Ok(self.sync_debt(workspace, tx)?.is_settled());
+            }
+        }
+        Ok(false)
+    }
+
     /// Returns what a workspace still owes, and why.
     ///
     /// # Errors
@@ -117,15 +132,12 @@ impl Engine {
         let relay = self.best_relay(row, tx)?;
         let placed = tx.placed_records(relay.unwrap_or(NO_RELAY), row)?;
         let records = held.owed_records().filter(|hash| placed.binary_search(&hash.to_leaf()).is_err()).count();
-        let confirmed = relay.is_some_and(|relay| self.phase_of(relay, row) == Some(Phase::Level));
-        #[cfg(feature = "planted-bugs")]
-        let confirmed = confirmed || crate::planted::Bug::StatusTooSoon.is_planted();
         Ok(SyncDebt {
             documents: self.owed_documents(relay, held, tx)?,
             records: records as u64,
             held: self.waiting(relay, row, tx)?,
             set_aside: self.set_aside(row, tx)?,
-            confirmed,
+            confirmed: relay.is_some_and(|relay| self.is_confirmed(relay, row)),
         })
     }
 
@@ -138,7 +150,7 @@ impl Engine {
     ) -> Result<Vec<DocumentDebt>, StoreError> {
         let row = held.row;
         let mut debts: BTreeMap<i64, DocumentDebt> = BTreeMap::new();
-        for unplaced in tx.unplaced_chains(relay.unwrap_or(NO_RELAY), row, &self.device.id())? {
+        for unplaced in tx.unplaced_chains(relay, row, &self.device.id())? {
             if unplaced.owed() == 0 {
                 continue;
             }
@@ -249,15 +261,31 @@ impl Engine {
         Some(self.relays.get(&relay)?.live()?.channels.get(&workspace)?.phase)
     }
 
-    /// Finds the relay to which least is owed; one that is level counts before one that is not.
+    /// Tells whether a relay's head was confirmed in a session that still stands.
+    fn is_confirmed(&self, relay: i64, workspace: i64) -> bool {
+        #[cfg(feature = "planted-bugs")]
+        if crate::planted::Bug::StatusTooSoon.is_planted() {
+            return true;
+        }
+        self.phase_of(relay, workspace) == Some(Phase::Level)
+    }
+
+    /// Finds the relay to which least is owed, of those that are level if there are any.
     fn best_relay(&self, workspace: i64, tx: &Tx<'_>) -> Result<Option<i64>, StoreError> {
-        let mut best: Option<((bool, u64), i64)> = None;
-        for relay in self.relays.keys() {
-            let unplaced = tx.unplaced_chains(*relay, workspace, &self.device.id())?;
+        let is_level = |relay: &i64| self.phase_of(*relay, workspace) == Some(Phase::Level);
+        let mut relays: Vec<i64> = self.relays.keys().copied().collect();
+        if relays.iter().any(is_level) {
+            relays.retain(is_level);
+        }
+        if let [relay] = relays[..] {
+            return Ok(Some(relay));
+        }
+        let mut best: Option<(u64, i64)> = None;
+        for relay in relays {
+            let unplaced = tx.unplaced_chains(Some(relay), workspace, &self.device.id())?;
             let owed: u64 = unplaced.iter().map(Unplaced::owed).sum();
-            let rank = (self.phase_of(*relay, workspace) != Some(Phase::Level), owed);
-            if best.is_none_or(|(least, _)| rank < least) {
-                best = Some((rank, *relay));
+            if best.is_none_or(|(least, _)| owed < least) {
+                best = Some((owed, relay));
             }
         }
         Ok(best.map(|(_, relay)| relay))

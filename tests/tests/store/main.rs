@@ -1,5 +1,5 @@
 //! Stories of the device's store: one owner, full and rotting disks, copies, backups, old layouts, bounded memory, folded changes,
-//! saved documents, and that nobody reads it without its key.
+//! what is owed, saved documents, and that nobody reads it without its key.
 #[cfg(test)]
 mod columns;
 #[cfg(test)]
@@ -14,6 +14,8 @@ mod listeners;
 mod lives;
 #[cfg(test)]
 mod memory;
+#[cfg(test)]
+mod owed;
 #[cfg(test)]
 mod owner;
 #[cfg(test)]
