@@ -6,9 +6,11 @@
 //! core. A loaded document with foreign work that was never looked into must also encode and reload
 //! before that work counts as proven.
 
-use std::collections::BTreeMap;
+mod memory;
+
 use std::time::Duration;
 
+pub(crate) use memory::OpenDocuments;
 use tombolo_crypto::array;
 use tombolo_protocol::entry::{Entry, EntryFlags, EntryKind};
 use tombolo_protocol::ids::{DocumentId, Incarnation, Instance};
@@ -40,80 +42,12 @@ pub(crate) struct Opened {
     life: Incarnation,
     pub(crate) watchers: u32,
     last_used: u64,
+    /// What it took of the memory when it was weighed last.
+    weight: usize,
     pub(crate) stored: Stored,
     queue: Vec<Piece>,
     apply_at: Option<Duration>,
     applied_at: Duration,
-}
-
-/// The documents in memory.
-pub(crate) struct OpenDocuments {
-    by_row: BTreeMap<i64, Opened>,
-    rows: BTreeMap<DocumentId, i64>,
-    uses: u64,
-    memory_bytes: usize,
-}
-
-impl OpenDocuments {
-    pub(crate) fn new(memory_bytes: usize) -> Self {
-        Self { by_row: BTreeMap::new(), rows: BTreeMap::new(), uses: 0, memory_bytes }
-    }
-
-    pub(crate) fn get(&mut self, row: i64) -> Option<&mut Opened> {
-        self.uses += 1;
-        let opened = self.by_row.get_mut(&row)?;
-        opened.last_used = self.uses;
-        Some(opened)
-    }
-
-    /// Finds an open document by its id, without asking the store.
-    pub(crate) fn find(&self, id: &DocumentId) -> Option<&DocumentRow> {
-        let row = self.rows.get(id)?;
-        self.by_row.get(row).map(|opened| &opened.row)
-    }
-
-    pub(crate) fn is_open(&self, row: i64) -> bool {
-        self.by_row.contains_key(&row)
-    }
-
-    fn insert(&mut self, opened: Opened) {
-        self.rows.insert(opened.id, opened.row.row);
-        self.by_row.insert(opened.row.row, opened);
-    }
-
-    pub(crate) fn close(&mut self, row: i64) {
-        self.remove(row);
-    }
-
-    fn remove(&mut self, row: i64) -> Option<Opened> {
-        let opened = self.by_row.remove(&row)?;
-        self.rows.remove(&opened.id);
-        Some(opened)
-    }
-
-    pub(crate) fn next_apply(&self) -> Option<Duration> {
-        self.by_row.values().filter_map(|opened| opened.apply_at).min()
-    }
-
-    pub(crate) fn rows_of(&self, workspace: i64) -> Vec<i64> {
-        let of = |opened: &&Opened| opened.row.workspace == workspace;
-        self.by_row.values().filter(of).map(|opened| opened.row.row).collect()
-    }
-
-    /// Drops the documents that were not used for longest, until the rest fits; watched ones stay.
-    pub(crate) fn evict(&mut self) {
-        let mut total: usize = self.by_row.values().map(|opened| opened.crdt.memory_bytes_estimate()).sum();
-        while total > self.memory_bytes {
-            let newest = self.uses;
-            let idle = self.by_row.values().filter(|opened| opened.watchers == 0 && opened.last_used < newest);
-            let Some(oldest) = idle.min_by_key(|opened| opened.last_used).map(|opened| opened.row.row) else {
-                return;
-            };
-            if let Some(dropped) = self.remove(oldest) {
-                total = total.saturating_sub(dropped.crdt.memory_bytes_estimate());
-            }
-        }
-    }
 }
 
 impl Engine {
@@ -151,7 +85,8 @@ impl Engine {
             instance,
             life: self.incarnation_in(row.workspace),
             watchers,
-            last_used: self.documents.uses,
+            last_used: self.documents.uses(),
+            weight: 0,
             stored: Stored::default(),
             queue: Vec::new(),
             apply_at: None,
@@ -245,7 +180,7 @@ impl Engine {
         tx: &Tx<'_>,
     ) -> Result<(), StoreError> {
         let (chain, arrival, entry) = stored;
-        let Some(opened) = self.documents.by_row.get(&document) else {
+        let Some(opened) = self.documents.beside(document) else {
             return Ok(());
         };
         let (row, Some(about)) = (opened.row.clone(), opened.row.about.clone()) else {
@@ -267,8 +202,9 @@ impl Engine {
                 self.came_counting(&row, Some(&body));
                 let author = entry.header().chain.device;
                 let piece = Piece { arrival, state: EntryState::Stored, author, actor, changes: body.changes, entry };
-                if let Some(opened) = self.documents.by_row.get_mut(&document) {
+                if let Some(opened) = self.documents.beside(document) {
                     opened.enqueue(now, piece);
+                    self.documents.note_waiting(document);
                 }
                 Ok(())
             }
@@ -294,8 +230,7 @@ impl Engine {
 
     /// Applies what has waited long enough.
     pub(crate) fn apply_due(&mut self, now: Now, tx: &Tx<'_>) -> Result<(), StoreError> {
-        let is_due = |opened: &&Opened| opened.apply_at.is_some_and(|at| at <= now.mono);
-        let due: Vec<i64> = self.documents.by_row.values().filter(is_due).map(|opened| opened.row.row).collect();
+        let due: Vec<i64> = self.documents.applies().filter(|(_, at)| *at <= now.mono).map(|(row, _)| row).collect();
         for row in due {
             self.apply_queue(now, row, tx)?;
         }
@@ -304,7 +239,8 @@ impl Engine {
 
     /// Applies everything that waits for one document, at once.
     pub(crate) fn apply_queue(&mut self, now: Now, row: i64, tx: &Tx<'_>) -> Result<(), StoreError> {
-        let Some(opened) = self.documents.by_row.get_mut(&row) else {
+        self.documents.note_applied(row);
+        let Some(opened) = self.documents.beside(row) else {
             return Ok(());
         };
         let pieces = std::mem::take(&mut opened.queue);
