@@ -3,6 +3,7 @@
 //! Invariant: what is in flight never exceeds the relay's credit by more than one frame; what was sent in
 //! a session is not sent again in it, unless the relay says that it lacks it.
 
+use std::ops::Bound;
 use std::time::Duration;
 
 use minicbor::bytes::ByteVec;
@@ -93,15 +94,14 @@ impl Engine {
 
     /// Sends the entries that the log lacks, as far as the credit goes.
     fn send_entries(&mut self, now: Now, at: (i64, i64), tx: &Tx<'_>) -> Result<(), StoreError> {
-        let chains: Vec<i64> = match self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) {
-            Some(channel) => channel.unplaced.iter().copied().collect(),
-            None => return Ok(()),
-        };
         let mut parcel = Parcel::default();
-        for chain in chains {
+        let mut last = None;
+        // However many wait, only those are looked at that the credit has room for, and one.
+        while let Some(chain) = self.next_unplaced(at, last) {
             if !self.pack_chain(now, at, chain, &mut parcel, tx)? {
                 break;
             }
+            last = Some(chain);
         }
         self.send_parcel(at, parcel);
         #[cfg(feature = "planted-bugs")]
@@ -111,6 +111,12 @@ impl Engine {
             channel.sent.iter().try_for_each(|(chain, seq)| tx.place(at.0, *chain, *seq, 1))?;
         }
         Ok(())
+    }
+
+    /// Returns the next chain with entries that the log lacks.
+    fn next_unplaced(&self, at: (i64, i64), last: Option<i64>) -> Option<i64> {
+        let channel = self.relays.get(&at.0)?.live()?.channels.get(&at.1)?;
+        channel.unplaced.range((last.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded)).next().copied()
     }
 
     /// Packs one chain's entries; returns false when the credit is used up.
