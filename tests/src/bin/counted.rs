@@ -20,6 +20,9 @@ const MESSAGE_BYTES: usize = 200;
 /// Time between two edits: each is an entry of its own.
 const PAUSE: Duration = Duration::from_millis(400);
 const SEED: u64 = 7;
+/// Documents to which a device comes back.
+const FEW: usize = 20;
+const MANY: usize = 320;
 
 /// Does one workload once, in one size.
 #[derive(Parser)]
@@ -43,6 +46,10 @@ enum Workload {
     Documents,
     /// Roles that are given, and judged by all.
     Roles,
+    /// A device that comes back again and again to few documents, none of which has changed.
+    ReturnToFew,
+    /// The same to many.
+    ReturnToMany,
 }
 
 fn main() {
@@ -54,6 +61,8 @@ fn main() {
         Workload::AwayYrs => away(size),
         Workload::Documents => documents(size),
         Workload::Roles => roles(size),
+        Workload::ReturnToFew => returns(FEW, size),
+        Workload::ReturnToMany => returns(MANY, size),
     }
 }
 
@@ -133,4 +142,18 @@ fn roles(size: usize) {
     }
     net.run_until_quiet();
     bob.assert_sound(&net);
+}
+
+fn returns(documents: usize, size: usize) {
+    let (mut net, alice, bob) = two();
+    for _ in 0..documents {
+        let document = alice.create(&mut net, Crdt::Yrs);
+        net.share_document(document);
+    }
+    net.run_until_quiet();
+    for _ in 0..size {
+        bob.crash(&mut net);
+        net.run_until_quiet();
+        assert!(bob.is_settled(&mut net), "{:?}", bob.debt(&mut net));
+    }
 }
