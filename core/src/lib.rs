@@ -44,8 +44,6 @@ pub mod document;
 pub mod engine;
 mod error;
 mod identity;
-#[cfg(feature = "planted-bugs")]
-pub mod planted;
 mod runtime;
 mod store;
 mod sync;

@@ -29,7 +29,7 @@ mod stage;
 mod writing;
 
 pub use census::Census;
-pub use history::{Played, play};
+pub use history::{Played, play, play_twice};
 pub use tombolo_testkit::fault::{self, Fault};
 pub use tombolo_testkit::script::{self, Recipe, Scenario};
 pub use tombolo_testkit::shrink::{self, Outcome};

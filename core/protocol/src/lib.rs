@@ -25,6 +25,8 @@ pub mod keys;
 pub mod limits;
 pub mod log;
 pub mod membership;
+#[cfg(feature = "planted-bugs")]
+pub mod planted;
 pub mod receipt;
 pub mod record;
 pub mod snapshot;

@@ -202,7 +202,14 @@ impl Engine {
         let Some(opened) = self.documents.get(row.row) else {
             return Err(Error::NoDocument(*id));
         };
-        Ok(opened.crdt.version())
+        let version = opened.crdt.version();
+        #[cfg(feature = "planted-bugs")]
+        if tombolo_protocol::planted::Bug::VersionByArrival.is_planted() {
+            let first = tx.chains_of_document(row.row)?.into_iter().next();
+            let first = first.map(|(_, device, _)| device.as_bytes().to_vec()).unwrap_or_default();
+            return Ok(crate::document::Version::from_bytes([version.as_bytes(), &first].concat()));
+        }
+        Ok(version)
     }
 
     /// Begins to tell changes of a document; it stays in memory until [`Engine::unwatch`].

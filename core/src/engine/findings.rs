@@ -142,7 +142,7 @@ impl Engine {
         tx: &Tx<'_>,
     ) -> Result<(), StoreError> {
         #[cfg(feature = "planted-bugs")]
-        if crate::planted::Bug::NoQuarantine.is_planted() {
+        if tombolo_protocol::planted::Bug::NoQuarantine.is_planted() {
             return Ok(());
         }
         let aside = QuarantinedRow::of(entry, reason.code(), now.wall_ms);

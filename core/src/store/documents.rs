@@ -289,8 +289,13 @@ impl Tx<'_> {
     ) -> Result<i64, StoreError> {
         let (instance, wall_ms) = pending;
         #[cfg(feature = "planted-bugs")]
-        if crate::planted::Bug::AckBeforeCommit.is_planted() && wall_ms % 4 == 0 {
+        if tombolo_protocol::planted::Bug::AckBeforeCommit.is_planted() && wall_ms % 4 == 0 {
             return Ok(0);
+        }
+        #[cfg(feature = "planted-bugs")]
+        if tombolo_protocol::planted::Bug::ChangeInClear.is_planted() {
+            self.transaction.execute_batch("CREATE TABLE IF NOT EXISTS trace (change BLOB)")?;
+            self.transaction.execute("INSERT INTO trace VALUES (?1)", [change])?;
         }
         let sealed = seal_pending(self.cipher, (document, stream, instance.0, wall_ms), change, entropy);
         let mut statement = self.transaction.prepare_cached(sql!("insert_pending"))?;

@@ -133,6 +133,10 @@ impl Tx<'_> {
         for statement in
             [sql!("forget_log"), sql!("forget_placed"), sql!("forget_placed_records"), sql!("forget_declarations")]
         {
+            #[cfg(feature = "planted-bugs")]
+            if tombolo_protocol::planted::Bug::WipeNotNoticed.is_planted() && statement == sql!("forget_placed") {
+                continue;
+            }
             self.transaction.prepare_cached(statement)?.execute((relay, workspace))?;
         }
         Ok(())

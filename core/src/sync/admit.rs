@@ -209,7 +209,7 @@ impl Engine {
         }
         let of_its_time = view.epoch() == Some(header.epoch);
         #[cfg(feature = "planted-bugs")]
-        let of_its_time = of_its_time || crate::planted::Bug::OldEpochAccepted.is_planted();
+        let of_its_time = of_its_time || tombolo_protocol::planted::Bug::OldEpochAccepted.is_planted();
         if !of_its_time {
             return Err(SetAsideReason::EpochMismatch);
         }
@@ -255,7 +255,7 @@ impl Engine {
         }
         let same = tx.entry_hash(chain.row, entry.header().seq)? == Some(entry.hash());
         #[cfg(feature = "planted-bugs")]
-        let same = same || crate::planted::Bug::DedupeBySeq.is_planted();
+        let same = same || tombolo_protocol::planted::Bug::DedupeBySeq.is_planted();
         if same {
             self.counters.count(SetAsideReason::Duplicate);
             return Ok(true);

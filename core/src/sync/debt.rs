@@ -264,7 +264,7 @@ impl Engine {
     /// Tells whether a relay's head was confirmed in a session that still stands.
     fn is_confirmed(&self, relay: i64, workspace: i64) -> bool {
         #[cfg(feature = "planted-bugs")]
-        if crate::planted::Bug::StatusTooSoon.is_planted() {
+        if tombolo_protocol::planted::Bug::StatusTooSoon.is_planted() {
             return true;
         }
         self.phase_of(relay, workspace) == Some(Phase::Level)

@@ -237,7 +237,11 @@ impl Engine {
                 if let Some(slot) = verdicts.get_mut(index) {
                     *slot = Some(verdict.is_ok());
                     #[cfg(feature = "planted-bugs")]
-                    if crate::planted::Bug::CursorBeforeApply.is_planted() && index % 8 == 1 {
+                    if tombolo_protocol::planted::Bug::PanicOnBadSignature.is_planted() {
+                        assert!(verdict.is_ok(), "planted: a bad signature");
+                    }
+                    #[cfg(feature = "planted-bugs")]
+                    if tombolo_protocol::planted::Bug::CursorBeforeApply.is_planted() && index % 8 == 1 {
                         *slot = Some(false);
                     }
                 }

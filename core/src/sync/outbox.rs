@@ -105,7 +105,7 @@ impl Engine {
         }
         self.send_parcel(at, parcel);
         #[cfg(feature = "planted-bugs")]
-        if crate::planted::Bug::OutboxDeletedOnSend.is_planted()
+        if tombolo_protocol::planted::Bug::OutboxDeletedOnSend.is_planted()
             && let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1))
         {
             channel.sent.iter().try_for_each(|(chain, seq)| tx.place(at.0, *chain, *seq, 1))?;

@@ -51,7 +51,7 @@ impl Engine {
     fn became_level(&mut self, now: Now, at: (i64, i64), tx: &Tx<'_>) -> Result<(), Fault> {
         let unplaced = tx.unplaced_chains(Some(at.0), at.1, &self.device.id())?;
         #[cfg(feature = "planted-bugs")]
-        let unplaced = if crate::planted::Bug::NoResend.is_planted() { Vec::new() } else { unplaced };
+        let unplaced = if tombolo_protocol::planted::Bug::NoResend.is_planted() { Vec::new() } else { unplaced };
         if let Some(held) = self.workspaces.get_mut(&at.1) {
             held.incomplete = false;
         }

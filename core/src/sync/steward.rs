@@ -24,6 +24,8 @@ impl Engine {
     /// Plans to look after the members of a workspace, as its records have changed.
     pub(crate) fn plan_chores(&mut self, now: Now, at: (i64, i64)) {
         let wait = draw(self.entropy.as_mut(), CHORES_MIN, CHORES_MAX);
+        #[cfg(feature = "planted-bugs")]
+        let wait = wait + outside();
         if let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) {
             channel.chores_at.get_or_insert(now.mono + wait);
         }
@@ -69,11 +71,19 @@ impl Engine {
             for (workspace, channel) in &mut live.channels {
                 if channel.phase == Phase::Level && channel.chores_at.is_some_and(|at| at <= now.mono) {
                     channel.chores_at = None;
+                    #[cfg(feature = "planted-bugs")]
+                    {
+                        channel.chores_at = for_ever(now);
+                    }
                     due.push(*workspace);
                 }
             }
         }
         for workspace in due {
+            #[cfg(feature = "planted-bugs")]
+            if tombolo_protocol::planted::Bug::NotesPileUp.is_planted() {
+                tx.set_meta(&format!("note {}", now.mono.as_millis()), &[0; 8192], self.entropy.as_mut())?;
+            }
             self.sweep_expired(now, workspace, tx)?;
             if self.needs_new_keys(workspace) {
                 self.heal_heads(now, workspace, tx)?;
@@ -103,4 +113,20 @@ impl Engine {
         self.tell_policy(row);
         self.retry_refused(row);
     }
+}
+
+/// When members are looked after again by a bug that never ends.
+#[cfg(feature = "planted-bugs")]
+fn for_ever(now: Now) -> Option<Duration> {
+    use tombolo_protocol::planted::Bug;
+    let every = [(Bug::NotesPileUp, 300), (Bug::ChoresForEver, 1)];
+    let (_, seconds) = every.into_iter().find(|(bug, _)| bug.is_planted())?;
+    Some(now.mono + Duration::from_secs(seconds))
+}
+
+/// What a bug adds to a wait that no seed decides.
+#[cfg(feature = "planted-bugs")]
+fn outside() -> Duration {
+    use tombolo_protocol::planted::Bug;
+    Duration::from_millis(if Bug::OutsideChance.is_planted() { Bug::outside() % 1000 } else { 0 })
 }

@@ -3,6 +3,7 @@
 //! Invariant: what is judged is what the founder calls a member that may read; everybody else is judged by what
 //! they must not have.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tombolo::document::Value;
@@ -193,7 +194,7 @@ impl World {
         if out.is_empty() {
             return Ok(());
         }
-        let before = self.words;
+        let (before, sealed) = (self.words, BTreeMap::from_iter(self.own_chains(0).1));
         (0..self.documents.len()).try_for_each(|document| self.word(0, document))?;
         self.net.run_for(Duration::from_secs(150));
         for actor in out {
@@ -203,6 +204,11 @@ impl World {
                 let what = || format!("d{actor} is out and reads {new:?} in document {document}");
                 Violation::unless(new.is_none(), Invariant::Membership, what)?;
             }
+            let held = self.chains_held(actor, 0);
+            let new = held.iter().find(|(chain, seq)| sealed.get(chain).is_none_or(|last| seq > last));
+            let what =
+                || format!("d{actor} is out and was given entry {:?} of d0, sealed as it is", new.map(|it| it.1));
+            Violation::unless(new.is_none(), Invariant::Membership, what)?;
             self.actors[actor].replica.kill(&mut self.net);
         }
         self.agree()
@@ -254,8 +260,13 @@ impl World {
         }
         self.relay_moved();
         self.census.saw("every relay was wiped at the end");
-        let rest = self.come_to_rest();
+        let rest = self.come_to_rest().and_then(|()| self.judge_healing());
         rest.map_err(|violation| Violation { invariant: Invariant::RelayIsDisposable, what: violation.to_string() })
+    }
+
+    /// Whoever says that nothing is owed has brought back what the relays lost.
+    fn judge_healing(&mut self) -> Result<(), Violation> {
+        self.judged().into_iter().try_for_each(|actor| self.judge_status(actor))
     }
 
     /// A new device learns everything from the relays alone: what was settled is there.

@@ -63,6 +63,21 @@ pub fn play(recipe: &Recipe) -> Played {
     })
 }
 
+/// Plays a recipe twice: one seed is one history.
+#[must_use]
+pub fn play_twice(recipe: &Recipe) -> Played {
+    let mut played = play(recipe);
+    if played.violation.is_some() {
+        return played;
+    }
+    let again = play(recipe);
+    if again.hash != played.hash {
+        let what = format!("{} and {} steps, and other hashes", played.steps, again.steps);
+        played.violation = Some(Violation { invariant: Invariant::SameSeed, what });
+    }
+    played
+}
+
 impl Outcome for Played {
     fn violation(&self) -> Option<&Violation> {
         self.violation.as_ref()

@@ -177,16 +177,20 @@ impl World {
 
     /// Reads from a device's file what is pending, and the ends of its own chains.
     pub(super) fn own_chains(&self, actor: usize) -> (i64, Vec<(Vec<u8>, u64)>) {
-        // The store keeps its file to itself, so a copy is asked.
-        let copy = self.net.copy_file(self.actors[actor].replica);
-        let file = rusqlite::Connection::open(copy).expect("a copy of the store opens");
+        let file = self.file_of(actor);
         let pending = file.query_row("SELECT count(*) FROM pending", [], |row| row.get(0)).expect("it counts");
-        let mut query = file.prepare("SELECT id, head_seq FROM chain WHERE device = ?1").expect("the query is good");
-        let device = self.actors[actor].device;
-        let rows = query.query_map([device.as_bytes().as_slice()], |row| {
-            Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)?.unsigned_abs()))
-        });
-        (pending, rows.expect("it reads").flatten().collect())
+        (pending, chains_in(&file, &self.actors[actor].device))
+    }
+
+    /// Reads from a device's file how far it holds the chains of another.
+    pub(super) fn chains_held(&self, actor: usize, of: usize) -> Vec<(Vec<u8>, u64)> {
+        chains_in(&self.file_of(actor), &self.actors[of].device)
+    }
+
+    /// Opens a copy of a device's file: the store keeps its own to itself.
+    fn file_of(&self, actor: usize) -> rusqlite::Connection {
+        let copy = self.net.copy_file(self.actors[actor].replica);
+        rusqlite::Connection::open(copy).expect("a copy of the store opens")
     }
 
     /// Lists the members with their devices, as the founder knows them.
@@ -234,6 +238,14 @@ impl World {
             engine.iter().flat_map(|engine| engine.workspaces()).map(|it| (it.state, it.role)).collect();
         format!("d{actor} ({standing:?}) {states:?} {debt:?}, counted {counted:?}")
     }
+}
+
+fn chains_in(file: &rusqlite::Connection, device: &DeviceId) -> Vec<(Vec<u8>, u64)> {
+    let mut query = file.prepare("SELECT id, head_seq FROM chain WHERE device = ?1").expect("the query is good");
+    let rows = query.query_map([device.as_bytes().as_slice()], |row| {
+        Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)?.unsigned_abs()))
+    });
+    rows.expect("it reads").flatten().collect()
 }
 
 /// The keys of a document that are words.

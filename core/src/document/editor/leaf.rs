@@ -59,6 +59,10 @@ impl CounterEdit<'_> {
     pub fn increment(&mut self, by: i64) -> Result<(), EditError> {
         self.value()?.checked_add(by).ok_or(EditError::CounterOverflow)?;
         spend(self.session, 0)?;
+        #[cfg(feature = "planted-bugs")]
+        if tombolo_protocol::planted::Bug::CountedTwice.is_planted() {
+            self.session.increment(self.node, by)?;
+        }
         self.session.increment(self.node, by)
     }
 

@@ -5,10 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-use tombolo_tests::invariant::{Invariant, Violation};
 use tombolo_tests::world::history::Played;
 use tombolo_tests::world::shrink::shrink;
-use tombolo_tests::world::{Recipe, play};
+use tombolo_tests::world::{Recipe, play, play_twice};
 
 use crate::bugs;
 use crate::options::Plan;
@@ -58,14 +57,7 @@ fn work(plan: &Plan, started: Instant, next: &AtomicU64, stopped: &AtomicBool, s
             return;
         }
         let recipe = Recipe { seed: plan.template.seed + nth, ..plan.template.clone() };
-        let mut played = play(&recipe);
-        if recipe.seed.is_multiple_of(TWICE) && played.violation.is_none() {
-            let again = play(&recipe);
-            if again.hash != played.hash {
-                let what = format!("{} and {} steps, and other hashes", played.steps, again.steps);
-                played.violation = Some(Violation { invariant: Invariant::SameSeed, what });
-            }
-        }
+        let played = if recipe.seed.is_multiple_of(TWICE) { play_twice(&recipe) } else { play(&recipe) };
         if sender.send((recipe, played)).is_err() {
             return;
         }

@@ -1,11 +1,11 @@
 //! Bugs that can be planted, so that the simulator can show that it would catch them.
 //!
 //! They are in builds with the feature `planted-bugs` alone, and do nothing there before one is chosen; without the
-//! feature there is not a byte of them.
+//! feature there is not a byte of them. Devices and relays both have some, so they are chosen here.
 //!
 //! Invariant: one bug at a time, for the whole process, chosen or lifted while nothing runs.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 macro_rules! bugs {
     ($($(#[$doc:meta])* $name:ident = $number:literal, $text:literal;)*) => {
@@ -46,9 +46,30 @@ bugs! {
     OldEpochAccepted = 7, "old-epoch-accepted";
     /// The status says "confirmed" without a session.
     StatusTooSoon = 8, "status-too-soon";
+    /// The version of a document names the chain that came first, which each device has another of.
+    VersionByArrival = 9, "version-by-arrival";
+    /// A document is opened without the changes that no entry carries yet.
+    PendingNotOpened = 10, "pending-not-opened";
+    /// What is added to a counter is added twice.
+    CountedTwice = 11, "counted-twice";
+    /// Changes are written to a table in clear as well.
+    ChangeInClear = 12, "change-in-clear";
+    /// A bad signature in a run of entries ends the program.
+    PanicOnBadSignature = 13, "panic-on-bad-signature";
+    /// A relay goes on serving devices of users who were removed.
+    RelayServesRemoved = 14, "relay-serves-removed";
+    /// Every look after the members leaves a note behind, for ever.
+    NotesPileUp = 15, "notes-pile-up";
+    /// What a wiped relay had is taken for held by it still.
+    WipeNotNoticed = 16, "wipe-not-noticed";
+    /// Members are looked after every second, for ever.
+    ChoresForEver = 17, "chores-for-ever";
+    /// Waits depend on what the whole process has done before.
+    OutsideChance = 18, "outside-chance";
 }
 
 static PLANTED: AtomicU8 = AtomicU8::new(0);
+static ASKED: AtomicU64 = AtomicU64::new(0);
 
 impl Bug {
     /// Finds a bug by its name.
@@ -74,7 +95,14 @@ impl Bug {
     }
 
     /// Tells whether it is planted.
-    pub(crate) fn is_planted(self) -> bool {
+    #[must_use]
+    pub fn is_planted(self) -> bool {
         PLANTED.load(Ordering::Relaxed) == self as u8
+    }
+
+    /// Returns how often this was asked in this process: what no seed decides.
+    #[must_use]
+    pub fn outside() -> u64 {
+        ASKED.fetch_add(1, Ordering::Relaxed)
     }
 }
