@@ -241,16 +241,16 @@ class KotlinTest {
         }
         assertEquals(before, liveObjectCount())
     }
+}
 
-    /** Other tests leave their handles to the collector: waits until it has them. */
-    private suspend fun settledCount(): ULong {
-        var before = liveObjectCount()
-        do {
-            val last = before
-            System.gc()
-            delay(200)
-            before = liveObjectCount()
-        } while (before < last)
-        return before
-    }
+/** Other tests leave their handles to the collector: waits until it has them. */
+internal suspend fun settledCount(): ULong {
+    var before = liveObjectCount()
+    do {
+        val last = before
+        System.gc()
+        delay(200)
+        before = liveObjectCount()
+    } while (before < last)
+    return before
 }
