@@ -36,25 +36,25 @@ pub(crate) fn run(command: &Command) -> Result<(), BenchError> {
     let mut out = std::io::stdout().lock();
     write!(out, "{}", table(&figures))?;
     out.flush()?;
-    let (rows, lines) = (beside(&figures), growth(&figures));
-    if rows.is_empty() {
-        note(&"report: no limit and no peer stands beside a figure, so there is no plot of that");
-    } else {
-        draw(&command.file, "beside.svg", |path| plots::beside(&rows, path))?;
-    }
-    if lines.is_empty() {
-        note(&"report: no figure was taken in several sizes, so there is no plot of that");
-    } else {
-        draw(&command.file, "growth.svg", |path| plots::growth(&lines, path))?;
-    }
-    Ok(())
+    let none = "no limit and no peer stands beside a figure";
+    draw(&command.file, "beside.svg", none, |path| plots::beside(&beside(&figures), path))?;
+    let none = "no figure was taken in several sizes";
+    draw(&command.file, "growth.svg", none, |path| plots::growth(&growth(&figures), path))
 }
 
-/// Draws a plot beside the file of figures, and says where it is.
-fn draw(file: &Path, ending: &str, plot: impl FnOnce(&Path) -> Result<(), BenchError>) -> Result<(), BenchError> {
+/// Draws a plot beside the file of figures, and says where it is, or why there is none.
+fn draw(
+    file: &Path,
+    ending: &str,
+    none: &str,
+    plot: impl FnOnce(&Path) -> Result<bool, BenchError>,
+) -> Result<(), BenchError> {
     let path = file.with_extension(ending);
-    plot(&path)?;
-    note(&format_args!("report: {}", path.display()));
+    if plot(&path)? {
+        note(&format_args!("report: {}", path.display()));
+    } else {
+        note(&format_args!("report: {none}, so there is no plot of that"));
+    }
     Ok(())
 }
 
@@ -211,8 +211,8 @@ mod tests {
         ];
         for (nth, figures) in [&figures[..], &[]].into_iter().enumerate() {
             let paths = ["beside", "growth"].map(|name| folder.path().join(format!("{nth}.{name}.svg")));
-            plots::beside(&beside(figures), &paths[0])?;
-            plots::growth(&growth(figures), &paths[1])?;
+            let drawn = [plots::beside(&beside(figures), &paths[0])?, plots::growth(&growth(figures), &paths[1])?];
+            assert_eq!(drawn, [!figures.is_empty(); 2]);
             for (path, words) in paths.iter().zip(["y-sweet", "log/read"]) {
                 let drawn = std::fs::read_to_string(path).unwrap_or_default();
                 assert_eq!(drawn.contains(words), !figures.is_empty(), "{}", path.display());

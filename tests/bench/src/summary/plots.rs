@@ -2,10 +2,11 @@
 //!
 //! Invariant: both axes of what is a ratio are logarithmic, so that half and double are equally far from one.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
+use plotters::coord::Shift;
 use plotters::coord::ranged1d::SegmentValue;
 use plotters::prelude::*;
 
@@ -15,14 +16,16 @@ use crate::error::BenchError;
 const WIDTH: u32 = 1000;
 const ROW_HEIGHT: u32 = 18;
 const FRAME_HEIGHT: u32 = 110;
+const PANEL_HEIGHT: u32 = 300;
 const LABEL_WIDTH: u32 = 330;
 const AHEAD: RGBColor = RGBColor(46, 125, 50);
 const BEHIND: RGBColor = RGBColor(198, 40, 40);
 
-/// Draws a bar for each pair: to the right, in green, where we are ahead; to the left, in red, where we are not.
-pub(super) fn beside(rows: &[Beside], path: &Path) -> Result<(), BenchError> {
+/// Draws a bar for each pair: to the right, in green, where we are ahead; to the left, in red, where we are not. Tells
+/// whether there was any.
+pub(super) fn beside(rows: &[Beside], path: &Path) -> Result<bool, BenchError> {
     if rows.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
     let count = i32::try_from(rows.len()).unwrap_or(i32::MAX);
     let root = SVGBackend::new(path, (WIDTH, FRAME_HEIGHT + ROW_HEIGHT * rows.len() as u32)).into_drawing_area();
@@ -55,41 +58,64 @@ pub(super) fn beside(rows: &[Beside], path: &Path) -> Result<(), BenchError> {
         bar
     });
     chart.draw_series(bars).map_err(plot)?;
-    root.present().map_err(plot)
+    root.present().map_err(plot)?;
+    Ok(true)
 }
 
-/// Draws each figure over its size, both as multiples of the least.
-pub(super) fn growth(lines: &Lines, path: &Path) -> Result<(), BenchError> {
-    let sizes = || lines.values().flatten().map(|point| point.0);
-    let (Some(least), Some(most)) = (sizes().min_by(f64::total_cmp), sizes().max_by(f64::total_cmp)) else {
-        return Ok(());
-    };
-    let height = FRAME_HEIGHT + 480 + ROW_HEIGHT * lines.len() as u32;
-    let root = SVGBackend::new(path, (WIDTH, height)).into_drawing_area();
+/// Draws each figure over its size as a multiple of that of the least size, all of one unit in one panel. Tells whether
+/// there was any.
+pub(super) fn growth(lines: &Lines, path: &Path) -> Result<bool, BenchError> {
+    if lines.is_empty() {
+        return Ok(false);
+    }
+    let mut panels: BTreeMap<&str, Vec<Line<'_>>> = BTreeMap::new();
+    for (name, points) in lines {
+        let (of, unit) = name.rsplit_once(' ').unwrap_or((name, "figures"));
+        panels.entry(unit).or_default().push((of, points));
+    }
+    let height_of = |panel: &[Line<'_>]| FRAME_HEIGHT + PANEL_HEIGHT + ROW_HEIGHT * panel.len() as u32;
+    let root = SVGBackend::new(path, (WIDTH, panels.values().map(|panel| height_of(panel)).sum())).into_drawing_area();
     root.fill(&WHITE).map_err(plot)?;
-    let (above, below) = root.split_vertically(FRAME_HEIGHT + 480);
-    let figures = lines.values().flatten().map(|point| point.1);
+    let sizes = || lines.values().flatten().map(|point| point.0);
+    let least = sizes().fold(f64::INFINITY, f64::min);
+    let most = sizes().fold(least, f64::max);
+    let mut rest = root.clone();
+    for (unit, panel) in &panels {
+        let (area, below) = rest.split_vertically(height_of(panel));
+        grow(unit, panel, least..most, &area)?;
+        rest = below;
+    }
+    root.present().map_err(plot)?;
+    Ok(true)
+}
+
+/// What was measured, and its figure at each size.
+type Line<'a> = (&'a str, &'a [(f64, f64)]);
+
+type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+
+fn grow(unit: &str, lines: &[Line<'_>], sizes: Range<f64>, area: &Area<'_>) -> Result<(), BenchError> {
+    let (above, legend) = area.split_vertically(FRAME_HEIGHT + PANEL_HEIGHT - 20);
+    let figures = lines.iter().flat_map(|(_, points)| *points).map(|point| point.1);
     let mut chart = ChartBuilder::on(&above)
-        .caption("How figures grow, as multiples of those of the least size", ("sans-serif", 18))
+        .caption(format!("{unit}: how many times those of the least size"), ("sans-serif", 18))
         .margin(12)
+        .margin_right(50)
         .x_label_area_size(36)
         .y_label_area_size(70)
-        .build_cartesian_2d((least..most).log_scale(), around_one(figures).log_scale())
+        .build_cartesian_2d(sizes.log_scale(), around_one(figures).log_scale())
         .map_err(plot)?;
-    chart.configure_mesh().x_desc("size").y_desc("times").draw().map_err(plot)?;
-    let mut colors = HashMap::new();
-    for (nth, (name, points)) in lines.iter().enumerate() {
+    let mesh = &mut chart.configure_mesh();
+    mesh.x_label_formatter(&|size| format!("{size:.0}")).y_label_formatter(&|times| format!("{times}"));
+    mesh.x_desc("size").y_desc("times").draw().map_err(plot)?;
+    for (nth, (name, points)) in (0..).zip(lines) {
         let color = Palette99::pick(nth).to_rgba();
-        colors.insert(name, color);
         chart.draw_series(LineSeries::new(points.iter().copied(), color.stroke_width(2))).map_err(plot)?;
+        let y = i32::try_from(nth).unwrap_or_default() * i32::try_from(ROW_HEIGHT).unwrap_or_default();
+        legend.draw(&PathElement::new([(70, y + 8), (100, y + 8)], color.stroke_width(2))).map_err(plot)?;
+        legend.draw(&Text::new((*name).to_owned(), (110, y + 2), ("sans-serif", 13))).map_err(plot)?;
     }
-    for (nth, name) in (0..).zip(lines.keys()) {
-        let y = nth * i32::try_from(ROW_HEIGHT).unwrap_or_default();
-        let color = colors.get(name).copied().unwrap_or(BLACK.to_rgba());
-        below.draw(&PathElement::new([(70, y + 8), (100, y + 8)], color.stroke_width(2))).map_err(plot)?;
-        below.draw(&Text::new(name.clone(), (110, y + 2), ("sans-serif", 13))).map_err(plot)?;
-    }
-    root.present().map_err(plot)
+    Ok(())
 }
 
 /// A range that has one and all of these in it.
