@@ -30,11 +30,14 @@ pub(crate) fn run(root: &Path, words: &[String]) -> Result<(), String> {
         ["time"] => timing::run(root, false),
         ["time", "--release"] => timing::run(root, true),
         ["wheel"] => python::wheel(root),
+        ["sample", "swift", relay] => swift::sample(relay),
         ["test"] => suites::all(root),
         ["test", "together"] => suites::together(root),
         ["test", language, options @ ..] => suites::one(root, language, options),
-        _ => Err("`bindings` knows generate, check, install, test, time and wheel; `cargo xtask --help` says more"
-            .to_owned()),
+        _ => Err(
+            "`bindings` knows generate, check, install, test, time, wheel and sample; `cargo xtask --help` says more"
+                .to_owned(),
+        ),
     }
 }
 

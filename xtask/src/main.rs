@@ -21,6 +21,7 @@ USAGE
   cargo xtask tidy [--bless]
   cargo xtask bindings generate|check|install|wheel|time [--release]
   cargo xtask bindings test [LANGUAGE [--slow] [OPTIONS OF ITS TOOL]]
+  cargo xtask bindings sample swift RELAY
 
 CHORES
   ci      Runs the gates that a change must pass, in order, and stops at the first that fails.
@@ -41,6 +42,7 @@ CHORES
             test together      a device in each of the three and one in Rust share a workspace, edit offline and converge
             time               what calls, reads, edits and events cost in each language, beside Rust; best and worst of 5 runs
             wheel              an optimised wheel for Python, in target/bindings/wheels
+            sample swift RELAY runs Swift's sample in that Debian 13, against a relay at ws://HOST:PORT
 
 EXAMPLES
   cargo xtask ci                    what continuous integration runs

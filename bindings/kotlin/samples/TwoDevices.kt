@@ -20,10 +20,11 @@ import tombolo.waitFor
 
 /** Two devices share notes through a relay, whose address is the one argument: `ws://127.0.0.1:8080`. */
 fun main(arguments: Array<String>): Unit = runBlocking {
+    val relay = requireNotNull(arguments.singleOrNull()) { "Name a relay: ws://127.0.0.1:8080" }
     val folder = createTempDirectory("tombolo")
     Replica.open(folder.resolve("ann.tombolo")).use { ann ->
         Replica.open(folder.resolve("ben.tombolo")).use { ben ->
-            withTimeout(60.seconds) { println(share(ann, ben, arguments[0])) }
+            withTimeout(60.seconds) { println(share(ann, ben, relay)) }
         }
     }
 }

@@ -44,4 +44,6 @@ async def main(relay: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("Name a relay: two_devices.py ws://127.0.0.1:8080")
     asyncio.run(main(sys.argv[1]))

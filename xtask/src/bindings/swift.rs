@@ -100,6 +100,16 @@ fn staged(built: &Built) -> Result<PathBuf, String> {
     Ok(system)
 }
 
+/// Runs the sample against a relay, as the suite has built it.
+pub(super) fn sample(relay: &str) -> Result<(), String> {
+    const PROGRAM: &str = "/tombolo/build/debug/two-devices";
+    let system = system()?;
+    if !system.join(PROGRAM.trim_start_matches('/')).exists() {
+        return Err("`cargo xtask bindings test swift` builds the sample: run that first".to_owned());
+    }
+    command::run(&mut inside(&system, &[PROGRAM, relay]))
+}
+
 /// Returns the system's folder.
 fn system() -> Result<PathBuf, String> {
     match (env::var_os(FOLDER), env::var_os("HOME")) {

@@ -3,6 +3,12 @@ import Tombolo
 
 // Two devices share notes through a relay: `swift run two-devices ws://127.0.0.1:8080`.
 
+guard CommandLine.arguments.count == 2 else {
+    print("Name a relay: two-devices ws://127.0.0.1:8080")
+    exit(2)
+}
+let relay = CommandLine.arguments[1]
+
 let folder = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)
 try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
 let ann = try await Replica.open(at: folder.appendingPathComponent("ann.tombolo"))
@@ -12,11 +18,11 @@ let workspace = try await ann.createWorkspace(name: "Field notes")
 let document = try await workspace.createDocument(crdt: .yrs)
 try await document.edit { $0.text("body").append("Low tide at six.") }  // no network yet
 
-try await ann.dial(CommandLine.arguments[1])
+try await ann.dial(relay)
 try await document.wait()  // a relay has it
 let invite = try await workspace.invite(.writer)
 
-try await ben.dial(CommandLine.arguments[1])
+try await ben.dial(relay)
 let shared = try await ben.join(invite: invite)
 try await shared.waitUntilReady()
 for try await _ in ben.events() where try await !shared.documents().isEmpty { break }  // first how things stand
