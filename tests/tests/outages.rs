@@ -368,10 +368,12 @@ async fn whoever_waits_for_a_receipt_when_the_disk_fails_is_told_so_and_never_th
     assert!(is_of_the_disk(&put(&document, 3).await.unwrap_err()));
     put(&document, 4).await.unwrap();
     let mut local = std::pin::pin!(document.wait_for(Milestone::Local));
-    assert!(asked(local.as_mut()).await.is_pending());
+    // The engine may answer this one before the question returns.
+    let at_once = asked(local.as_mut()).await;
     put(&document, 5).await.unwrap();
     let told = soon("an answer", waits).await;
     assert!(matches!(&told, Err(error) if is_of_the_disk(error)), "no relay was ever reached: {told:?}");
-    soon("what is local is local", local).await.unwrap();
+    let local = if let Poll::Ready(answer) = at_once { answer } else { soon("an answer", local).await };
+    local.expect("what is local is local");
     replica.close().await.unwrap();
 }
