@@ -39,7 +39,7 @@ fn a_recipe_says_how_it_is_played_again() {
 }
 
 /// Histories that broke something once, and what: the newest last.
-const REGRESSIONS: [(u64, Scenario, &str); 16] = [
+const REGRESSIONS: [(u64, Scenario, &str); 17] = [
     (1021, Scenario::Swarm, "seen by: what came spoilt was passed by"),
     (1023, Scenario::Swarm, "seen by: what came spoilt was passed by"),
     (1128, Scenario::Swarm, "seen by: what came spoilt was passed by"),
@@ -56,6 +56,7 @@ const REGRESSIONS: [(u64, Scenario, &str); 16] = [
     (3671, Scenario::Swarm, "a store that was put back said twice what a wiped relay had lost"),
     (3025, Scenario::Swarm, "a relay's word on a place that had not moved was stored again and again"),
     (2588, Scenario::Swarm, "a device that was linked was looked for under the id from before, and nobody judged it"),
+    (3257, Scenario::Swarm, "a device that fell with the one that had linked it was judged as a member's"),
 ];
 
 #[test]

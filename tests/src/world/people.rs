@@ -123,6 +123,7 @@ impl World {
         };
         let user = self.actors[old].user;
         let new = self.enter(user, Standing::Guest);
+        self.actors[new].linker = Some(old);
         let (old, new) = (self.actors[old].replica, self.actors[new].replica);
         let way = if planned.how.is_multiple_of(2) { LinkWay::Scan } else { LinkWay::Code };
         let text = new.ask_to_be_linked(&mut self.net, way);
@@ -154,7 +155,29 @@ impl World {
         }
         self.actors[lost].standing = Standing::Revoked;
         self.census.saw("a device was given up");
+        self.void_linked(by, lost);
         true
+    }
+
+    /// What a device linked is out with it, where the one that gave it up had not heard of the link.
+    fn void_linked(&mut self, by: usize, lost: usize) {
+        // A device that is linked has an id of its own from then on.
+        self.hear();
+        let replica = self.actors[by].replica;
+        let Ok(Some(known)) = self.net.act(replica, |engine, _, _| Ok(engine.devices())) else { return };
+        let mut open = vec![lost];
+        while let Some(linker) = open.pop() {
+            for at in 0..self.actors.len() {
+                let actor = &self.actors[at];
+                let in_time = known.iter().any(|device| device.id == actor.device && !device.revoked);
+                if actor.linker != Some(linker) || in_time || actor.standing == Standing::Gone {
+                    continue;
+                }
+                self.excuse_unless_held(at, &[0, by], false);
+                self.actors[at].standing = Standing::Revoked;
+                open.push(at);
+            }
+        }
     }
 
     fn rotate(&mut self) -> bool {

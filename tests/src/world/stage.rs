@@ -50,6 +50,8 @@ pub(super) struct Actor {
     pub(super) device: DeviceId,
     pub(super) user: usize,
     pub(super) standing: Standing,
+    /// Which actor linked it.
+    pub(super) linker: Option<usize>,
     /// How many of its events were looked at.
     pub(super) heard: usize,
     /// Edits that wait for a relay's receipt, by the number of the wait, in this life.
@@ -218,7 +220,7 @@ impl World {
         let (waits, sights) = (BTreeMap::new(), BTreeMap::new());
         let secrets = replica.secrets(&self.net);
         let device = secrets.id();
-        self.actors.push(Actor { replica, device, user, standing, heard: 0, waits, sights });
+        self.actors.push(Actor { replica, device, user, standing, linker: None, heard: 0, waits, sights });
         self.net.hide(secrets.sign_key().to_seed().as_slice());
         self.net.hide(secrets.box_secret().as_bytes());
         self.actors.len() - 1
