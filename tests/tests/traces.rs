@@ -2,6 +2,9 @@
 //!
 //! The traces are not part of the tree; a test that does not find them says so and counts a skip,
 //! which is a failure where `CI` is set and the data's folder is there.
+//!
+//! Eight keystrokes are one edit, which is what an editor makes of fast typing; `TOMBOLO_KEYSTROKES=1` makes each one
+//! of its own, which takes minutes.
 
 #![cfg(test)]
 
@@ -9,7 +12,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
-use tombolo::document::Crdt;
+use tombolo::document::{Crdt, MapEdit};
 use tombolo::protocol::record::Role;
 use tombolo::{Document, Durability, Error, Milestone, Replica, Workspace};
 
@@ -59,14 +62,27 @@ async fn within<T>(seconds: u64, what: &str, future: impl Future<Output = T>) ->
     done
 }
 
-/// Types patches one edit each, many under way at once, in order.
+/// How many keystrokes are one edit.
+fn keystrokes() -> usize {
+    std::env::var("TOMBOLO_KEYSTROKES")
+        .ok()
+        .and_then(|number| number.parse().ok())
+        .filter(|number| *number > 0)
+        .unwrap_or(8)
+}
+
+/// Types patches, some to an edit, many edits under way at once, in order.
 async fn type_in(document: &Document, patches: &[(usize, usize, String)]) -> Result<(), Error> {
-    for chunk in patches.chunks(IN_FLIGHT_MAX) {
+    for chunk in patches.chunks(IN_FLIGHT_MAX * keystrokes()) {
         let mut edits: Vec<Edit> = Vec::new();
-        for (at, deleted, inserted) in chunk.iter().cloned() {
+        for strokes in chunk.chunks(keystrokes()).map(<[_]>::to_vec) {
             let document = document.clone();
-            let mut edit: Edit =
-                Box::pin(async move { document.edit(move |e| e.text("text")?.splice(at, deleted, &inserted)).await });
+            let typed = move |e: &mut MapEdit<'_>| {
+                strokes
+                    .into_iter()
+                    .try_for_each(|(at, deleted, inserted)| e.text("text")?.splice(at, deleted, &inserted))
+            };
+            let mut edit: Edit = Box::pin(async move { document.edit(typed).await });
             // Polled once, an edit stands in the engine's queue: so they keep their order.
             let polled = std::future::poll_fn(|context| std::task::Poll::Ready(edit.as_mut().poll(context))).await;
             match polled {
