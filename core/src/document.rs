@@ -252,6 +252,11 @@ impl OpenDocument {
         }
     }
 
+    /// Reads by a closure of the app's: should it panic, that is the error of this read alone.
+    pub(crate) fn read_by<R>(&self, closure: impl FnOnce(&View<'_>) -> R) -> Result<R, ReadError> {
+        poison::guarded(|| closure(&self.read())).map_err(|_| ReadError::Panicked)
+    }
+
     /// Opens the document for reading.
     pub fn read(&self) -> View<'_> {
         match &self.0 {

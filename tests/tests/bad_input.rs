@@ -1,13 +1,13 @@
-//! Stories of files, keys, links and addresses that are not what they should be: each gets a typed answer that says what
-//! to do, and no file is changed.
+//! Stories of files, keys, links, addresses and calls that are not what they should be: each gets a typed answer that
+//! says what to do, and no file is changed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tombolo::crypto::{KeyVault, PassphraseVault, VaultError};
-use tombolo::document::Crdt;
-use tombolo::{AddressError, Error, Replica, StoreError, SystemEntropy};
+use tombolo::document::{Crdt, EditError, PatchAction, ReadError, Value};
+use tombolo::{AddressError, DocumentEvent, Error, Replica, StoreError, SystemEntropy};
 
 #[cfg(test)]
 mod stores {
@@ -161,5 +161,37 @@ async fn a_text_that_is_no_invite_and_an_address_that_is_no_relay_leave_no_trace
     let long = format!("wss://{}", "a".repeat(1000));
     assert!(matches!(replica.dial(&long).await, Err(Error::Address(AddressError::TooLong))));
     assert!(replica.workspaces().await.unwrap().is_empty() && replica.relays().await.unwrap().is_empty());
+    replica.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_call_that_panics_is_an_error_of_its_own_and_everything_else_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let replica = Replica::open(folder.path().join("notes.tombolo")).await.unwrap();
+    let workspace = replica.create_workspace("Field notes").await.unwrap();
+    for crdt in [Crdt::Automerge, Crdt::Yrs] {
+        let document = workspace.create_document(crdt).await.unwrap();
+        document.edit(|e| e.put("title", "kept")).await.unwrap();
+        let mut events = document.subscribe().await.unwrap();
+        events.next().await.unwrap();
+        let edited = document.edit(|e| -> Result<(), EditError> {
+            e.put("title", "lost")?;
+            panic!("planted")
+        });
+        assert!(matches!(edited.await, Err(Error::Edit(EditError::Panicked))));
+        let read = document.read(|view| -> Result<Option<Value>, ReadError> {
+            view.get("title")?;
+            panic!("planted")
+        });
+        assert!(matches!(read.await, Err(Error::Read(ReadError::Panicked))));
+        let kept = document.read_with_kept(|_| -> Result<(), ReadError> { panic!("planted") });
+        assert!(matches!(kept.await, Err(Error::Read(ReadError::Panicked))));
+        assert_eq!(document.read(|view| view.get("title")).await.unwrap(), Some("kept".into()));
+        document.edit(|e| e.put("title", "goes on")).await.unwrap();
+        let DocumentEvent::Changed { patches, .. } = events.next().await.unwrap() else {
+            panic!("what was lost is told to nobody");
+        };
+        assert!(matches!(&patches[0].action, PatchAction::Put { value } if *value == "goes on".into()));
+    }
     replica.close().await.unwrap();
 }

@@ -50,7 +50,7 @@ pub enum EditError {
     ForeignChange,
     /// The caller's closure gave up; the app knows why.
     Abandoned,
-    /// The caller's closure panicked.
+    /// The caller's closure, or the library below it, panicked.
     Panicked,
     /// The CRDT library refused a call the common model believed valid.
     Library,
@@ -64,6 +64,8 @@ pub enum EditError {
 pub enum ReadError {
     /// The document nests deeper than [`DEPTH_MAX`](super::DEPTH_MAX).
     TooDeep,
+    /// The caller's closure, or the library below it, panicked.
+    Panicked,
     /// The document was damaged before and must be loaded again.
     ReloadRequired,
 }
@@ -139,7 +141,9 @@ impl std::fmt::Display for EditError {
                 f.write_str("the edit brings in a change by somebody else; only work of this device can be an edit")
             }
             Self::Abandoned => f.write_str("the app gave the edit up; nothing has changed"),
-            Self::Panicked => f.write_str("the app's code panicked inside the edit; nothing has changed"),
+            Self::Panicked => {
+                f.write_str("the app's code or the CRDT library panicked inside the edit; nothing has changed")
+            }
             Self::Library => f.write_str("the CRDT library refused the edit; nothing has changed, please report it"),
             Self::ReloadRequired => f.write_str(RELOAD),
         }
@@ -151,6 +155,9 @@ impl std::fmt::Display for ReadError {
         match self {
             Self::TooDeep => {
                 write!(f, "the document nests deeper than {}; read the parts of it by their keys", super::DEPTH_MAX)
+            }
+            Self::Panicked => {
+                f.write_str("the app's code or the CRDT library panicked while it read; nothing has changed")
             }
             Self::ReloadRequired => f.write_str(RELOAD),
         }

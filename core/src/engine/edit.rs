@@ -160,7 +160,8 @@ impl Engine {
     /// Reads a document.
     ///
     /// # Errors
-    /// [`Error::NoDocument`], [`Error::Document`] if it can not be built, [`Error::Store`].
+    /// [`Error::NoDocument`], [`Error::Document`] if it can not be built, [`Error::Read`] if the closure panics,
+    /// [`Error::Store`].
     pub fn read<R>(
         &mut self,
         now: Now,
@@ -172,7 +173,7 @@ impl Engine {
         let Some(opened) = self.documents.get(row.row) else {
             return Err(Error::NoDocument(*id));
         };
-        Ok(closure(&opened.crdt.read()))
+        Ok(opened.crdt.read_by(closure)?)
     }
 
     /// Reads a document with this device's own changes that no entry carries yet, also where they do not count any
@@ -190,7 +191,7 @@ impl Engine {
     ) -> Result<R, Error> {
         let row = self.opened_row(now, id, tx)?;
         let document = self.load_with_kept(now, &row, tx)?;
-        Ok(closure(&document.read()))
+        Ok(document.read_by(closure)?)
     }
 
     /// Returns the whole of a document with its version.

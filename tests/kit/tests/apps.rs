@@ -120,7 +120,7 @@ fn an_app_that_falls_over_is_a_finding_with_its_words() {
     let days = Days::of(Tally::of(begin_nothing, fall_over)).seeds(1).shrink_within(Duration::ZERO);
     let failure = days.play().expect_err("it falls over");
     assert_eq!(failure.violation.invariant, Invariant::ApplyIsSafe);
-    assert!(failure.violation.what.contains("the app's code panicked"), "{failure}");
+    assert!(failure.violation.what.contains("the app's code or the CRDT library panicked"), "{failure}");
 }
 
 #[test]

@@ -5,10 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use tombolo::SyncDebt;
-use tombolo::document::Value;
+use tombolo::document::{ReadError, Value};
 use tombolo::protocol::ids::{DeviceId, UserId};
 use tombolo::protocol::record::Role;
+use tombolo::{Error, SyncDebt};
 
 use super::fault::Fault;
 use super::stage::{NEEDLE, Standing, World};
@@ -121,6 +121,8 @@ impl World {
         let id = self.documents[document];
         let replica = self.actors[actor].replica;
         let read = self.net.act(replica, |engine, now, tx| engine.read(now, &id, |view| view.to_value(), tx));
+        let panicked = matches!(read, Err(Error::Read(ReadError::Panicked)));
+        assert!(!panicked, "the library of a document panicked while it was read");
         read.ok()??.ok()
     }
 
