@@ -104,6 +104,37 @@ fn who_is_taken_back_hears_of_it_without_a_start() {
 }
 
 #[test]
+fn every_member_is_told_once_when_members_change_and_nobody_when_all_is_as_it_was() {
+    let mut net = Net::seeded(318);
+    let everybody = net.replicas(["alice", "bob", "carol"]);
+    let [alice, bob, carol] = everybody;
+    let bobs = user(&mut net, bob);
+    net.run_until_quiet();
+    let told = |net: &Net| {
+        everybody
+            .map(|who| who.events(net).iter().filter(|event| matches!(event, Event::MembersChanged { .. })).count())
+    };
+    let before = told(&net);
+    assert!(before.iter().all(|count| *count > 0), "each has seen others join: {before:?}");
+    alice.edit(&mut net, "a word changes no member");
+    let link = alice.invite(&mut net, Role::Writer);
+    net.run_until_quiet();
+    act(&mut net, alice, MembershipAct::RevokeInvite { invite: link.invite }).unwrap();
+    net.run_until_quiet();
+    for who in everybody {
+        who.crash(&mut net);
+    }
+    net.run_until_quiet();
+    assert_eq!(told(&net), before, "neither a word nor a record nor a start");
+    for (times, role_now) in [(1, Role::Reader), (2, Role::Writer)] {
+        act(&mut net, alice, MembershipAct::SetRole { user: bobs, role: role_now, expires_ms: None }).unwrap();
+        net.run_until_quiet();
+        assert_eq!(role(&mut net, carol, bobs), Some(role_now));
+        assert_eq!(told(&net), before.map(|count| count + times));
+    }
+}
+
+#[test]
 fn a_reader_who_becomes_a_writer_writes_as_soon_as_the_device_has_heard() {
     for away in [false, true] {
         let mut net = Net::seeded(315);

@@ -98,6 +98,12 @@ pub enum ReplicaEvent {
         /// The role; nothing after a removal.
         role: Option<Role>,
     },
+    /// The members are others than they were: who they are, their roles, until when they have them, or the devices
+    /// that act for them. `Workspace.members` has them; told once for what came together.
+    MembersChanged {
+        /// In which workspace.
+        workspace: WorkspaceId,
+    },
     /// Owners ask something else of everybody.
     PolicyChanged {
         /// In which workspace.
@@ -260,6 +266,7 @@ impl ReplicaEvent {
     pub(crate) fn of(event: Event) -> Option<Self> {
         Some(match event {
             Event::RoleChanged { workspace, role } => Self::RoleChanged { workspace, role },
+            Event::MembersChanged { workspace } => Self::MembersChanged { workspace },
             Event::PolicyChanged { workspace } => Self::PolicyChanged { workspace },
             Event::OrganisationRecoveryChanged { workspace, recovery } => {
                 Self::OrganisationRecoveryChanged { workspace, user: recovery.map(|recovery| recovery.user) }

@@ -293,9 +293,10 @@ class Stage:
         await self._workspace(who, workspace).remove_member(user)
 
     async def do_members(self, who: str, workspace: str, count: str) -> None:
-        # Members of others come without an event.
-        while len(await self._workspace(who, workspace).members()) != int(count):
-            await asyncio.sleep(0.02)
+        async def has() -> int:
+            return len(await self._workspace(who, workspace).members())
+
+        await self._until(self._replicas[who].events, has, int(count))
 
     async def do_becomes(self, who: str, workspace: str, role: str) -> None:
         async def has() -> tombolo.Role | None:

@@ -194,6 +194,7 @@ impl Engine {
     /// Counts again what may count or not as members were removed, entries judged, and work has come.
     pub(super) fn recount_due(&mut self, now: Now, tx: &Tx<'_>) -> Result<(), StoreError> {
         for workspace in std::mem::take(&mut self.again.rejudged) {
+            self.tell_members(workspace);
             self.find_recounts(workspace, tx)?;
         }
         let rights = std::mem::take(&mut self.again.rights);

@@ -134,6 +134,12 @@ pub enum Event {
         /// The role; `None` after a removal.
         role: Option<Role>,
     },
+    /// [`Engine::members`](super::Engine::members) are others than they were: who they are, their roles, until when
+    /// they have them, or the devices that act for them. Told once for what is committed together.
+    MembersChanged {
+        /// In which workspace.
+        workspace: WorkspaceId,
+    },
     /// Owners ask something else of everybody: [`Engine::policy`](super::Engine::policy) has it.
     PolicyChanged {
         /// In which workspace.

@@ -113,6 +113,14 @@ impl Engine {
         self.tell_policy(row);
         self.retry_refused(row);
     }
+
+    /// Tells the app of members that are others than when entries were counted last.
+    pub(crate) fn tell_members(&mut self, row: i64) {
+        let changed = |held: &&Workspace| !held.view.has_members_of(&held.counted);
+        if let Some(workspace) = self.workspaces.get(&row).filter(changed).map(|held| held.id) {
+            self.tell(Event::MembersChanged { workspace });
+        }
+    }
 }
 
 /// When members are looked after again by a bug that never ends.

@@ -1,15 +1,10 @@
 //! Steps about members: invites, roles, removals.
 
-use std::time::Duration;
-
 use tombolo::protocol::record::Role;
 
 use super::{Stage, number, until};
 use crate::fault::Fault;
 use crate::scenario::plain;
-
-/// How often members are looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 impl Stage {
     /// Plays a step about members; says whether it was one.
@@ -38,7 +33,9 @@ impl Stage {
             }
             ["members", who, name, count] => {
                 let workspace = self.workspace(who, name)?;
-                until(number(count)?, async || Ok(workspace.members().await?.len()), a_while).await?;
+                let mut events = self.replica(who)?.events();
+                let happened = async || events.next().await.map(drop);
+                until(number(count)?, async || Ok(workspace.members().await?.len()), happened).await?;
             }
             ["becomes", who, name, role] => self.becomes(who, name, role).await?,
             _ => return Ok(false),
@@ -70,13 +67,6 @@ impl Stage {
         let mut events = replica.events();
         until(true, listed, async || events.next().await.map(drop)).await
     }
-}
-
-/// Passes some time.
-async fn a_while() -> Option<()> {
-    // waits: members of others come without an event.
-    tokio::time::sleep(LOOK_EVERY).await;
-    Some(())
 }
 
 fn role_of(name: &str) -> Result<Role, Fault> {

@@ -214,8 +214,7 @@ extension Stage {
             _ = try await workspace(who, rest[0]).removeMember(user: user)
         case "members":
             let workspace = try workspace(who, rest[0])
-            // Members of others come without an event.
-            while try await workspace.members().count != Int(rest[1])! { try await Task.sleep(for: .milliseconds(20)) }
+            try await until(Int(rest[1])!, try replica(who).events()) { try await workspace.members().count }
         case "becomes":
             let (replica, id) = (try replica(who), workspaces[rest[0]])
             let wanted = rest[1] == "none" ? nil : try role(rest[1])

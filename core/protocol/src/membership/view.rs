@@ -196,6 +196,19 @@ impl View {
         self.members.keys().filter_map(|user| self.role(user).map(|role| (*user, role)))
     }
 
+    /// Tells whether another view has the same members: roles, their ends, and the devices that act for them.
+    #[must_use]
+    pub fn has_members_of(&self, other: &Self) -> bool {
+        fn members(view: &View) -> impl Iterator<Item = (UserId, Role, Option<Expiry>)> {
+            view.members().map(|(user, role)| (user, role, view.expiry(&user)))
+        }
+        fn devices(view: &View) -> impl Iterator<Item = (DeviceId, UserId)> {
+            let acting = view.devices().filter(|(device, _)| view.role_of_device(device).is_some());
+            acting.map(|(device, standing)| (device, standing.user))
+        }
+        members(self).eq(members(other)) && devices(self).eq(devices(other))
+    }
+
     /// Returns all devices, active or not.
     pub fn devices(&self) -> impl Iterator<Item = (DeviceId, &DeviceStanding)> {
         self.devices.iter().map(|(id, standing)| (*id, standing))

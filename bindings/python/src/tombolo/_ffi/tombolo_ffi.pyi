@@ -481,6 +481,9 @@ class ReplicaEvent:
         workspace: WorkspaceId
         role: Role | None
     @dataclass(match_args=False)
+    class MEMBERS_CHANGED(ReplicaEvent):
+        workspace: WorkspaceId
+    @dataclass(match_args=False)
     class POLICY_CHANGED(ReplicaEvent):
         workspace: WorkspaceId
     @dataclass(match_args=False)

@@ -217,8 +217,7 @@ class Stage(private val folder: Path, private val scope: CoroutineScope) {
             "has" -> until(true, replica(who).events()) { lists(who, documents.getValue(rest[0])) }
             "role" -> inside(who, rest[0]) { setRole(replica(rest[1]).identity().user, role(rest[2])) }
             "remove" -> inside(who, rest[0]) { removeMember(replica(rest[1]).identity().user) }
-            // Members of others come without an event.
-            "members" -> while (inside(who, rest[0]) { members().size } != rest[1].toInt()) delay(20)
+            "members" -> until(rest[1].toInt(), replica(who).events()) { inside(who, rest[0]) { members().size } }
             "becomes" -> until(if (rest[1] == "none") null else role(rest[1]), replica(who).events()) {
                 replica(who).workspaces().find { it.id == workspaces[rest[0]] }?.role
             }
