@@ -3,7 +3,7 @@
 use std::fmt;
 
 use tombolo::crypto::RecoveryError;
-use tombolo::document::EditError;
+use tombolo::document::{EditError, ReadError};
 use tombolo::{Error, StoreError};
 
 /// Why a step failed.
@@ -38,6 +38,7 @@ impl Fault {
             Self::Core(Error::Edit(EditError::SplitsCharacter { .. })) => "Misuse.SPLITS_CHARACTER",
             Self::Core(Error::Edit(EditError::WrongKind { .. })) => "Misuse.WRONG_KIND",
             Self::Core(Error::Edit(EditError::BadKey { .. })) => "Misuse.BAD_PATH",
+            Self::Core(Error::Edit(EditError::Panicked) | Error::Read(ReadError::Panicked)) => "Document.POISONED",
             Self::Core(Error::Invite(_)) => "Input.INVITE",
             Self::Core(Error::Address(_)) => "Input.ADDRESS",
             Self::Core(Error::NoRelay) => "NotReady.RELAY",

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tombolo::document::PathStep as Step;
+use tombolo::document::{PathStep as Step, View};
 pub use tombolo::engine::DocumentStats as DocumentStatistics;
 use tombolo::protocol::ids::{DeviceId, DocumentId};
 
@@ -11,6 +11,7 @@ use crate::edit::{Checked, Edit};
 use crate::error::TomboloError;
 use crate::events::DocumentListener;
 use crate::live::Live;
+use crate::planted::panic_if_planted;
 use crate::records::Milestone;
 use crate::subscription::Subscription;
 use crate::values::{PathStep, Value, path_of};
@@ -81,7 +82,11 @@ impl Document {
     /// `Document`, `NotFound`, `Misuse` if it nests too deep, `Closed`.
     pub async fn read(&self, path: Vec<PathStep>) -> Result<Option<Value>, TomboloError> {
         let path = path_of(path)?;
-        Ok(self.core.read(move |view| view.at(&path)).await?)
+        let look = move |view: &View<'_>| {
+            panic_if_planted(&path);
+            view.at(&path)
+        };
+        Ok(self.core.read(look).await?)
     }
 
     /// Returns what is at several paths, as it stood at one moment.

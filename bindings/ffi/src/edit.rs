@@ -5,6 +5,7 @@
 use tombolo::document::{EditError, ListEdit, MapEdit, PathStep as Step, TextEdit};
 
 use crate::error::TomboloError;
+use crate::planted::panic_if_planted;
 use crate::values::{PathStep, Value, narrow, path_of};
 
 /// One edit. A path leads through maps and lists; a map, list, text or counter that is missing under a key is made.
@@ -113,6 +114,7 @@ impl TryFrom<Edit> for Checked {
 
 impl Checked {
     pub(crate) fn make(self, root: &mut MapEdit<'_>) -> Result<(), EditError> {
+        panic_if_planted(&self.path);
         in_map(root, &self.path, self.action)
     }
 }

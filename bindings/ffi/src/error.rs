@@ -154,7 +154,8 @@ pub enum DocumentFault {
     Unbuildable,
     /// The disk changed it; a relay brings it again.
     Damaged,
-    /// Its library failed in memory; it is loaded again from the disk.
+    /// Its library failed on this call, or before: nothing has changed, and where it must it is loaded again from the
+    /// disk.
     Poisoned,
 }
 

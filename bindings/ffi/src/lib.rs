@@ -19,6 +19,7 @@ mod ids;
 pub mod live;
 pub mod log;
 pub mod options;
+mod planted;
 pub mod records;
 pub mod replica;
 mod runtime;

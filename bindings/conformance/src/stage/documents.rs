@@ -1,6 +1,6 @@
 //! Steps that edit, read and watch documents.
 
-use tombolo::document::{Crdt, EditError, MapEdit, PatchAction, PathStep, Value};
+use tombolo::document::{Crdt, EditError, MapEdit, PatchAction, PathStep, Value, View};
 use tombolo::protocol::ids::DocumentId;
 use tombolo::{Document, DocumentEvent};
 
@@ -88,7 +88,12 @@ fn shows(event: &DocumentEvent, key: &str, wanted: &Value) -> bool {
 
 async fn at(document: &Document, key: &str) -> Result<Value, Fault> {
     let path = [PathStep::Key(key.to_owned())];
-    let found = document.read(move |view| view.at(&path)).await?;
+    let planted = key == PLANTED;
+    let look = move |view: &View<'_>| {
+        assert!(!planted, "the scenario has planted this panic");
+        view.at(&path)
+    };
+    let found = document.read(look).await?;
     Ok(found.map_or(Value::Null, bare))
 }
 
@@ -98,7 +103,11 @@ async fn edit(document: &Document, words: &[&str]) -> Result<(), Fault> {
     };
     let key = if key.starts_with('"') { text(key)? } else { (*key).to_owned() };
     let change = change(verb, rest)?;
-    Ok(document.edit(move |root| change(root, &key)).await?)
+    let make = move |root: &mut MapEdit<'_>| {
+        assert!(key != PLANTED, "the scenario has planted this panic");
+        change(root, &key)
+    };
+    Ok(document.edit(make).await?)
 }
 
 type Change = Box<dyn FnOnce(&mut MapEdit<'_>, &str) -> Result<(), EditError> + Send>;
@@ -135,6 +144,9 @@ fn change(verb: &str, words: &[&str]) -> Result<Change, Fault> {
         _ => Box::new(|root, key| root.delete(key).map(drop)),
     })
 }
+
+/// The key below the root at which editing and reading panic: here by the app's own closure.
+const PLANTED: &str = "!panics";
 
 fn text(word: &str) -> Result<String, Fault> {
     match plain(word)? {
