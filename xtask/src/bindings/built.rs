@@ -120,7 +120,11 @@ pub(super) fn mirror(from: &Path, to: &Path) -> Result<(), String> {
     let names = names(from)?;
     for name in &names {
         let (from, to) = (from.join(name), to.join(name));
-        if from.is_dir() { mirror(&from, &to)? } else { place(&from, &to)? }
+        if from.is_dir() {
+            mirror(&from, &to)?;
+        } else {
+            place(&from, &to)?;
+        }
     }
     for name in self::names(to)?.difference(&names) {
         let extra = to.join(name);
@@ -130,14 +134,14 @@ pub(super) fn mirror(from: &Path, to: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Copies a file, unless it is there as it is.
-pub(super) fn place(from: &Path, to: &Path) -> Result<(), String> {
+/// Copies a file, unless it is there as it is; says whether it was not.
+pub(super) fn place(from: &Path, to: &Path) -> Result<bool, String> {
     let read = |path: &Path| fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()));
     if to.is_file() && read(from)? == read(to)? {
-        return Ok(());
+        return Ok(false);
     }
     made(to.parent().unwrap_or(to))?;
-    fs::copy(from, to).map(|_| ()).map_err(|error| format!("cannot write {}: {error}", to.display()))
+    fs::copy(from, to).map(|_| true).map_err(|error| format!("cannot write {}: {error}", to.display()))
 }
 
 /// Makes a folder, unless it is there.

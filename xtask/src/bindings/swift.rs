@@ -89,7 +89,11 @@ fn staged(built: &Built) -> Result<PathBuf, String> {
         mirror(&sources.join(folder), &package.join(folder))?;
     }
     place(&sources.join("Package.swift"), &package.join("Package.swift"))?;
-    place(&generated.join("TomboloFFI.swift"), &package.join("Generated/TomboloFFI/TomboloFFI.swift"))?;
+    if place(&generated.join("TomboloFFI.swift"), &package.join("Generated/TomboloFFI/TomboloFFI.swift"))? {
+        // The compiler does not see through a module that another one exports again: who uses its types only that way
+        // would keep their old layout, and take one event for another.
+        emptied(&here.join("build"))?;
+    }
     let native = package.join("Generated/CTomboloFFI");
     place(&generated.join("CTomboloFFI.h"), &native.join("CTomboloFFI.h"))?;
     place(&sources.join("module.modulemap"), &native.join("module.modulemap"))?;
