@@ -45,6 +45,7 @@ pub(super) fn prepare(root: &Path) -> Result<Option<String>, String> {
 /// Generates the code, and runs the suite; `--slow` runs what takes minutes as well, optimised.
 pub(super) fn test(built: &Built, options: &[&str]) -> Result<(), String> {
     let system = staged(built)?;
+    place(&built.relay(), &system.join("tombolo/bin/tombolo-relay"))?;
     let slow = options.contains(&"--slow");
     let mut swift = swift(&system, "test", slow);
     swift.args(options.iter().filter(|option| **option != "--slow"));
@@ -98,7 +99,6 @@ fn staged(built: &Built) -> Result<PathBuf, String> {
     place(&generated.join("CTomboloFFI.h"), &native.join("CTomboloFFI.h"))?;
     place(&sources.join("module.modulemap"), &native.join("module.modulemap"))?;
     place(&built.library(), &here.join("lib/libtombolo_ffi.so"))?;
-    place(&built.relay(), &here.join("bin/tombolo-relay"))?;
     place(&built.root().join("bindings/conformance/scenarios.txt"), &here.join("scenarios.txt"))?;
     emptied(&here.join("tmp"))?;
     Ok(system)
