@@ -272,6 +272,11 @@ pub trait Log: Send + Sync {
     /// # Errors
     /// [`LogError`] if the store can not be read.
     fn membership(&self, row: Row) -> Result<Vec<MembershipItem>, LogError>;
+    /// Returns members' words on snapshots in a workspace, in order.
+    ///
+    /// # Errors
+    /// [`LogError`] if the store can not be read.
+    fn words(&self, row: Row) -> Result<Vec<Vec<u8>>, LogError>;
     /// Returns the end of a chain.
     ///
     /// # Errors

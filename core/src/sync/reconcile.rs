@@ -1,6 +1,6 @@
 //! Comparing with a log when there is no usable cursor: another relay, a reset, a doubt.
 //!
-//! The relay lists what it has: all records, and for each chain its head. What this device holds alike
+//! The relay lists what it has: all records and words, and for each chain its head. What this device holds alike
 //! is taken as placed, what it lacks is fetched by chain, what the log lacks is sent once the channel is
 //! level; items follow from the listed position.
 //!
@@ -15,6 +15,7 @@ use tombolo_protocol::item::ItemHash;
 use tombolo_protocol::log::Frontier;
 use tombolo_protocol::receipt::{Attestation, Signed};
 use tombolo_protocol::record::Record;
+use tombolo_protocol::snapshot::Attest;
 
 use super::Fault;
 use super::channel::Phase;
@@ -28,7 +29,7 @@ use crate::store::{Branch, ChainRow, StoreError, Tx};
 const TO_THE_END: u64 = i64::MAX as u64;
 
 impl Engine {
-    /// Takes in the relay's records.
+    /// Takes in the relay's records, and members' words on snapshots.
     pub(crate) fn take_ground(&mut self, now: Now, relay: i64, ground: &Ground, tx: &Tx<'_>) -> Result<(), Fault> {
         let found = self.workspaces.values().find(|workspace| workspace.tag == ground.workspace);
         let at = (relay, found.map(|workspace| workspace.row).ok_or(MALFORMED)?);
@@ -57,6 +58,12 @@ impl Engine {
             tx.place_record(relay, at.1, &hash)?;
         }
         self.after_records(now, at, learnt, tx)?;
+        // Words count by the records, which are here now.
+        for bytes in &ground.attests {
+            let attest = Attest::decode(bytes).map_err(|_| MALFORMED)?;
+            tx.place_record(relay, at.1, &attest.item_hash())?;
+            self.keep_attest(at.1, attest, tx)?;
+        }
         let phase = self.relays.get_mut(&relay).and_then(|relay| relay.channel_mut(at.1)).map(|c| c.phase);
         if !ground.more && phase == Some(Phase::Entering) {
             self.ask_to_join(now, at, tx)?;

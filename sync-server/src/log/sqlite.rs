@@ -121,6 +121,14 @@ impl Log for SqliteLog {
         })
     }
 
+    fn words(&self, row: Row) -> Result<Vec<Vec<u8>>, LogError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(include_str!("sql/item_words.sql"))?;
+            let items = statement.query_map([place(row, 0), place(row, LAST_POSITION)], |row| row.get(0))?;
+            items.collect()
+        })
+    }
+
     fn chain(&self, row: Row, chain: &ChainId) -> Result<Option<ChainRow>, LogError> {
         self.read(|connection| {
             connection

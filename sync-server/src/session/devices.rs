@@ -66,7 +66,7 @@ impl Session {
         let workspace = self.relay.open(&back.workspace)?;
         let frames = match (&workspace, &log) {
             (Some(workspace), Some(log)) if is_members(workspace, log, &device) => {
-                ground(workspace.judge().membership())
+                ground(workspace.judge().membership(), Vec::new())
             }
             _ => {
                 self.not_found(back.workspace);

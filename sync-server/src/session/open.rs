@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tombolo_protocol::close::CloseCode;
 use tombolo_protocol::frame::{ChainSummary, Ground, Open, Opened, Reconcile, Summary};
 use tombolo_protocol::hash::Digest;
+use tombolo_protocol::item::LogItem;
 use tombolo_protocol::limits::{ITEMS_BYTES_TARGET, OPEN_WORKSPACES_MAX, RECONCILE_CHAINS_PER_FRAME_MAX};
 use tombolo_protocol::log::Frontier;
 use tombolo_protocol::membership::Membership;
@@ -190,7 +191,8 @@ impl Session {
         if !self.holds(reconcile.channel)? {
             return Ok(());
         }
-        let grounds = ground(workspace.judge().membership());
+        let words = words(&self.relay.log().words(reconcile.channel)?);
+        let grounds = ground(workspace.judge().membership(), words);
         for ground in grounds {
             self.send(ground);
         }
@@ -219,28 +221,49 @@ impl Session {
     }
 }
 
-/// Packs records and attestations into frames; there is always one.
-pub(super) fn ground(membership: &Membership) -> Vec<Ground> {
+/// Packs records, attestations and members' words into frames; there is always one.
+pub(super) fn ground(membership: &Membership, words: Vec<Vec<u8>>) -> Vec<Ground> {
     let workspace = membership.workspace().tag();
-    let empty = || Ground { workspace, records: Vec::new(), attestations: Vec::new(), more: true };
+    let empty = || {
+        let (records, attestations, attests) = (Vec::new(), Vec::new(), Vec::new());
+        Ground { workspace, records, attestations, more: true, attests }
+    };
     let (mut frames, mut frame, mut bytes) = (Vec::new(), empty(), 0);
-    let records = membership.in_order().into_iter().map(|record| (true, record.encode()));
-    let attestations = membership.attestations().map(|signed| (false, signed.encode()));
-    for (is_record, part) in records.chain(attestations) {
+    let records = membership.in_order().into_iter().map(|record| (Kind::Record, record.encode()));
+    let attestations = membership.attestations().map(|signed| (Kind::Attestation, signed.encode()));
+    let words = words.into_iter().map(|word| (Kind::Attest, word));
+    for (kind, part) in records.chain(attestations).chain(words) {
         if bytes > 0 && bytes + part.len() > ITEMS_BYTES_TARGET {
             frames.push(std::mem::replace(&mut frame, empty()));
             bytes = 0;
         }
         bytes += part.len();
-        if is_record {
-            frame.records.push(part.into());
-        } else {
-            frame.attestations.push(part.into());
-        }
+        let list = match kind {
+            Kind::Record => &mut frame.records,
+            Kind::Attestation => &mut frame.attestations,
+            Kind::Attest => &mut frame.attests,
+        };
+        list.push(part.into());
     }
     frame.more = false;
     frames.push(frame);
     frames
+}
+
+/// What a part of the ground is.
+enum Kind {
+    Record,
+    Attestation,
+    Attest,
+}
+
+/// Takes members' words out of their items.
+fn words(items: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let word = |item: &Vec<u8>| match LogItem::decode(item) {
+        Ok(LogItem::Attest(word)) => Some(word.to_vec()),
+        _ => None,
+    };
+    items.iter().filter_map(word).collect()
 }
 
 fn short(hash: &[u8; 32]) -> [u8; 8] {

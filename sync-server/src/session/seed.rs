@@ -163,13 +163,13 @@ impl Session {
         // A device whose Join is here, though it did not hear of it, may see what it is a member of.
         let is_member = judge.right(&proven.device, self.relay.now_ms()).is_ok();
         Ok(match () {
-            () if is_member => Shown::Ground(ground(judge.membership())),
+            () if is_member => Shown::Ground(ground(judge.membership(), Vec::new())),
             () if invite.ended => Shown::Reason(NotFoundReason::Ended),
             () if !invite.is_open() => Shown::Reason(NotFoundReason::UsedUp),
             () if invite.expires_ms != 0 && self.relay.now_ms() > invite.expires_ms => {
                 Shown::Reason(NotFoundReason::Expired)
             }
-            () => Shown::Ground(ground(judge.membership())),
+            () => Shown::Ground(ground(judge.membership(), Vec::new())),
         })
     }
 }

@@ -9,47 +9,9 @@ use tombolo::protocol::membership::Vouched;
 use tombolo::protocol::record::Role;
 use tombolo_tests::{CrashAt, Net, Replica};
 
-use crate::support::{FEW, RELAY, betrayed, covers, device, publishes, vouched, written};
-
-/// Lets the disk change what is covered on a device that is down: every entry of changes before the first snapshot.
-fn spoil_what_is_covered(net: &Net, replica: Replica) -> usize {
-    let file = rusqlite::Connection::open(replica.store_path(net)).unwrap();
-    // What is sealed stands before the signature of 64 bytes, which no name covers.
-    let spoil = "UPDATE entry
-        SET bytes = CAST(substr(bytes, 1, length(bytes) - 80) || zeroblob(16) || substr(bytes, -64) AS BLOB)
-        WHERE substr(bytes, 6, 1) = x'00' AND arrival < (SELECT min(arrival) FROM entry WHERE substr(bytes, 6, 1) = x'01')";
-    file.execute(spoil, []).unwrap()
-}
-
-/// Opens every document without a relay in reach, and returns their words.
-fn alone(net: &mut Net, replica: Replica) -> Vec<Vec<String>> {
-    net.cut(replica);
-    net.start(replica);
-    shown(net, replica)
-}
-
-fn shown(net: &mut Net, replica: Replica) -> Vec<Vec<String>> {
-    net.documents().into_iter().map(|document| replica.words(net, document)).collect()
-}
-
-/// Alice has published, and so many others have vouched for it.
-fn vouched_by(seed: u64, vouchers: usize) -> (Net, [Replica; 4]) {
-    let (mut net, four @ [alice, _, carol, dan]) = written(seed, ["alice", "bob", "carol", "dan"]);
-    for replica in [alice, carol, dan].into_iter().take(1 + vouchers) {
-        publishes(&mut net, replica);
-    }
-    (net, four)
-}
-
-/// A device that has just come, and has not opened anything.
-fn newcomer(net: &mut Net, host: Replica, name: &str) -> Replica {
-    let replica = net.device(name);
-    replica.save_from(net, FEW);
-    net.join(host, replica, Role::Writer);
-    net.run_until_quiet();
-    replica.kill(net);
-    replica
-}
+use crate::support::{
+    FEW, RELAY, alone, betrayed, covers, device, newcomer, publishes, shown, spoil_what_is_covered, vouched, vouched_by,
+};
 
 #[test]
 fn a_device_that_comes_new_opens_from_what_two_others_vouch_for_and_the_tail_and_reads_nothing_below() {
@@ -57,7 +19,7 @@ fn a_device_that_comes_new_opens_from_what_two_others_vouch_for_and_the_tail_and
     assert!(covers(&net).iter().all(|(last, _)| vouched(&net, last) == Vouched::Enough));
     bob.edit(&mut net, "after");
     net.run_until_quiet();
-    let dora = newcomer(&mut net, alice, "dora");
+    let dora = newcomer(&mut net, alice, "dora", Role::Writer);
     assert!(spoil_what_is_covered(&net, dora) >= 16);
     let expected = shown(&mut net, alice);
     assert_eq!(alone(&mut net, dora), expected);
@@ -78,7 +40,7 @@ fn a_device_that_comes_new_opens_from_what_two_others_vouch_for_and_the_tail_and
 fn with_fewer_words_than_are_needed_nothing_is_opened_from_a_snapshot() {
     let (mut net, [alice, ..]) = vouched_by(522, 1);
     assert!(covers(&net).iter().all(|(last, _)| vouched(&net, last) == Vouched::Lacking { have: 1, need: 2 }));
-    let dora = newcomer(&mut net, alice, "dora");
+    let dora = newcomer(&mut net, alice, "dora", Role::Writer);
     spoil_what_is_covered(&net, dora);
     assert_eq!(alone(&mut net, dora), [Vec::<String>::new(), Vec::new()], "nothing is left of its entries");
     assert!(dora.counted(&net, SetAsideReason::Damaged) > 0);
@@ -109,7 +71,7 @@ fn a_short_document_is_shown_whole_from_a_snapshot_while_the_disk_has_changed_wh
 fn a_device_that_dies_while_it_opens_from_a_snapshot_loses_nothing() {
     for (nth, at) in (1..5).flat_map(|nth| [(nth, CrashAt::BeforeCommit), (nth, CrashAt::AfterCommit)]) {
         let (mut net, four @ [alice, ..]) = vouched_by(524, 2);
-        let dora = newcomer(&mut net, alice, "dora");
+        let dora = newcomer(&mut net, alice, "dora", Role::Writer);
         net.start(dora);
         dora.crash_at_commit(&mut net, nth, at);
         for word in ["mine", "also"] {
@@ -129,7 +91,7 @@ fn a_device_that_dies_while_it_opens_from_a_snapshot_loses_nothing() {
 #[test]
 fn what_an_admin_excludes_is_gone_though_a_snapshot_holds_it() {
     let (mut net, [alice, bob, ..]) = vouched_by(525, 2);
-    let dora = newcomer(&mut net, alice, "dora");
+    let dora = newcomer(&mut net, alice, "dora", Role::Writer);
     net.start(dora);
     net.run_until_quiet();
     assert!(shown(&mut net, dora).iter().all(|words| words.contains(&"blue".to_owned())));
@@ -163,7 +125,7 @@ fn what_colluders_vouch_for_and_does_not_load_is_counted_once_and_the_document_b
         let (mut net, [alice, bob, _], false_ones) =
             betrayed(seed, &["mona", "nina"], |_, _, _, payload| poison(payload));
         assert!(false_ones.iter().all(|last| vouched(&net, last) == Vouched::Enough));
-        let dora = newcomer(&mut net, alice, "dora");
+        let dora = newcomer(&mut net, alice, "dora", Role::Writer);
         net.start(dora);
         net.run_until_quiet();
         for _ in 0..3 {
@@ -189,7 +151,7 @@ fn two_who_collude_are_believed_by_a_newcomer_until_it_makes_the_state_again() {
     };
     let (mut net, [alice, bob, _], false_ones) = betrayed(540, &["mona", "nina"], falsify);
     assert!(false_ones.iter().all(|last| vouched(&net, last) == Vouched::Enough));
-    let dora = newcomer(&mut net, alice, "dora");
+    let dora = newcomer(&mut net, alice, "dora", Role::Writer);
     dora.publish_from(&mut net, FEW);
     net.start(dora);
     net.run_until_quiet();

@@ -15,7 +15,10 @@ use tombolo::protocol::snapshot::Attest;
 use tombolo_tests::lies;
 use tombolo_tests::{CrashAt, Net, Replica};
 
-use crate::support::{FEW, RELAY, betrayed, covers, device, parts, publishes, vouched, words, written};
+use crate::support::{
+    FEW, RELAY, alone, betrayed, covers, device, parts, publishes, shown, spoil_what_is_covered, vouched, words,
+    written,
+};
 
 #[test]
 fn who_wrote_most_publishes_what_covers_every_chain_and_the_others_read_past_it() {
@@ -261,4 +264,38 @@ fn a_relay_takes_no_word_of_a_reader_nor_one_that_somebody_else_signed() {
     let after = ["role_denied", "bad_signature"].map(|reason| net.refused(RELAY, reason));
     assert!(after.iter().zip(before).all(|(after, before)| *after > before), "{before:?} {after:?}");
     assert!(words(&net).is_empty());
+}
+
+#[test]
+fn a_device_that_compares_with_a_relay_learns_the_words_that_are_there_and_opens_from_what_they_vouch_for() {
+    let mut net = Net::seeded(512);
+    let four @ [alice, bob, carol, dan] = net.replicas(["alice", "bob", "carol", "dan"]);
+    for word in ["one", "two", "three", "four", "five", "six"] {
+        alice.edit(&mut net, word);
+        net.run_until_quiet();
+    }
+    // Dan is away while the others vouch, and then meets a relay that he has no place in.
+    net.cut(dan);
+    for replica in [alice, bob, carol] {
+        replica.publish_from(&mut net, FEW);
+        replica.crash(&mut net);
+        net.run_for(Duration::from_secs(90));
+        shown(&mut net, replica);
+        net.run_for(Duration::from_secs(90));
+    }
+    assert!(covers(&net).len() == 2 && covers(&net).iter().all(|(last, _)| vouched(&net, last) == Vouched::Enough));
+    let second = net.add_relay();
+    net.dial_relay(alice, second);
+    net.run_for(Duration::from_secs(90));
+    net.heal_to(dan, second);
+    net.dial_relay(dan, second);
+    net.run_for(Duration::from_secs(90));
+    dan.kill(&mut net);
+    dan.save_from(&mut net, FEW);
+    assert!(spoil_what_is_covered(&net, dan) >= 12);
+    let expected = shown(&mut net, alice);
+    assert_eq!(alone(&mut net, dan), expected);
+    net.heal();
+    net.run_for(Duration::from_secs(300));
+    net.assert_equal(&four);
 }

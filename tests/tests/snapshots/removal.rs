@@ -4,21 +4,14 @@
 
 use std::time::Duration;
 
+use tombolo::SetAsideReason;
 use tombolo::protocol::entry::{EntryFlags, EntryKind};
-use tombolo::{ActOutcome, MembershipAct, SetAsideReason};
 use tombolo_tests::{Net, RelayNode, Replica};
 
-use crate::support::{FEW, RELAY};
+use crate::support::{FEW, RELAY, remove};
 
 fn a_while(net: &mut Net) {
     net.run_for(Duration::from_secs(90));
-}
-
-fn remove(net: &mut Net, by: Replica, whom: Replica) {
-    let (workspace, user) = (net.workspace(), whom.ids(net).1);
-    let act = MembershipAct::Remove { user };
-    let outcome = net.act(by, move |engine, now, tx| engine.act(now, &workspace, act, tx));
-    assert!(matches!(outcome, Ok(Some(ActOutcome::Stated(_)))), "{outcome:?}");
 }
 
 /// Tells of each document whether it has a word.

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use tombolo::protocol::entry::{Entry, EntryFlags, EntryKind};
-use tombolo::protocol::ids::DeviceId;
+use tombolo::protocol::ids::{DeviceId, UserId};
 use tombolo::protocol::item::LogItem;
 use tombolo::protocol::membership::Vouched;
 use tombolo::protocol::record::Role;
 use tombolo::protocol::snapshot::{Attest, Cover};
+use tombolo::{ActOutcome, MembershipAct};
 use tombolo_tests::lies;
 use tombolo_tests::{Net, RelayNode, Replica, Rogue};
 
@@ -118,4 +119,56 @@ pub(crate) fn betrayed(
     mallory.edit(&mut net, "mine");
     net.run_for(Duration::from_secs(60));
     (net, [alice, bob, mallory], false_ones)
+}
+
+pub(crate) fn remove(net: &mut Net, by: Replica, whom: Replica) {
+    let user = whom.ids(net).1;
+    remove_user(net, by, user);
+}
+
+pub(crate) fn remove_user(net: &mut Net, by: Replica, user: UserId) {
+    let workspace = net.workspace();
+    let act = MembershipAct::Remove { user };
+    let outcome = net.act(by, move |engine, now, tx| engine.act(now, &workspace, act, tx));
+    assert!(matches!(outcome, Ok(Some(ActOutcome::Stated(_)))), "{outcome:?}");
+}
+
+/// Lets the disk change what is covered on a device that is down: every entry of changes before the first snapshot.
+pub(crate) fn spoil_what_is_covered(net: &Net, replica: Replica) -> usize {
+    let file = rusqlite::Connection::open(replica.store_path(net)).unwrap();
+    // What is sealed stands before the signature of 64 bytes, which no name covers.
+    let spoil = "UPDATE entry
+        SET bytes = CAST(substr(bytes, 1, length(bytes) - 80) || zeroblob(16) || substr(bytes, -64) AS BLOB)
+        WHERE substr(bytes, 6, 1) = x'00' AND arrival < (SELECT min(arrival) FROM entry WHERE substr(bytes, 6, 1) = x'01')";
+    file.execute(spoil, []).unwrap()
+}
+
+/// Opens every document without a relay in reach, and returns their words.
+pub(crate) fn alone(net: &mut Net, replica: Replica) -> Vec<Vec<String>> {
+    net.cut(replica);
+    net.start(replica);
+    shown(net, replica)
+}
+
+pub(crate) fn shown(net: &mut Net, replica: Replica) -> Vec<Vec<String>> {
+    net.documents().into_iter().map(|document| replica.words(net, document)).collect()
+}
+
+/// Alice has published, and so many others have vouched for it.
+pub(crate) fn vouched_by(seed: u64, vouchers: usize) -> (Net, [Replica; 4]) {
+    let (mut net, four @ [alice, _, carol, dan]) = written(seed, ["alice", "bob", "carol", "dan"]);
+    for replica in [alice, carol, dan].into_iter().take(1 + vouchers) {
+        publishes(&mut net, replica);
+    }
+    (net, four)
+}
+
+/// A device that has just come, and has not opened anything.
+pub(crate) fn newcomer(net: &mut Net, host: Replica, name: &str, role: Role) -> Replica {
+    let replica = net.device(name);
+    replica.save_from(net, FEW);
+    net.join(host, replica, role);
+    net.run_until_quiet();
+    replica.kill(net);
+    replica
 }

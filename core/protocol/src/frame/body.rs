@@ -230,6 +230,9 @@ pub struct Ground {
     /// Whether more frames follow.
     #[n(3)]
     pub more: bool,
+    /// Members' words on snapshots ([`crate::snapshot::Attest`]); none for who enters.
+    #[cbor(n(4), decode_with = "bounded::items", skip_if = "Vec::is_empty")]
+    pub attests: Vec<ByteVec>,
 }
 
 /// Items for the log.

@@ -236,6 +236,12 @@ fn snapshot_vectors() -> Vec<Vector> {
     ]
 }
 
+fn attest() -> Attest {
+    let [anna, ben] = [1, 2].map(Person::new);
+    let (snapshot, head) = (EntryHash::from_bytes([0x50; 32]), RecordId::from_bytes([0x30; 32]));
+    Attest::sign(anna.found().workspace(), snapshot, ben.keys.id(), head, &ben.device)
+}
+
 fn receipt() -> Signed<Receipt> {
     let hash = |n| ItemHash::Entry(EntryHash::from_bytes([n; 32]));
     let receipt = Receipt {
@@ -402,7 +408,20 @@ fn opening_frames() -> Vec<Frame> {
             more: true,
         }),
         Frame::Enter(Enter { workspace, invite: RecordId::from_bytes([0x30; 32]), proof: [7; 64] }),
-        Frame::Ground(Ground { workspace, records: vec![record], attestations: vec![attestation], more: false }),
+        Frame::Ground(Ground {
+            workspace,
+            records: vec![record],
+            attestations: vec![attestation],
+            more: false,
+            attests: Vec::new(),
+        }),
+        Frame::Ground(Ground {
+            workspace,
+            records: Vec::new(),
+            attestations: Vec::new(),
+            more: false,
+            attests: vec![attest().encode().into()],
+        }),
     ]
 }
 
