@@ -60,7 +60,7 @@ fn two_other_writers_are_enough_and_one_twice_is_not() {
 }
 
 #[test]
-fn an_old_view_asks_for_no_fewer_and_who_was_removed_adds_nothing() {
+fn an_old_view_asks_for_no_fewer_and_fewer_are_asked_for_where_fewer_are_left() {
     let [anna, ben, cleo] = [1, 2, 3].map(Person::new);
     let mut world = World::founded_by(&anna);
     let alone = world.heads()[0];
@@ -69,18 +69,73 @@ fn an_old_view_asks_for_no_fewer_and_who_was_removed_adds_nothing() {
     assert_eq!(vouched(&world, &anna, with_ben, &[]), Vouched::Lacking { have: 0, need: 1 });
     assert_eq!(vouched(&world, &anna, with_ben, &[(&ben, with_ben)]), Vouched::Enough);
     let with_cleo = comes(&mut world, &anna, &cleo, Role::Writer);
-    // Dated back to when she was alone, or had Ben only.
+    // Dated back to when she was alone, or had Ben only: what decides asks for as many as there are now.
     for old in [alone, with_ben] {
-        assert_eq!(vouched(&world, &anna, old, &[(&ben, with_ben)]), Vouched::Lacking { have: 1, need: 2 });
+        assert_eq!(vouched(&world, &anna, old, &[(&ben, with_ben)]), Vouched::WasEnough);
+        assert_eq!(vouched(&world, &anna, old, &[(&ben, with_cleo)]), Vouched::Lacking { have: 1, need: 2 });
     }
     assert_eq!(vouched(&world, &anna, alone, &[(&ben, with_ben), (&cleo, with_cleo)]), Vouched::Enough);
     // Cleo names a view in which she was nobody yet.
     let words = [(&ben, with_cleo), (&cleo, with_ben)];
     assert_eq!(vouched(&world, &anna, with_cleo, &words), Vouched::Lacking { have: 1, need: 2 });
+    // Of the two who are left, one has spoken: as many as there are now.
     goes(&mut world, &anna, &ben);
     let words = [(&ben, with_cleo), (&cleo, with_cleo)];
-    assert_eq!(vouched(&world, &anna, with_cleo, &words), Vouched::Lacking { have: 1, need: 2 });
-    assert_eq!(vouched(&world, &ben, with_cleo, &[(&anna, with_cleo), (&cleo, with_cleo)]), Vouched::Never);
+    assert_eq!(vouched(&world, &anna, with_cleo, &words), Vouched::Enough);
+    assert_eq!(vouched(&world, &anna, with_cleo, &words[..1]), Vouched::Lacking { have: 0, need: 1 });
+}
+
+#[test]
+fn what_was_enough_when_it_was_said_is_told_apart_once_those_who_said_it_are_gone() {
+    let [anna, ben, cleo, dora] = [1, 2, 3, 4].map(Person::new);
+    let mut world = World::founded_by(&anna);
+    comes(&mut world, &anna, &ben, Role::Writer);
+    let head = comes(&mut world, &anna, &cleo, Role::Writer);
+    let words = [(&ben, head), (&cleo, head)];
+    assert_eq!(vouched(&world, &anna, head, &words), Vouched::Enough);
+    let of_cleo = [(&anna, head), (&ben, head)];
+    // Everybody is removed but the author, and then there is one newcomer, who has not vouched.
+    goes(&mut world, &anna, &ben);
+    goes(&mut world, &anna, &cleo);
+    assert_eq!(vouched(&world, &anna, head, &words), Vouched::WasEnough);
+    assert_eq!(vouched(&world, &cleo, head, &of_cleo), Vouched::WasEnough, "by an author who is gone too");
+    let since = comes(&mut world, &anna, &dora, Role::Writer);
+    assert_eq!(vouched(&world, &anna, head, &words), Vouched::WasEnough);
+    assert_eq!(vouched(&world, &anna, head, &words[..1]), Vouched::Lacking { have: 0, need: 1 });
+    // The newcomer is the one that is asked.
+    assert_eq!(vouched(&world, &anna, head, &[(&dora, since)]), Vouched::Enough);
+}
+
+#[test]
+fn who_comes_later_asks_for_more_but_does_not_undo_what_was_enough() {
+    let [anna, ben, cleo] = [1, 2, 3].map(Person::new);
+    let mut world = World::founded_by(&anna);
+    let with_ben = comes(&mut world, &anna, &ben, Role::Writer);
+    assert_eq!(vouched(&world, &anna, with_ben, &[(&ben, with_ben)]), Vouched::Enough);
+    let with_cleo = comes(&mut world, &anna, &cleo, Role::Writer);
+    assert_eq!(vouched(&world, &anna, with_ben, &[(&ben, with_ben)]), Vouched::WasEnough);
+    assert_eq!(vouched(&world, &anna, with_ben, &[(&ben, with_cleo)]), Vouched::Lacking { have: 1, need: 2 });
+}
+
+#[test]
+fn two_who_were_removed_date_words_back_and_it_never_was_enough() {
+    let [anna, ben, mona, nina] = [1, 2, 3, 4].map(Person::new);
+    let mut world = World::founded_by(&anna);
+    let with_mona = comes(&mut world, &anna, &mona, Role::Writer);
+    let with_nina = comes(&mut world, &anna, &nina, Role::Writer);
+    comes(&mut world, &anna, &ben, Role::Writer);
+    goes(&mut world, &anna, &mona);
+    goes(&mut world, &anna, &nina);
+    // Mona names a view in which she had one other beside her, Nina one in which she was there at all.
+    for (author, head) in [(&mona, with_mona), (&mona, with_nina), (&nina, with_nina)] {
+        let said = vouched(&world, author, head, &[(&mona, with_nina), (&nina, with_nina), (&nina, with_mona)]);
+        assert_eq!(said, Vouched::Never, "one word of another, where two were asked for");
+    }
+    // With somebody who is here they are enough to be told apart, never to decide.
+    let said = vouched(&world, &ben, with_nina, &[(&mona, with_nina), (&nina, with_nina)]);
+    assert_eq!(said, Vouched::Never, "he was nobody yet in the view that he names");
+    let said = vouched(&world, &anna, with_nina, &[(&mona, with_nina), (&nina, with_nina)]);
+    assert_eq!(said, Vouched::WasEnough);
 }
 
 #[test]

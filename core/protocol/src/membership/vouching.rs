@@ -1,8 +1,9 @@
 //! When a snapshot is vouched for: how many other members' words are enough.
 //!
-//! Invariant: the answer is a function of the records and of the statements given. It asks for the most that the
-//! snapshot's own members_head or the present view asks for, and counts only who may write in the view that the
-//! statement names and now: so who names an old view, or was removed, adds nothing.
+//! Invariant: the answer is a function of the records and of the statements given. What decides anything asks for as many
+//! words as the present view does, and counts only who may write in the view that the statement names and now: so who
+//! names an old view, or was removed, adds nothing. What was enough once is told apart: it decides nothing, and only
+//! opens a document of which nothing else is left.
 
 use std::collections::BTreeSet;
 
@@ -26,6 +27,9 @@ pub enum Vouched {
     },
     /// As many others as are needed have made the same state.
     Enough,
+    /// It has fewer words than it needs now, but all that it needed when they were given: who gave them was removed, or
+    /// more came since.
+    WasEnough,
     /// There is nobody but the one device that made it; nobody could give back what is deleted.
     Alone,
     /// Its author may not write, or a record that it names is not here.
@@ -37,34 +41,57 @@ impl Membership {
     /// of each statement on it, whose signatures were verified.
     #[must_use]
     pub fn vouched(&self, author: (&DeviceId, &RecordId), words: &[(DeviceId, RecordId)]) -> Vouched {
-        let now = self.current();
-        let Some(then) = self.view_at(author.1) else {
+        let Some((then, user)) = self.view_at(author.1).and_then(|then| Some((then, writer(then, author.0)?))) else {
             return Vouched::Never;
         };
-        let (Some(user), Some(_)) = (writer(then, author.0), writer(now, author.0)) else {
-            return Vouched::Never;
-        };
-        let counts = |(device, head): &&(DeviceId, RecordId)| {
-            device != author.0
-                && self.view_at(head).is_some_and(|view| writer(view, device).is_some())
-                && writer(now, device).is_some()
-        };
-        let counting = || words.iter().filter(counts).map(|(device, _)| *device);
-        let others = others(then, user).max(others(now, user));
-        let (have, need) = if others > 0 {
-            let users: BTreeSet<UserId> = counting().filter_map(|device| writer(now, &device)).collect();
-            (users.iter().filter(|other| **other != user).count(), others.min(ATTESTERS_NEEDED))
-        } else {
-            let devices: BTreeSet<DeviceId> = counting().collect();
-            let is_own = |device: &DeviceId| device != author.0 && writer(now, device) == Some(user);
-            let own = now.devices().filter(|(device, _)| is_own(device)).count();
-            (devices.len(), own.min(1))
-        };
-        match need {
-            0 => Vouched::Alone,
-            _ if have >= need => Vouched::Enough,
-            _ => Vouched::Lacking { have, need },
+        // Who could write when they said so, by the view that they name.
+        let spoke = words.iter().filter(|(device, _)| device != author.0);
+        let spoke = spoke.filter_map(|(device, head)| {
+            let view = self.view_at(head)?;
+            Some((*device, writer(view, device)?, view))
+        });
+        let spoke: Vec<(DeviceId, UserId, &View)> = spoke.collect();
+        match self.vouched_now((author.0, user), &spoke) {
+            Vouched::Enough => Vouched::Enough,
+            _ if was_enough((then, user), &spoke) => Vouched::WasEnough,
+            lacking => lacking,
         }
+    }
+
+    /// Judges words by who may write now.
+    fn vouched_now(&self, author: (&DeviceId, UserId), spoke: &[(DeviceId, UserId, &View)]) -> Vouched {
+        let now = self.current();
+        if writer(now, author.0).is_none() {
+            return Vouched::Never;
+        }
+        let speaks = spoke.iter().filter(|(device, ..)| writer(now, device).is_some());
+        let speaks: Vec<_> = speaks.map(|(device, user, _)| (*device, *user)).collect();
+        let others = others(now, author.1);
+        let own = |device: &DeviceId| device != author.0 && writer(now, device) == Some(author.1);
+        let has_own = now.devices().any(|(device, _)| own(&device));
+        let need = if others > 0 { others.min(ATTESTERS_NEEDED) } else { usize::from(has_own) };
+        match (need, have(&speaks, author.1, others > 0)) {
+            (0, _) => Vouched::Alone,
+            (need, have) if have >= need => Vouched::Enough,
+            (need, have) => Vouched::Lacking { have, need },
+        }
+    }
+}
+
+/// Tells whether words were enough by the views that they and the snapshot name, whichever asks for most.
+fn was_enough((then, author): (&View, UserId), spoke: &[(DeviceId, UserId, &View)]) -> bool {
+    let named = spoke.iter().map(|(.., view)| *view).chain([then]);
+    let others = named.map(|view| others(view, author)).max().unwrap_or(0);
+    let speaks: Vec<_> = spoke.iter().map(|(device, user, _)| (*device, *user)).collect();
+    have(&speaks, author, others > 0) >= others.clamp(1, ATTESTERS_NEEDED)
+}
+
+/// Counts the other users that spoke; where there are none, the author's other devices.
+fn have(spoke: &[(DeviceId, UserId)], author: UserId, has_others: bool) -> usize {
+    if has_others {
+        spoke.iter().map(|(_, user)| user).filter(|user| **user != author).collect::<BTreeSet<_>>().len()
+    } else {
+        spoke.iter().filter(|(_, user)| *user == author).map(|(device, _)| device).collect::<BTreeSet<_>>().len()
     }
 }
 
