@@ -60,9 +60,10 @@ async fn a_store_that_was_rolled_back_and_a_copy_of_it_lose_nothing_and_end_equa
     alice.close().await.unwrap();
     fs::write(&path, backup).unwrap();
     for store in [&path, &copy] {
-        let replica = Replica::open(store).await.unwrap();
+        let replica = Replica::builder(store).offline().open().await.unwrap();
         assert_eq!(text(&replica.document(note)).await.unwrap(), "one ");
         write(&replica.document(note), if store == &path { "three " } else { "four " }).await.unwrap();
+        replica.resume().await.unwrap();
         soon("durable", replica.document(note).wait_for(Milestone::RelayDurable)).await.unwrap();
         replica.close().await.unwrap();
     }

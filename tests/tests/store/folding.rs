@@ -96,8 +96,9 @@ async fn a_backup_whose_pending_changes_were_sent_folded_is_restored_and_ends_eq
             drop(fs::remove_file(beside(&path, ending)));
         }
         fs::write(&path, backup).unwrap();
-        let alice = Replica::open(&path).await.unwrap();
+        let alice = Replica::builder(&path).offline().open().await.unwrap();
         assert_eq!(text(&alice.document(note)).await.unwrap().len(), 56, "what the backup holds");
+        alice.resume().await.unwrap();
         soon("in step", alice.workspace(workspace.id()).settled()).await.unwrap();
         assert_eq!(text(&alice.document(note)).await.unwrap(), written, "{crdt:?}");
         write(&alice.document(note), "again ").await.unwrap();

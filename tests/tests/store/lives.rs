@@ -88,8 +88,7 @@ async fn what_was_pending_in_a_copy_and_never_sent_reaches_everyone_from_the_nex
         alice.close().await.unwrap();
         put_back(&path, &fs::read(&path).unwrap());
         drop(fs::remove_file(beside(&path, ".lock")));
-        let alice = Replica::open(&path).await.unwrap();
-        alice.pause().await.unwrap();
+        let alice = Replica::builder(&path).offline().open().await.unwrap();
         let note = alice.document(note);
         write(&note, "typed on ").await.unwrap();
         alice.resume().await.unwrap();
@@ -118,8 +117,7 @@ async fn what_the_original_of_a_copy_had_sent_is_not_said_twice() {
         durable(&alice.document(note)).await;
         alice.close().await.unwrap();
         put_back(&path, &copy);
-        let alice = Replica::open(&path).await.unwrap();
-        alice.pause().await.unwrap();
+        let alice = Replica::builder(&path).offline().open().await.unwrap();
         let note = alice.document(note);
         assert_eq!(text(&note).await.unwrap(), "two one begun ", "what the copy holds");
         write(&note, "four ").await.unwrap();
