@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use tombolo::engine::Event;
+use tombolo::engine::{Event, OfflineReason, RelayState};
+use tombolo::protocol::close::CloseCode;
 use tombolo::{LinkWay, Platform};
 use tombolo_tests::Net;
 
@@ -27,6 +28,29 @@ fn a_lost_phone_is_out_and_what_it_wrote_stays() {
     }
     assert!(!bob.devices_of_members(&mut net).contains(&lost));
     assert!(laptop.was_told(&net, |event| matches!(event, Event::DeviceRevoked { device } if *device == lost)));
+}
+
+#[test]
+fn a_device_that_was_given_up_asks_its_relay_now_and_then_and_not_every_minute() {
+    let mut net = Net::seeded(44);
+    let [laptop] = net.replicas(["laptop"]);
+    let phone = net.device("phone");
+    net.link(laptop, phone, LinkWay::Scan);
+    let (lost, _) = phone.ids(&net);
+    laptop.give_up(&mut net, lost);
+    net.run_for(Duration::from_secs(120));
+    let dials = |net: &Net| {
+        let dialling = |event: &&Event| matches!(event, Event::Relay { state: RelayState::Dialling, .. });
+        phone.events(net).iter().filter(dialling).count()
+    };
+    let before = dials(&net);
+    net.run_for(Duration::from_secs(2 * 3600));
+    let asked = dials(&net) - before;
+    assert!((5..=12).contains(&asked), "{asked} times in two hours");
+    assert!(phone.was_told(&net, |event| {
+        matches!(event, Event::Relay { state: RelayState::Offline { reason, proven: true, .. }, .. }
+            if *reason == Some(OfflineReason::Ended(CloseCode::DeviceRevoked)))
+    }));
 }
 
 #[test]

@@ -70,18 +70,15 @@ impl Session {
         proof.map_err(|_| Closing::from(CloseCode::AuthFailed))?;
         let device = keys.id();
         if self.relay.log().is_revoked(&device)? {
+            // Before it has the relay's proof, a device takes no verdict for one, and would ask every minute.
+            self.send(self.welcome(&transcript, &keys));
             return Err(CloseCode::DeviceRevoked.into());
         }
         let token_holds = self.relay.admission().admits(token.as_deref());
         // A device that is to be linked, or that a kit brings back, is nobody's yet: it may ask, and begin nothing.
         let admitted = token_holds || links || self.relay.log().knows_device(&device)?;
         let guest = if admitted { None } else { Some(self.receive_guest()?) };
-        let welcome = Welcome {
-            proof: transcript.sign_as_relay(&keys, self.relay.key()),
-            credit_bytes: self.relay.terms().credit_bytes,
-            time_ms: self.relay.now_ms(),
-            ping_ms: self.relay.terms().ping_ms,
-        };
+        let welcome = self.welcome(&transcript, &keys);
         tracing::debug!(device = %device.short(), session = self.outbox.id().0, "a device proved its key");
         self.stage = Stage::Proven(Box::new(Proven {
             keys,
@@ -96,5 +93,14 @@ impl Session {
         self.note_came();
         self.send(welcome);
         Ok(())
+    }
+
+    fn welcome(&self, transcript: &Transcript, keys: &DeviceKeys) -> Welcome {
+        Welcome {
+            proof: transcript.sign_as_relay(keys, self.relay.key()),
+            credit_bytes: self.relay.terms().credit_bytes,
+            time_ms: self.relay.now_ms(),
+            ping_ms: self.relay.terms().ping_ms,
+        }
     }
 }

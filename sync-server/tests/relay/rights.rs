@@ -174,6 +174,7 @@ async fn case_41_a_revoked_device_loses_its_session_and_is_not_let_in_again() {
     let challenge = again.ask_challenge(&phone, None).await;
     let proof = again.transcript(&challenge).sign_as_device(&phone.keys, &phone.sign_key());
     again.send(tombolo_protocol::frame::Auth { proof }).await;
+    assert!(matches!(again.frame().await, Frame::Welcome(_)), "so that the device knows who says so");
     assert_eq!(again.closed().await.0, CloseCode::DeviceRevoked);
     // Bob's own device, and Alice's, notice nothing.
     assert_eq!(at_alice.items().await.len(), 1);
