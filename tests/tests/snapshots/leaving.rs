@@ -10,8 +10,8 @@ use tombolo::protocol::record::Role;
 use tombolo_tests::Net;
 
 use crate::support::{
-    FEW, RELAY, alone, betrayed, covers, newcomer, publishes, remove, remove_user, shown, spoil_what_is_covered,
-    vouched, words, written,
+    FEW, RELAY, alone, betrayed, covers, newcomer, publishes, redden, remove, remove_user, shown,
+    spoil_what_is_covered, vouched, words, written,
 };
 
 #[test]
@@ -72,12 +72,7 @@ fn everybody_is_removed_but_the_author_and_the_one_newcomer_makes_the_state_agai
 
 #[test]
 fn what_two_colluders_vouched_for_is_believed_by_nobody_who_comes_after_they_were_removed() {
-    let falsify = |_: &Net, _: &_, _: &mut _, payload: &mut Vec<u8>| {
-        while let Some(at) = payload.windows(3).position(|three| three == b"red") {
-            payload[at..at + 3].copy_from_slice(b"RED");
-        }
-    };
-    let (mut net, [alice, bob, mallory], false_ones) = betrayed(573, &["mona", "nina"], falsify);
+    let (mut net, [alice, bob, mallory], false_ones) = betrayed(573, &["mona", "nina"], |_, _, _, bytes| redden(bytes));
     assert!(false_ones.iter().all(|last| vouched(&net, last) == Vouched::Enough));
     let mallory_is = mallory.ids(&net).0;
     let spoke = words(&net).into_iter().filter(|word| false_ones.iter().any(|last| last.hash() == word.snapshot));

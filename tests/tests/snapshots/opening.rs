@@ -7,10 +7,11 @@ use tombolo::SetAsideReason;
 use tombolo::protocol::ids::{DeviceId, DocumentTag, EntryHash};
 use tombolo::protocol::membership::Vouched;
 use tombolo::protocol::record::Role;
-use tombolo_tests::{CrashAt, Net, Replica};
+use tombolo_tests::{CrashAt, Replica};
 
 use crate::support::{
-    FEW, RELAY, alone, betrayed, covers, device, newcomer, publishes, shown, spoil_what_is_covered, vouched, vouched_by,
+    FEW, RELAY, alone, betrayed, covers, device, newcomer, publishes, redden, shown, spoil_what_is_covered, vouched,
+    vouched_by,
 };
 
 #[test]
@@ -143,13 +144,7 @@ fn what_colluders_vouch_for_and_does_not_load_is_counted_once_and_the_document_b
 
 #[test]
 fn two_who_collude_are_believed_by_a_newcomer_until_it_makes_the_state_again() {
-    let falsify = |_: &Net, _: &_, _: &mut _, payload: &mut Vec<u8>| {
-        // In the map and in the text.
-        while let Some(at) = payload.windows(3).position(|three| three == b"red") {
-            payload[at..at + 3].copy_from_slice(b"RED");
-        }
-    };
-    let (mut net, [alice, bob, _], false_ones) = betrayed(540, &["mona", "nina"], falsify);
+    let (mut net, [alice, bob, _], false_ones) = betrayed(540, &["mona", "nina"], |_, _, _, bytes| redden(bytes));
     assert!(false_ones.iter().all(|last| vouched(&net, last) == Vouched::Enough));
     let dora = newcomer(&mut net, alice, "dora", Role::Writer);
     dora.publish_from(&mut net, FEW);

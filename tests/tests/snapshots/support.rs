@@ -76,6 +76,13 @@ pub(crate) fn written<const N: usize>(seed: u64, names: [&str; N]) -> (Net, [Rep
     (net, replicas)
 }
 
+/// Writes RED for red, in the map and in the text.
+pub(crate) fn redden(payload: &mut [u8]) {
+    while let Some(at) = payload.windows(3).position(|three| three == b"red") {
+        payload[at..at + 3].copy_from_slice(b"RED");
+    }
+}
+
 /// Alice has published; Mallory, a member with one device, publishes something false of the same documents, and vouches
 /// for it with everybody that is with her: others' devices that do nothing else.
 pub(crate) fn betrayed(
