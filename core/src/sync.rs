@@ -7,6 +7,7 @@
 //! Invariant: the cursor moves in the commit of what it covers; nothing is sent before the channel is
 //! level; whatever a relay says that it should not closes the session with a counted reason.
 
+mod address;
 mod admit;
 mod backoff;
 pub(crate) mod channel;
@@ -31,6 +32,7 @@ mod steward;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use address::judge_address;
 use backoff::{Backoff, Ended};
 use channel::Channel;
 use handshake::Handshake;
@@ -42,7 +44,7 @@ use tombolo_protocol::frame::Frame;
 use tombolo_protocol::ids::RelayId;
 
 use crate::engine::{Connection, Effect, Engine, Event, Now, OfflineReason, RelayRef, RelayState, Unreached};
-use crate::error::{AddressError, Error};
+use crate::error::Error;
 use crate::store::{RelayRow, StoreError, Tx, WorkspaceState};
 
 /// Wait before relays are dialled again by a device whose disk is full.
@@ -374,42 +376,4 @@ impl Engine {
 pub(crate) fn draw(entropy: &mut dyn Entropy, from: Duration, to: Duration) -> Duration {
     let span = u64::try_from(to.saturating_sub(from).as_millis()).unwrap_or(u64::MAX).max(1);
     from + Duration::from_millis(u64::from_be_bytes(array(entropy)) % span)
-}
-
-/// Refuses what is no WebSocket address, and plain ones that would cross a network.
-pub(crate) fn judge_address(address: &str) -> Result<(), AddressError> {
-    if address.len() > tombolo_protocol::limits::ADDRESS_BYTES_MAX {
-        return Err(AddressError::TooLong);
-    }
-    let (plain, rest) = match (address.strip_prefix("ws://"), address.strip_prefix("wss://")) {
-        (Some(rest), _) => (true, rest),
-        (_, Some(rest)) => (false, rest),
-        _ => return Err(AddressError::NotWebSocket),
-    };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    if authority.is_empty() || authority.contains('@') {
-        return Err(AddressError::NotWebSocket);
-    }
-    let host = match authority.strip_prefix('[') {
-        Some(bracketed) => bracketed.split(']').next().unwrap_or_default(),
-        None => authority.split(':').next().unwrap_or_default(),
-    };
-    let loopback = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
-    if plain && !loopback { Err(AddressError::PlainNotLoopback) } else { Ok(()) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn plain_addresses_stay_on_this_machine() {
-        for good in ["ws://127.0.0.1:4000", "ws://localhost/v1", "ws://[::1]:9", "wss://relay.example.org"] {
-            assert_eq!(judge_address(good), Ok(()), "{good}");
-        }
-        assert_eq!(judge_address("ws://relay.example.org"), Err(AddressError::PlainNotLoopback));
-        assert_eq!(judge_address("ws://127.0.0.1.evil.example"), Err(AddressError::PlainNotLoopback));
-        assert_eq!(judge_address("https://relay.example.org"), Err(AddressError::NotWebSocket));
-        assert_eq!(judge_address("wss://"), Err(AddressError::NotWebSocket));
-    }
 }
