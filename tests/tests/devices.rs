@@ -4,8 +4,63 @@ use std::time::Duration;
 
 use tombolo::engine::{Event, OfflineReason, RelayState};
 use tombolo::protocol::close::CloseCode;
+use tombolo::protocol::frame::Frame;
+use tombolo::protocol::ids::WorkspaceId;
 use tombolo::{LinkWay, Platform};
-use tombolo_tests::Net;
+use tombolo_tests::lies::{self, Lie};
+use tombolo_tests::{Net, RelayNode};
+
+/// Lists workspaces under ids that there are none of, and with the tags of those that there are.
+fn lists_falsely() -> Lie {
+    lies::rewrite(|frame| match frame {
+        Frame::Claimed(mut claimed) => {
+            for id in &mut claimed.workspaces {
+                let mut bytes = *id.as_bytes();
+                bytes[31] ^= 1;
+                *id = WorkspaceId::from_bytes(bytes);
+            }
+            vec![claimed.into()]
+        }
+        frame => vec![frame],
+    })
+}
+
+#[test]
+fn a_made_up_workspace_with_the_tag_of_one_that_is_here_is_not_asked_for() {
+    let mut net = Net::seeded(45);
+    let [laptop] = net.replicas(["laptop"]);
+    let phone = net.device("phone");
+    net.link(laptop, phone, LinkWay::Scan);
+    net.lie(RelayNode::FIRST, lists_falsely());
+    let (tap, said) = lies::tap();
+    net.patch(laptop, tap);
+    net.reset(laptop);
+    net.run_for(Duration::from_secs(600));
+    let names = || said.borrow().iter().map(Frame::name).collect::<Vec<_>>();
+    assert!(names().contains(&"Claim"), "{:?}", names());
+    assert!(!names().contains(&"Return"), "{:?}", names());
+}
+
+#[test]
+fn a_made_up_workspace_keeps_nobody_from_coming_back_to_the_one_with_its_tag() {
+    let mut net = Net::seeded(46);
+    let [laptop] = net.replicas(["laptop"]);
+    laptop.edit(&mut net, "kept");
+    let kit = laptop.make_kit(&mut net);
+    net.run_until_quiet();
+    laptop.kill(&mut net);
+    let found = net.device("found");
+    found.recover(&mut net, kit);
+    net.lie(RelayNode::FIRST, lists_falsely());
+    net.dial_relay(found, RelayNode::FIRST);
+    net.run_for(Duration::from_secs(30));
+    net.honest(RelayNode::FIRST);
+    net.reset(found);
+    net.run_for(Duration::from_secs(120));
+    for document in net.documents() {
+        assert!(found.has(&mut net, document, "kept"), "{:?}", found.events(&net));
+    }
+}
 
 #[test]
 fn a_lost_phone_is_out_and_what_it_wrote_stays() {

@@ -15,7 +15,7 @@ use tombolo_protocol::record::{Devices, Record, RecordBody};
 use crate::engine::{Engine, Now};
 use crate::error::Error;
 use crate::store::{StoreError, Tx, WorkspaceState};
-use crate::sync::Fault;
+use crate::sync::{Fault, Relay};
 use crate::workspace::Workspace;
 
 /// When a device asks again after it has linked another, which may bring workspaces of its own.
@@ -81,7 +81,7 @@ impl Engine {
         tx: &Tx<'_>,
     ) -> Result<(), StoreError> {
         let count = self.workspaces.values().filter(|held| held.state == WorkspaceState::Returning).count();
-        if self.workspace_row(&id).is_some() || count >= OPEN_WORKSPACES_MAX {
+        if self.workspace_row(&id).is_some() || count >= OPEN_WORKSPACES_MAX || !self.free_tag(&id, tx)? {
             return Ok(());
         }
         let mut workspace = Workspace::new(id, WorkspaceState::Returning);
@@ -96,6 +96,26 @@ impl Engine {
         self.workspaces.insert(row, workspace);
         self.open_channels(row);
         Ok(())
+    }
+
+    /// Tells whether the tag of a workspace stands for it alone. Frames name a workspace by that half of its id; of two
+    /// with one tag a relay has made one up. What is here with records, keys or an invite stays, and a mere name makes
+    /// way: the next relay may know the right one.
+    fn free_tag(&mut self, id: &WorkspaceId, tx: &Tx<'_>) -> Result<bool, StoreError> {
+        let Some(held) = self.workspaces.values().find(|held| held.tag == id.tag()) else {
+            return Ok(true);
+        };
+        let is_empty = held.blinding.is_none() && held.membership.counting().next().is_none();
+        if held.state != WorkspaceState::Returning || !is_empty {
+            return Ok(false);
+        }
+        let row = held.row;
+        tx.forget_workspace(row)?;
+        self.workspaces.remove(&row);
+        for live in self.relays.values_mut().filter_map(Relay::live_mut) {
+            live.channels.remove(&row);
+        }
+        Ok(true)
     }
 
     /// Asks to be let into a workspace by an invite, or on the word of the user's own log, if it does not know
