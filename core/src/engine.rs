@@ -237,6 +237,7 @@ impl Engine {
             self.flush(now, tx)?;
             self.recount_due(now, tx)?;
         }
+        self.await_answers(now);
         self.wake_waiters(tx)?;
         if tx.has_written() {
             self.record_findings(tx)?;

@@ -9,6 +9,7 @@
 
 mod address;
 mod admit;
+mod answers;
 mod backoff;
 pub(crate) mod channel;
 pub(crate) mod debt;
@@ -33,6 +34,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use address::judge_address;
+use answers::Answers;
 use backoff::{Backoff, Ended};
 use channel::Channel;
 use handshake::Handshake;
@@ -86,6 +88,7 @@ pub(crate) struct Live {
     pub(crate) in_flight_bytes: usize,
     pub(crate) channels: BTreeMap<i64, Channel>,
     pub(crate) step_ups: step_up::StepUps,
+    answers: Answers,
     since: Duration,
 }
 
@@ -95,6 +98,8 @@ pub(crate) struct Relay {
     attempt: u64,
     session: Session,
     backoff: Backoff,
+    /// How many sessions in a row were left because it did not answer.
+    unanswered: u32,
     /// When to dial next; `None` while there is a session, or one is on its way.
     dial_at: Option<Duration>,
 }
@@ -102,7 +107,8 @@ pub(crate) struct Relay {
 impl Relay {
     pub(crate) fn new(row: RelayRow) -> Self {
         let session = Session::Offline;
-        Self { row, attempt: 0, session, backoff: Backoff::default(), dial_at: Some(Duration::ZERO) }
+        let dial_at = Some(Duration::ZERO);
+        Self { row, attempt: 0, session, backoff: Backoff::default(), unanswered: 0, dial_at }
     }
 
     pub(crate) fn key(&self) -> Option<RelayId> {
@@ -146,7 +152,7 @@ impl Relay {
     pub(crate) fn wake_at(&self, paused: bool) -> Option<Duration> {
         match &self.session {
             Session::Offline if !paused => self.dial_at,
-            Session::Live(live) => live.channels.values().filter_map(Channel::wake_at).min(),
+            Session::Live(live) => live.channels.values().filter_map(Channel::wake_at).chain(self.answer_due()).min(),
             Session::Proving(handshake) => Some(handshake.deadline()),
             _ => None,
         }
@@ -327,6 +333,7 @@ impl Engine {
         for connection in expired.map(Relay::connection).collect::<Vec<_>>() {
             self.hang_up(now, connection, CloseCode::AuthTimeout);
         }
+        self.leave_unanswered(now);
         self.compare_again(now, tx)?;
         self.send_statuses(now, tx)?;
         self.release_foreign(now);
@@ -335,9 +342,12 @@ impl Engine {
     }
 
     pub(crate) fn send(&mut self, relay: i64, frame: impl Into<Frame>) {
-        if let Some(relay) = self.relays.get(&relay) {
-            let connection = relay.connection();
-            self.push(Effect::Send { connection, bytes: frame.into().encode() });
+        if let Some(relay) = self.relays.get_mut(&relay) {
+            let (connection, bytes) = (relay.connection(), frame.into().encode());
+            if let Some(live) = relay.live_mut() {
+                live.answers.carry(bytes.len());
+            }
+            self.push(Effect::Send { connection, bytes });
         }
     }
 

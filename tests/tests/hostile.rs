@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use tombolo::crypto::{InviteLink, array};
 use tombolo::document::Crdt;
-use tombolo::engine::Event;
+use tombolo::engine::{Event, OfflineReason, RelayState};
+use tombolo::protocol::close::CloseCode;
+use tombolo::protocol::frame::Frame;
 use tombolo::protocol::item::LogItem;
 use tombolo::protocol::record::{Draft, Genesis, Record, RecordBody, Role};
 use tombolo::{DebtReason, SetAsideReason};
@@ -163,6 +165,68 @@ fn withheld_receipts_leave_the_work_owed() {
     assert!(!debt.is_settled(), "{debt:?}");
     assert!(debt.documents.iter().all(|document| document.reason == DebtReason::UnderWay), "{debt:?}");
     honest_again(&mut net, [alice, bob]);
+}
+
+/// How long, after it was mended, until a device leaves a relay that owed it an answer, asks again and is at rest.
+const ASKS_AGAIN_WITHIN: Duration = Duration::from_secs(75);
+
+/// Lets a relay that was rolled back, so that its devices compare, keep back frames of a type while alice writes;
+/// then it is mended, and nothing else happens.
+fn unanswered(seed: u64, kept_back: &'static str) -> (Net, [Replica; 2]) {
+    let mut net = Net::seeded(seed);
+    let replicas = net.replicas(["alice", "bob"]);
+    let [alice, bob] = replicas;
+    net.back_up_relay(RELAY);
+    alice.edit(&mut net, "milk");
+    bob.edit(&mut net, "bread");
+    net.run_until_quiet();
+    net.lie(RELAY, lies::withhold(kept_back));
+    net.roll_back_relay(RELAY);
+    net.run_for(Duration::from_secs(40));
+    alice.edit(&mut net, "honey");
+    net.run_for(Duration::from_secs(2));
+    alice.edit(&mut net, "salt");
+    net.run_for(Duration::from_secs(8));
+    assert!(!alice.is_settled(&mut net), "{kept_back}: {:?}", alice.debt(&mut net));
+    net.honest(RELAY);
+    (net, replicas)
+}
+
+#[test]
+fn what_a_relay_left_unanswered_is_asked_again_though_nothing_else_happens() {
+    for (seed, kept_back) in (40..).zip(["Opened", "Summary", "Head", "Received"]) {
+        let (mut net, replicas) = unanswered(seed, kept_back);
+        net.run_for(ASKS_AGAIN_WITHIN);
+        for replica in replicas {
+            assert!(replica.is_settled(&mut net), "{kept_back}: {:?}", replica.debt(&mut net));
+        }
+        let left = |event: &Event| match event {
+            Event::Relay { state: RelayState::Offline { reason, .. }, .. } => {
+                *reason == Some(OfflineReason::Ended(CloseCode::Silent))
+            }
+            _ => false,
+        };
+        assert!(replicas[0].was_told(&net, left), "{kept_back}: {:?}", replicas[0].events(&net));
+        net.assert_converged(replicas);
+    }
+}
+
+#[test]
+fn a_relay_that_never_answers_is_asked_every_quarter_of_an_hour_and_at_rest_as_soon_once_it_does() {
+    const HOURS: usize = 24;
+    let (mut net, replicas) = unanswered(44, "Opened");
+    net.lie(RELAY, lies::withhold("Opened"));
+    let (tap, said) = lies::tap();
+    net.patch(replicas[0], tap);
+    net.run_for(Duration::from_secs(3600 * HOURS as u64));
+    let asked = said.borrow().iter().filter(|frame| matches!(frame, Frame::Open(_))).count();
+    assert!((4 * HOURS - 4..=4 * HOURS + 4).contains(&asked), "{asked}");
+    net.honest(RELAY);
+    net.run_for(Duration::from_secs(15 * 60 + 15));
+    for replica in replicas {
+        assert!(replica.is_settled(&mut net), "{:?}", replica.debt(&mut net));
+    }
+    net.assert_converged(replicas);
 }
 
 #[test]

@@ -39,7 +39,7 @@ fn a_recipe_says_how_it_is_played_again() {
 }
 
 /// Histories that broke something once, and what: the newest last.
-const REGRESSIONS: [(u64, Scenario, &str); 17] = [
+const REGRESSIONS: [(u64, Scenario, &str); 18] = [
     (1021, Scenario::Swarm, "seen by: what came spoilt was passed by"),
     (1023, Scenario::Swarm, "seen by: what came spoilt was passed by"),
     (1128, Scenario::Swarm, "seen by: what came spoilt was passed by"),
@@ -57,6 +57,7 @@ const REGRESSIONS: [(u64, Scenario, &str); 17] = [
     (3025, Scenario::Swarm, "a relay's word on a place that had not moved was stored again and again"),
     (2588, Scenario::Swarm, "a device that was linked was looked for under the id from before, and nobody judged it"),
     (3257, Scenario::Swarm, "a device that fell with the one that had linked it was judged as a member's"),
+    (6289, Scenario::Swarm, "a receipt that was kept back was waited for as long as the session lived"),
 ];
 
 #[test]

@@ -92,7 +92,10 @@ impl Engine {
         match frame {
             Frame::Challenge(challenge) if !proven => self.answer(connection, &challenge),
             Frame::Welcome(welcome) if !proven => self.welcomed(now, connection, &welcome, tx),
-            frame if proven => self.take_frame(now, connection.relay.0, frame, tx),
+            frame if proven => {
+                self.note_answer(connection.relay.0, &frame, bytes.len());
+                self.take_frame(now, connection.relay.0, frame, tx)
+            }
             _ => Err(MALFORMED),
         }
     }
@@ -151,6 +154,7 @@ impl Engine {
             in_flight_bytes: 0,
             channels: std::collections::BTreeMap::new(),
             step_ups: super::step_up::StepUps::default(),
+            answers: super::Answers::default(),
             since: now.mono,
         }));
         if relay.row.key.is_none() {

@@ -9,7 +9,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use tombolo_protocol::close::CloseCode;
 use tombolo_protocol::entry::Entry;
 use tombolo_protocol::frame::{ChainSummary, Reconcile};
 use tombolo_protocol::ids::{ChainId, ChainKey, EntryHash};
@@ -25,9 +24,7 @@ const LACKING_MAX: usize = 4096;
 const COMPARE_AFTER: Duration = Duration::from_secs(30);
 /// Longest wait before it is compared once more: a relay that lies on costs a list of its chains an hour.
 const COMPARE_AFTER_MAX: Duration = Duration::from_secs(3600);
-/// How long the relay may take to begin its list.
-const LIST_WITHIN: Duration = Duration::from_secs(60);
-/// First wait for the answers to what is in flight, before a comparison begins; it doubles, as some never come.
+/// First wait for the answers to what is in flight, before a comparison begins; it doubles, as some do not come.
 const IN_FLIGHT_REST: Duration = Duration::from_secs(5);
 
 /// What one session lacks of a log.
@@ -156,7 +153,7 @@ impl Lacking {
     }
 
     fn plan(&mut self, now: Now) {
-        if !self.is_empty() {
+        if !self.is_empty() && !self.asked {
             self.compare_at.get_or_insert(now.mono + self.compare_after);
         }
     }
@@ -266,26 +263,19 @@ impl Engine {
     }
 
     fn ask_for_list(&mut self, now: Now, at: (i64, i64), tx: &Tx<'_>) -> Result<(), StoreError> {
-        let Some(relay) = self.relays.get_mut(&at.0) else {
-            return Ok(());
-        };
-        let connection = relay.connection();
-        let Some(channel) = relay.channel_mut(at.1) else {
+        let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) else {
             return Ok(());
         };
         let is_busy = !channel.in_flight.is_empty() || !channel.fetching.is_empty() || !channel.stalled.is_empty();
         let lacking = &mut channel.mending.lacking;
-        if lacking.asked {
-            // Whoever does not even list what it has is left; the next session begins anew.
-            self.hang_up(now, connection, CloseCode::Going);
-        } else if lacking.is_empty() {
+        if lacking.is_empty() {
             (lacking.compare_at, lacking.compare_after) = (None, COMPARE_AFTER);
         } else if is_busy {
             lacking.compare_at = Some(now.mono + lacking.rest);
             lacking.rest = lacking.rest.saturating_mul(2).min(COMPARE_AFTER_MAX);
         } else {
             (lacking.asked, lacking.rest) = (true, IN_FLIGHT_REST);
-            lacking.compare_at = Some(now.mono + LIST_WITHIN);
+            lacking.compare_at = None;
             lacking.compare_after = lacking.compare_after.saturating_mul(2).min(COMPARE_AFTER_MAX);
             let number = channel.number;
             // The records that come before the list are placed anew by them.
