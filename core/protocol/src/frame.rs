@@ -9,11 +9,13 @@
 
 mod body;
 mod bounded;
+mod compare;
 mod devices;
 mod refusal;
 mod step_up;
 
 pub use body::*;
+pub use compare::*;
 pub use devices::*;
 use minicbor::{Decode, Encode};
 pub use refusal::*;
@@ -126,6 +128,8 @@ frames! {
     Fetch(Fetch) = 30;
     /// Entries that were asked for.
     Fetched(Fetched) = 31;
+    /// Entries that were asked for are gone, and a snapshot stands for them.
+    Pruned(Pruned) = 32;
     /// A device without a usable cursor asks what the log holds.
     Reconcile(Reconcile) = 35;
     /// What the log holds.

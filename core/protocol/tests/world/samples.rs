@@ -453,6 +453,7 @@ fn log_frames() -> Vec<Frame> {
         Frame::Head(Head { channel, receipt: receipt().encode().into() }),
         Frame::Fetch(Fetch { channel, chain, from_seq: 2, to_seq: 9 }),
         Frame::Fetched(Fetched { channel, chain, entries: vec![entry] }),
+        Frame::Pruned(Pruned { channel, chain, snapshot: chain, from_seq: 41, to_seq: 43 }),
         Frame::Reconcile(Reconcile { channel, method: 0 }),
         Frame::Summary(Summary { channel, frontier: frontier.encode().into(), chains: vec![summary], more: false }),
         Frame::Status(Status { channel, row: status().encode().into() }),
