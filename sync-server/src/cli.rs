@@ -140,6 +140,9 @@ struct Flags {
     /// Files of the access log that are kept, 16 MiB each [64].
     #[arg(long, value_name = "NUMBER")]
     access_log_files: Option<String>,
+    /// Days after which bodies go that a snapshot stands for which enough members vouch for, or never [never].
+    #[arg(long, value_name = "DAYS")]
+    snapshot_retention_days: Option<String>,
     /// How logs are written: human or json.
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
@@ -153,7 +156,7 @@ struct Flags {
 
 impl Flags {
     /// Returns what was said, by key.
-    fn texts(self) -> [(&'static str, Option<String>); 26] {
+    fn texts(self) -> [(&'static str, Option<String>); 27] {
         [
             ("data", self.data),
             ("listen", self.listen),
@@ -179,6 +182,7 @@ impl Flags {
             ("oidc_audience", self.oidc_audience),
             ("access_log", self.access_log),
             ("access_log_files", self.access_log_files),
+            ("snapshot_retention_days", self.snapshot_retention_days),
             ("log_format", self.log_format),
             ("log_level", self.log_level),
         ]

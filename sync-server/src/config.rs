@@ -8,6 +8,7 @@ mod settings;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub use settings::{KEYS, Settings, Source};
 
@@ -73,6 +74,8 @@ pub struct Config {
     pub access_log: bool,
     /// Files of the access log that are kept.
     pub access_log_files: usize,
+    /// How long a snapshot must have had enough words before what it covers goes; without it nothing goes.
+    pub snapshot_retention: Option<Duration>,
     /// How long the parts of a session may take.
     pub patience: Patience,
     /// How logs are written.

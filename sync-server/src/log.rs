@@ -4,17 +4,23 @@
 //! read sees committed writes only. There is one caller of `commit` (the writer thread), and any
 //! number of readers.
 
+mod pruned;
 pub mod sqlite;
+mod write;
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use tombolo_protocol::entry::Entry;
 use tombolo_protocol::hash::Digest;
 use tombolo_protocol::ids::{
-    ChainId, ChainKey, DeviceId, EntryHash, LogId, RecordId, UserId, WorkspaceId, WorkspaceTag,
+    ChainId, ChainKey, DeviceId, DocumentTag, EntryHash, LogId, RecordId, UserId, WorkspaceId, WorkspaceTag,
 };
 use tombolo_protocol::item::{Declaration, ItemHash, LogItem};
 use tombolo_protocol::log::Frontier;
+
+pub use pruned::{Cut, Floor, SweptWrite};
+pub use write::{AppendWrite, Write};
 
 /// Number of a workspace on this relay; its channel number in every session.
 pub type Row = u32;
@@ -75,6 +81,8 @@ pub struct WorkspaceRow {
     pub frontier: Frontier,
     /// Bytes of its items.
     pub bytes: u64,
+    /// The last position of which the bytes are gone; zero if none are.
+    pub pruned: u64,
 }
 
 /// The end of one chain.
@@ -127,7 +135,7 @@ pub struct ChainItem {
     pub seq: u64,
     /// Its hash.
     pub hash: EntryHash,
-    /// The item, perhaps in short form.
+    /// The item, perhaps in short form; empty once it is gone.
     pub bytes: Vec<u8>,
 }
 
@@ -144,89 +152,6 @@ pub struct ChainEnd {
     pub declared_at: u64,
     /// Seq of that item.
     pub declared_seq: u64,
-}
-
-/// One part of a commit.
-#[derive(Clone, Debug)]
-pub enum Write {
-    /// A workspace begins, empty.
-    Create {
-        /// Its number here.
-        row: Row,
-        /// Its name.
-        workspace: WorkspaceId,
-        /// Its history.
-        log: LogId,
-    },
-    /// A workspace's history can not be continued; its items move to another.
-    Reset {
-        /// Which workspace.
-        row: Row,
-        /// The history that ends.
-        old_log: LogId,
-        /// The present history.
-        new_log: LogId,
-        /// The head of the items under the present history, and their number.
-        head: (u64, Digest),
-        /// The signed admission.
-        statement: Vec<u8>,
-    },
-    /// Items at the end of a workspace's log.
-    Append(AppendWrite),
-    /// Devices that are members no more, and whether their users gave them up.
-    Ended {
-        /// Which workspace.
-        row: Row,
-        /// The devices.
-        devices: Vec<(DeviceId, bool)>,
-    },
-    /// A device's newest status row.
-    Status {
-        /// Which workspace.
-        row: Row,
-        /// Whose row.
-        device: DeviceId,
-        /// Counts the device's rows.
-        nth: u64,
-        /// The row.
-        bytes: Vec<u8>,
-    },
-    /// Proof that a commit is possible.
-    Probe {
-        /// The relay's clock.
-        time_ms: i64,
-        /// How much must be possible.
-        filler_bytes: u64,
-    },
-}
-
-impl Write {
-    /// Returns about how many bytes it takes.
-    #[must_use]
-    pub fn bytes(&self) -> u64 {
-        match self {
-            Self::Append(append) => append.items.iter().map(|item| item.bytes.len() as u64).sum(),
-            Self::Probe { filler_bytes, .. } => *filler_bytes,
-            Self::Create { .. } | Self::Reset { .. } | Self::Ended { .. } | Self::Status { .. } => 0,
-        }
-    }
-}
-
-/// Items at the end of a workspace's log, and what changes with them.
-#[derive(Clone, Debug)]
-pub struct AppendWrite {
-    /// Which workspace.
-    pub row: Row,
-    /// The items, at consecutive positions; may be none.
-    pub items: Vec<NewItem>,
-    /// The chains that end elsewhere now.
-    pub chains: Vec<ChainRow>,
-    /// Ids of devices and users that may be members now.
-    pub members: Vec<[u8; 32]>,
-    /// Length and Merkle roots after the items.
-    pub frontier: Frontier,
-    /// The head after the items.
-    pub head: Digest,
 }
 
 /// The store of all logs.
@@ -277,6 +202,31 @@ pub trait Log: Send + Sync {
     /// # Errors
     /// [`LogError`] if the store can not be read.
     fn words(&self, row: Row) -> Result<Vec<Vec<u8>>, LogError>;
+    /// Returns position and name of the last parts of a workspace's snapshots, the newest first.
+    ///
+    /// # Errors
+    /// [`LogError`] if the store can not be read.
+    fn snapshots(&self, row: Row) -> Result<Vec<(u64, EntryHash)>, LogError>;
+    /// Returns the snapshots that have enough words, and since when they were seen to.
+    ///
+    /// # Errors
+    /// [`LogError`] if the store can not be read.
+    fn vouched(&self, row: Row) -> Result<Vec<(EntryHash, i64)>, LogError>;
+    /// Returns from where on a chain is held, if some of it is gone.
+    ///
+    /// # Errors
+    /// [`LogError`] if the store can not be read.
+    fn floor(&self, row: Row, chain: &ChainId) -> Result<Option<Floor>, LogError>;
+    /// Returns from where on the chains of a document are held of which some is gone.
+    ///
+    /// # Errors
+    /// [`LogError`] if the store can not be read.
+    fn floors(&self, row: Row, document: &DocumentTag) -> Result<BTreeMap<ChainId, u64>, LogError>;
+    /// Returns how many bytes a cut frees, and the last position that it empties.
+    ///
+    /// # Errors
+    /// [`LogError`] if the store can not be read.
+    fn freed_by(&self, row: Row, cut: &Cut) -> Result<(u64, u64), LogError>;
     /// Returns the end of a chain.
     ///
     /// # Errors
@@ -331,12 +281,12 @@ pub trait Log: Send + Sync {
     fn commit(&self, writes: &[Write]) -> Result<(), LogError>;
 }
 
-/// Reads what the item at a position declares for the short forms that name it.
+/// Reads what the item at a position declares for the short forms that name it; nothing once it is gone.
 ///
 /// # Errors
 /// [`LogError`] if the store can not be read or the item is not what was written.
 pub fn declaration(log: &dyn Log, row: Row, position: u64) -> Result<Option<Declaration>, LogError> {
-    let Some(bytes) = log.item(row, position)? else {
+    let Some(bytes) = log.item(row, position)?.filter(|bytes| !bytes.is_empty()) else {
         return Ok(None);
     };
     match LogItem::decode(&bytes) {
@@ -348,7 +298,7 @@ pub fn declaration(log: &dyn Log, row: Row, position: u64) -> Result<Option<Decl
     }
 }
 
-/// Puts stored entries together again, with their full headers; stops at the first that is damaged.
+/// Puts stored entries together again, with their full headers; stops at the first that is gone or damaged.
 ///
 /// # Errors
 /// [`LogError`] if the store can not be read.
@@ -360,7 +310,7 @@ pub fn expand_run(
 ) -> Result<Vec<Entry>, LogError> {
     let mut declared: Option<(u64, Declaration)> = None;
     let mut entries = Vec::with_capacity(items.len());
-    for item in items {
+    for item in items.iter().take_while(|item| !item.bytes.is_empty()) {
         let entry = match LogItem::decode(&item.bytes) {
             Ok(LogItem::Entry(bytes)) => Entry::decode(bytes).ok(),
             Ok(LogItem::Elided(elided)) => {

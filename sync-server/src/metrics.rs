@@ -13,7 +13,7 @@ use crate::log::NewItem;
 /// Upper bounds of the commit histogram, in microseconds.
 const COMMIT_BUCKETS_US: [u64; 10] = [250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 100_000, 500_000, 2_500_000];
 
-const FRAME_TYPES: [(u8, &str); 33] = [
+const FRAME_TYPES: [(u8, &str); 34] = [
     (1, "hello"),
     (2, "challenge"),
     (3, "auth"),
@@ -33,6 +33,7 @@ const FRAME_TYPES: [(u8, &str); 33] = [
     (26, "head"),
     (30, "fetch"),
     (31, "fetched"),
+    (32, "pruned"),
     (35, "reconcile"),
     (36, "summary"),
     (40, "status"),
@@ -77,7 +78,7 @@ pub(crate) fn refusal_name(reason: RefusalReason) -> &'static str {
     REFUSALS.iter().find(|(known, _)| *known == reason).map_or("unknown", |(_, name)| name)
 }
 
-const SCALARS: [(&str, &str, &str); 15] = [
+const SCALARS: [(&str, &str, &str); 16] = [
     ("sessions", "gauge", "Sessions that are open."),
     ("sessions_total", "counter", "Sessions that began."),
     ("closes_total", "counter", "Sessions the relay ended."),
@@ -85,6 +86,7 @@ const SCALARS: [(&str, &str, &str); 15] = [
     ("sent_bytes_total", "counter", "Bytes of frames out."),
     ("items_appended_total", "counter", "Items that are durable."),
     ("stored_bytes_total", "counter", "Bytes of those items."),
+    ("freed_bytes_total", "counter", "Bytes of items that a snapshot stands for, and that are gone."),
     ("fan_out_bytes_total", "counter", "Bytes queued for readers."),
     ("commits_failed_total", "counter", "Commits that failed."),
     ("enters_total", "counter", "Invites that were shown and held."),
@@ -106,6 +108,7 @@ pub struct Metrics {
     bytes_out: AtomicU64,
     items_appended: AtomicU64,
     item_bytes: AtomicU64,
+    freed_bytes: AtomicU64,
     refused: [AtomicU64; REFUSALS.len()],
     fan_out_bytes: AtomicU64,
     commits: [AtomicU64; COMMIT_BUCKETS_US.len() + 1],
@@ -131,6 +134,7 @@ impl Default for Metrics {
             bytes_out: AtomicU64::default(),
             items_appended: AtomicU64::default(),
             item_bytes: AtomicU64::default(),
+            freed_bytes: AtomicU64::default(),
             refused: std::array::from_fn(|_| AtomicU64::default()),
             fan_out_bytes: AtomicU64::default(),
             commits: std::array::from_fn(|_| AtomicU64::default()),
@@ -205,6 +209,11 @@ impl Metrics {
         self.item_bytes.fetch_add(bytes as u64, Relaxed);
     }
 
+    /// Counts bytes of items that are gone.
+    pub fn freed(&self, bytes: u64) {
+        self.freed_bytes.fetch_add(bytes, Relaxed);
+    }
+
     /// Counts an item that was not taken.
     pub fn refused(&self, reason: RefusalReason) {
         let slot = REFUSALS.iter().zip(&self.refused).find(|((known, _), _)| *known == reason);
@@ -261,6 +270,7 @@ impl Metrics {
             &self.bytes_out,
             &self.items_appended,
             &self.item_bytes,
+            &self.freed_bytes,
             &self.fan_out_bytes,
             &self.commits_failed,
             &self.enters,

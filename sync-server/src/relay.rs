@@ -3,9 +3,12 @@
 //! Invariant: at most one live [`Workspace`] of a name is in memory; it stays while a session or a job
 //! holds it, so no two judges ever give out the same position.
 
+mod sweep;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tombolo_protocol::close::CloseCode;
 use tombolo_protocol::frame::TlsMode;
@@ -76,6 +79,8 @@ pub struct Relay {
     terms: Terms,
     admission: Admission,
     minimum: Levels,
+    retention: Option<Duration>,
+    swept_ms: AtomicU64,
     factors: Option<Factors>,
     access: Option<AccessLog>,
     metrics: Metrics,
@@ -123,6 +128,8 @@ impl Relay {
             terms,
             admission,
             minimum: Levels::default(),
+            retention: None,
+            swept_ms: AtomicU64::new(0),
             factors: None,
             access: None,
             metrics: Metrics::default(),

@@ -38,6 +38,8 @@ use system::System;
 
 /// Drained sessions come back spread over this time.
 const RETURN_SPREAD_MS: u32 = 5_000;
+/// How often it is asked whether it is time to look for what may go.
+const SWEEP_LOOK: Duration = Duration::from_secs(60);
 /// How long sessions may take to end when the relay drains.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(8);
 /// Connections that wait to be accepted, where the system allows as many: after a restart all devices come at once, and
@@ -149,7 +151,8 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()> + Send + '
     let (listener, address) = bind(config.listen)?;
     let (admin, admin_address) = bind(config.admin_listen)?;
     let (log, system) = (Box::new(log), Box::new(System::new()));
-    let mut relay = Relay::new(key, log, system, config.terms, config.admission)?.asking(config.minimum);
+    let relay = Relay::new(key, log, system, config.terms, config.admission)?;
+    let mut relay = relay.asking(config.minimum).pruning_after(config.snapshot_retention);
     let login = config.login.map(|terms| Arc::new(Login::new(terms)));
     if config.totp || login.is_some() {
         let mut factors = Factors::open(&config.data.join(FACTORS_FILE), sealing)?;
@@ -198,6 +201,7 @@ impl Life {
         let writing = Arc::clone(&relay);
         let writer = std::thread::spawn(move || writer::run(&writing));
         let (stop, stopped) = watch::channel(());
+        let sweeper = tokio::spawn(sweep(Arc::clone(&relay))).abort_handle();
         let public = http::public_routes(self.service.clone());
         let admin = http::admin_routes(self.service.clone());
         let accept = accept(self.listener, self.acceptor, public, stopped.clone());
@@ -207,6 +211,7 @@ impl Life {
             () = accept => {}
             () = admin => {}
         }
+        sweeper.abort();
         drop(stop);
         drop(self.service);
         let spread = SystemRandom::new();
@@ -228,6 +233,19 @@ impl Life {
         });
         if ended.await.is_err() {
             tracing::error!("the access log ended badly");
+        }
+    }
+}
+
+/// Looks for what may go, as long as the relay serves.
+async fn sweep(relay: Arc<Relay>) {
+    loop {
+        tokio::time::sleep(SWEEP_LOOK).await;
+        let relay = Arc::clone(&relay);
+        match tokio::task::spawn_blocking(move || relay.sweep_if_due()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "what may go can not be found"),
+            Err(error) => tracing::error!(%error, "the look for what may go ended badly"),
         }
     }
 }

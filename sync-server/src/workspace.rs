@@ -12,6 +12,7 @@ mod chains;
 mod judge;
 mod membership;
 mod right;
+mod sweep;
 mod verdicts;
 
 use std::collections::BTreeMap;
@@ -60,7 +61,7 @@ impl Workspace {
     /// Starts a workspace that is not in the log yet.
     #[must_use]
     pub fn begin(relay: RelayId, row: Row, workspace: WorkspaceId, log: LogId) -> Arc<Self> {
-        let row = WorkspaceRow { row, workspace, log, frontier: Frontier::new(), bytes: 0 };
+        let row = WorkspaceRow { row, workspace, log, frontier: Frontier::new(), bytes: 0, pruned: 0 };
         Arc::new(Self {
             row: row.row,
             id: workspace,
@@ -140,6 +141,8 @@ pub struct Published {
     pub frontier: Frontier,
     /// Bytes of all items.
     pub bytes: u64,
+    /// The last position of which the bytes are gone: nobody goes on from below it.
+    pub pruned: u64,
     /// The sessions that have it open.
     pub readers: BTreeMap<SessionId, Reader>,
     /// Of each device that sent a status row: when one was last stored, and what waits since.
@@ -154,6 +157,7 @@ impl Published {
             log: row.log,
             frontier: row.frontier.clone(),
             bytes: row.bytes,
+            pruned: row.pruned,
             readers: BTreeMap::new(),
             statuses: BTreeMap::new(),
         }

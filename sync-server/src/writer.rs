@@ -17,7 +17,7 @@ use tombolo_protocol::ids::{DeviceId, LogId};
 use tombolo_protocol::receipt::Receipt;
 
 use crate::fanout::Outbox;
-use crate::log::Write;
+use crate::log::{SweptWrite, Write};
 use crate::relay::Relay;
 use crate::workspace::{Verdicts, Workspace};
 use plan::Plan;
@@ -43,6 +43,13 @@ pub enum Job {
         nth: u64,
         /// The row.
         bytes: Vec<u8>,
+    },
+    /// What was found of a workspace's snapshots, and what goes because of it.
+    Swept {
+        /// Which workspace.
+        workspace: Arc<Workspace>,
+        /// What is to be written.
+        swept: SweptWrite,
     },
     /// Is a commit possible?
     Probe(SyncSender<bool>),

@@ -66,6 +66,8 @@ bugs! {
     ChoresForEver = 17, "chores-for-ever";
     /// Waits depend on what the whole process has done before.
     OutsideChance = 18, "outside-chance";
+    /// Of each chain one entry more is deleted than a snapshot stands for.
+    PrunedTooFar = 19, "pruned-too-far";
 }
 
 static PLANTED: AtomicU8 = AtomicU8::new(0);

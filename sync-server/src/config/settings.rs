@@ -21,7 +21,7 @@ use crate::serve::tls_mode;
 const ACCESS_LOG_FILES_DEFAULT: usize = 64;
 
 /// All settings, as files and environment name them.
-pub const KEYS: [&str; 27] = [
+pub const KEYS: [&str; 28] = [
     "data",
     "listen",
     "admin_listen",
@@ -49,6 +49,7 @@ pub const KEYS: [&str; 27] = [
     "oidc_audience",
     "access_log",
     "access_log_files",
+    "snapshot_retention_days",
 ];
 
 /// Where a setting comes from.
@@ -167,10 +168,9 @@ impl Settings {
             slow: Duration::from_millis(self.number("slow_ms", 30_000)),
         };
         let (log_format, log_level) = self.logging();
-        let minimum = self.levels();
-        let (login, totp) = (self.login(), self.totp());
+        let (minimum, login, totp) = (self.levels(), self.login(), self.totp());
         let access_log = self.one_of("access_log", &["on", "off"], "on or off") != Some("off");
-        let access_log_files = self.number("access_log_files", ACCESS_LOG_FILES_DEFAULT);
+        let (access_log_files, snapshot_retention) = (self.log_files(), self.retention());
         match data {
             Some(data) if self.problems.is_empty() => Ok(Config {
                 data,
@@ -184,6 +184,7 @@ impl Settings {
                 login,
                 access_log,
                 access_log_files,
+                snapshot_retention,
                 patience,
                 log_format,
                 log_level,
@@ -202,6 +203,18 @@ impl Settings {
             items_per_second: self.number("items_per_second", 10_000),
             bytes_per_second: self.number("bytes_per_second", 8 << 20),
         }
+    }
+
+    fn log_files(&mut self) -> usize {
+        self.number("access_log_files", ACCESS_LOG_FILES_DEFAULT)
+    }
+
+    fn retention(&mut self) -> Option<Duration> {
+        if matches!(self.text("snapshot_retention_days"), None | Some("never")) {
+            return None;
+        }
+        let days: u32 = self.number("snapshot_retention_days", 0);
+        Some(Duration::from_secs(u64::from(days) * 86_400))
     }
 
     fn logging(&mut self) -> (LogFormat, tracing::Level) {

@@ -6,16 +6,17 @@
 mod rows;
 mod writes;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use tombolo_protocol::hash::Digest;
-use tombolo_protocol::ids::{ChainId, DeviceId, LogId, UserId, WorkspaceTag};
+use tombolo_protocol::ids::{ChainId, DeviceId, DocumentTag, EntryHash, LogId, UserId, WorkspaceTag};
 use tombolo_protocol::limits::ITEMS_PER_FRAME_MAX;
 
-use super::{ChainEnd, ChainItem, ChainRow, Log, LogError, MembershipItem, Row, WorkspaceRow, Write};
+use super::{ChainEnd, ChainItem, ChainRow, Cut, Floor, Log, LogError, MembershipItem, Row, WorkspaceRow, Write};
 use rows::{LAST_POSITION, digest, place, position_of};
 
 /// Reading connections that are kept open: more than the cores of a small machine can use.
@@ -27,6 +28,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/001_log.sql"),
     include_str!("migrations/002_ended.sql"),
     include_str!("migrations/003_attests.sql"),
+    include_str!("migrations/004_pruned.sql"),
 ];
 
 /// All logs, in one file.
@@ -126,6 +128,53 @@ impl Log for SqliteLog {
             let mut statement = connection.prepare_cached(include_str!("sql/item_words.sql"))?;
             let items = statement.query_map([place(row, 0), place(row, LAST_POSITION)], |row| row.get(0))?;
             items.collect()
+        })
+    }
+
+    fn snapshots(&self, row: Row) -> Result<Vec<(u64, EntryHash)>, LogError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(include_str!("sql/item_snapshots.sql"))?;
+            let items = statement.query_map([place(row, 0), place(row, LAST_POSITION)], |row| {
+                Ok((position_of(row.get(0)?), EntryHash::from_bytes(digest(row, 1)?)))
+            })?;
+            items.collect()
+        })
+    }
+
+    fn vouched(&self, row: Row) -> Result<Vec<(EntryHash, i64)>, LogError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(include_str!("sql/vouched_all.sql"))?;
+            let found = statement.query_map([row], |row| Ok((EntryHash::from_bytes(digest(row, 0)?), row.get(1)?)))?;
+            found.collect()
+        })
+    }
+
+    fn floor(&self, row: Row, chain: &ChainId) -> Result<Option<Floor>, LogError> {
+        self.read(|connection| {
+            connection
+                .prepare_cached(include_str!("sql/floor_find.sql"))?
+                .query_row(params![row, chain.as_bytes()], rows::floor)
+                .optional()
+        })
+    }
+
+    fn floors(&self, row: Row, document: &DocumentTag) -> Result<BTreeMap<ChainId, u64>, LogError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(include_str!("sql/floors_of_document.sql"))?;
+            let found = statement.query_map(params![row, document.as_bytes()], |row| {
+                Ok((ChainId::from_bytes(row.get(0)?), rows::unsigned(row, 1)?))
+            })?;
+            found.collect()
+        })
+    }
+
+    fn freed_by(&self, row: Row, cut: &Cut) -> Result<(u64, u64), LogError> {
+        let below = (rows::integer(cut.floor.seq), place(row, cut.kept));
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(include_str!("sql/item_below.sql"))?;
+            statement.query_row(params![row, cut.chain.as_bytes(), below.0, below.1], |row| {
+                Ok((rows::unsigned(row, 0)?, position_of(row.get(1)?)))
+            })
         })
     }
 

@@ -9,14 +9,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tombolo_protocol::close::CloseCode;
-use tombolo_protocol::frame::{Fetch, Fetched, Frame, Head, Received, Status};
+use tombolo_protocol::frame::{Fetch, Fetched, Frame, Head, Pruned, Received, Status};
 use tombolo_protocol::limits::ITEMS_BYTES_TARGET;
 use tombolo_protocol::receipt::{Receipt, Signed};
 use tombolo_protocol::status::StatusRow;
 
 use super::Session;
 use crate::fanout::{Acknowledgement, Closing, Delivery, items_frame};
-use crate::log::{Row, expand_run};
+use crate::log::{Floor, Row, expand_run};
 use crate::workspace::Workspace;
 use crate::writer::Job;
 
@@ -168,11 +168,14 @@ impl Session {
             return self.caught_up(&workspace, receipt);
         }
         drop(published);
-        let positions = (sent + 1, end);
-        let items = self.relay.log().items(row, positions, ITEMS_BYTES_TARGET)?;
+        let items = self.relay.log().items(row, (sent + 1, end), ITEMS_BYTES_TARGET)?;
         if items.is_empty() {
             tracing::error!(position = sent + 1, "the log lacks an item below its head");
             return Err(CloseCode::Unavailable.into());
+        }
+        if items.iter().any(Vec::is_empty) {
+            // They went while it was reading: it comes back, and compares.
+            return Err(CloseCode::Going.into());
         }
         let ((first, last), frame) = items_frame(row, sent + 1, items);
         self.output.push(frame);
@@ -217,6 +220,13 @@ impl Session {
         let entries = expand_run(log, row, prev, &run)?;
         // Asked after the log was read: a right that holds now held for all that was in it.
         if !self.holds(row)? || !self.admit(&workspace)? {
+            return Ok(());
+        }
+        if run.first().is_some_and(|item| item.bytes.is_empty())
+            && let Some(floor) = self.relay.log().floor(row, &fetch.chain)?
+        {
+            let Floor { snapshot, from_seq, to_seq, .. } = floor;
+            self.send(Pruned { channel: fetch.channel, chain: fetch.chain, snapshot, from_seq, to_seq });
             return Ok(());
         }
         self.send(Fetched {

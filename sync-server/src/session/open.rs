@@ -134,6 +134,9 @@ impl Session {
         reset: Option<Vec<u8>>,
     ) -> Result<(), Closing> {
         self.end_stay();
+        // Below that nothing can be read on from.
+        let is_gone = cursor < workspace.published().pruned;
+        let mode = if mode == Mode::Reading && is_gone { Mode::Unusable } else { mode };
         if !self.enter_channel(&workspace, mode, cursor)? {
             return Ok(());
         }

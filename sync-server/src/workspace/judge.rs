@@ -330,6 +330,11 @@ impl Judge {
         Ok(())
     }
 
+    /// Notes how many bytes go.
+    pub fn free(&mut self, bytes: u64) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+
     pub(super) fn push(
         &mut self,
         hash: ItemHash,

@@ -16,7 +16,7 @@ use tombolo_protocol::receipt::{LogReset, Signed, acknowledged};
 
 use super::AppendJob;
 use crate::fanout::{Acknowledgement, Delivery, Outbox, SessionId, items_frames};
-use crate::log::{AppendWrite, ChainRow, NewItem, Row, Write};
+use crate::log::{AppendWrite, ChainRow, NewItem, Row, SweptWrite, Write};
 use crate::relay::Relay;
 use crate::workspace::{Ended, Published, Workspace};
 
@@ -37,6 +37,9 @@ pub(super) struct Group {
     members_changed: bool,
     senders: BTreeMap<SessionId, Sender>,
     seeders: Vec<Arc<Outbox>>,
+    /// Bytes that go, and the last position that they go of.
+    freed_bytes: u64,
+    pruned: u64,
 }
 
 /// A session whose appends are in the transaction.
@@ -67,6 +70,8 @@ impl Group {
             members_changed: false,
             senders: BTreeMap::new(),
             seeders: Vec::new(),
+            freed_bytes: 0,
+            pruned: 0,
         }
     }
 
@@ -96,6 +101,12 @@ impl Group {
         let end = self.first + self.items.len() as u64;
         let last = self.items.last();
         last.is_none_or(|item| item.position + 1 == end)
+    }
+
+    /// Takes in what goes.
+    pub(super) fn sweep(&mut self, swept: &SweptWrite) {
+        self.freed_bytes += swept.freed_bytes;
+        self.pruned = self.pruned.max(swept.pruned);
     }
 
     pub(super) fn log(&self) -> LogId {
@@ -163,13 +174,15 @@ impl Group {
     pub(super) fn publish(self, relay: &Relay) {
         let channel = self.workspace.row();
         relay.metrics().items_appended(&self.items);
+        relay.metrics().freed(self.freed_bytes);
         let bytes = self.items.iter().map(|item| item.bytes.len() as u64);
         let bytes = bytes.sum::<u64>();
         let alone = self.written_by_one();
         let mut published = self.workspace.published();
         published.log = self.log;
         published.frontier = self.frontier;
-        published.bytes += bytes;
+        published.bytes = (published.bytes + bytes).saturating_sub(self.freed_bytes);
+        published.pruned = published.pruned.max(self.pruned);
         let cut = cut_off(channel, &mut published, &self.ended, &self.items);
         fan_out(relay, channel, &mut published, self.items, alone);
         for (session, sender) in self.senders {

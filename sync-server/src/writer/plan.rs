@@ -40,6 +40,12 @@ impl<'a> Plan<'a> {
                     self.writes.push(Write::Status { row, device, nth, bytes });
                 }
             }
+            Job::Swept { workspace, swept } => {
+                if let Some(group) = self.group(&workspace) {
+                    group.sweep(&swept);
+                    self.writes.push(Write::Swept(swept));
+                }
+            }
             Job::Probe(answer) => {
                 let time_ms = self.relay.now_ms();
                 let filler_bytes = self.relay.failed_bytes();

@@ -136,7 +136,7 @@ fn take_share(jobs: &mut VecDeque<Job>, doublings: u32, taken: &mut Vec<Job>) ->
 
 fn whose(job: &Job) -> Option<Row> {
     match job {
-        Job::Create(workspace) | Job::Status { workspace, .. } => Some(workspace.row()),
+        Job::Create(workspace) | Job::Status { workspace, .. } | Job::Swept { workspace, .. } => Some(workspace.row()),
         Job::Append(append) => Some(append.workspace.row()),
         Job::Reset(reset) => Some(reset.workspace.row()),
         Job::Probe(_) => None,

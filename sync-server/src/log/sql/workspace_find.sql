@@ -1,1 +1,1 @@
-SELECT row, id, log, frontier, bytes FROM workspace WHERE tag = ?1;
+SELECT row, id, log, frontier, bytes, pruned FROM workspace WHERE tag = ?1;

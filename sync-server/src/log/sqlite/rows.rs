@@ -11,7 +11,7 @@ use tombolo_protocol::ids::{
 };
 use tombolo_protocol::log::Frontier;
 
-use crate::log::{ChainEnd, ChainItem, ChainRow, Row, WorkspaceRow};
+use crate::log::{ChainEnd, ChainItem, ChainRow, Floor, Row, WorkspaceRow};
 
 const POSITION_BITS: u32 = 40;
 
@@ -47,6 +47,7 @@ pub(super) fn workspace(row: &SqlRow<'_>) -> rusqlite::Result<WorkspaceRow> {
         log: LogId::from_bytes(row.get(2)?),
         frontier,
         bytes: unsigned(row, 4)?,
+        pruned: unsigned(row, 5)?,
     })
 }
 
@@ -85,6 +86,15 @@ pub(super) fn chain_item(row: &SqlRow<'_>) -> rusqlite::Result<ChainItem> {
     })
 }
 
+pub(super) fn floor(row: &SqlRow<'_>) -> rusqlite::Result<Floor> {
+    Ok(Floor {
+        seq: unsigned(row, 0)?,
+        snapshot: ChainId::from_bytes(row.get(1)?),
+        from_seq: unsigned(row, 2)?,
+        to_seq: unsigned(row, 3)?,
+    })
+}
+
 pub(super) fn upsert_chain(statement: &mut CachedStatement<'_>, row: Row, chain: &ChainRow) -> rusqlite::Result<()> {
     statement.execute(params![
         row,
@@ -102,6 +112,6 @@ pub(super) fn upsert_chain(statement: &mut CachedStatement<'_>, row: Row, chain:
     Ok(())
 }
 
-fn unsigned(row: &SqlRow<'_>, column: usize) -> rusqlite::Result<u64> {
+pub(super) fn unsigned(row: &SqlRow<'_>, column: usize) -> rusqlite::Result<u64> {
     row.get::<_, i64>(column).map(|value| value.max(0) as u64)
 }

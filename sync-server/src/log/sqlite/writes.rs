@@ -7,7 +7,7 @@ use tombolo_protocol::ids::{LogId, WorkspaceId};
 use tombolo_protocol::log::Frontier;
 
 use super::rows::{self, LAST_POSITION, place};
-use crate::log::{AppendWrite, NewItem, Row, Write};
+use crate::log::{AppendWrite, Cut, NewItem, Row, SweptWrite, Write};
 
 pub(super) fn perform(transaction: &Transaction<'_>, write: &Write) -> rusqlite::Result<()> {
     match write {
@@ -29,6 +29,7 @@ pub(super) fn perform(transaction: &Transaction<'_>, write: &Write) -> rusqlite:
             )?;
             Ok(())
         }
+        Write::Swept(swept) => sweep(transaction, swept),
         Write::Probe { time_ms, filler_bytes } => {
             let values = params![time_ms, rows::integer(*filler_bytes)];
             transaction.execute(include_str!("../sql/probe_write.sql"), values)?;
@@ -75,6 +76,31 @@ fn append(transaction: &Transaction<'_>, append: &AppendWrite) -> rusqlite::Resu
     let mut insert = transaction.prepare_cached(include_str!("../sql/device_insert.sql"))?;
     for member in &append.members {
         insert.execute(params![member, append.row])?;
+    }
+    Ok(())
+}
+
+fn sweep(transaction: &Transaction<'_>, swept: &SweptWrite) -> rusqlite::Result<()> {
+    for found in &swept.found {
+        let mut insert = transaction.prepare_cached(include_str!("../sql/vouched_insert.sql"))?;
+        insert.execute(params![swept.row, found.as_bytes(), swept.since_ms])?;
+    }
+    for lost in &swept.lost {
+        let mut delete = transaction.prepare_cached(include_str!("../sql/vouched_delete.sql"))?;
+        delete.execute(params![swept.row, lost.as_bytes()])?;
+    }
+    for Cut { chain, document, floor, kept } in &swept.cuts {
+        let below = params![swept.row, chain.as_bytes(), rows::integer(floor.seq), place(swept.row, *kept)];
+        transaction.prepare_cached(include_str!("../sql/item_prune.sql"))?.execute(below)?;
+        let snapshot = floor.snapshot.as_bytes();
+        let (seq, from_seq, to_seq) =
+            (rows::integer(floor.seq), rows::integer(floor.from_seq), rows::integer(floor.to_seq));
+        let mut upsert = transaction.prepare_cached(include_str!("../sql/floor_upsert.sql"))?;
+        upsert.execute(params![swept.row, chain.as_bytes(), document.as_bytes(), seq, snapshot, from_seq, to_seq])?;
+    }
+    if swept.pruned > 0 {
+        let (freed, pruned) = (rows::integer(swept.freed_bytes), rows::integer(swept.pruned));
+        transaction.execute(include_str!("../sql/workspace_pruned.sql"), params![swept.row, freed, pruned])?;
     }
     Ok(())
 }

@@ -1,0 +1,1 @@
+SELECT chain, seq FROM floor WHERE workspace = ?1 AND document = ?2;

@@ -1,0 +1,1 @@
+SELECT hash, since_ms FROM vouched WHERE workspace = ?1;

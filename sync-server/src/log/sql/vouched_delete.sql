@@ -1,0 +1,1 @@
+DELETE FROM vouched WHERE workspace = ?1 AND hash = ?2;
