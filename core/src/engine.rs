@@ -21,6 +21,7 @@ mod edit;
 mod findings;
 mod forks;
 mod gather;
+mod horizon;
 mod input;
 mod open;
 mod saved;

@@ -16,6 +16,7 @@ pub(crate) mod debt;
 pub(crate) mod fold;
 mod handshake;
 mod heads;
+mod horizon;
 mod intake;
 mod join;
 mod mend;

@@ -69,6 +69,8 @@ pub(crate) struct Workspace {
     pub(crate) by_cover: BTreeSet<i64>,
     /// The second branches of chains, by the rows of both branches.
     pub(crate) branches: BTreeMap<i64, Branch>,
+    /// Chains that begin above 1, and the seq behind which each does: a snapshot stands for what is below.
+    pub(crate) lifted: BTreeMap<i64, u64>,
     /// What members have said of snapshots.
     pub(crate) attests: Attests,
     pub(crate) blinding: Option<BlindingKey>,
@@ -117,6 +119,7 @@ impl Workspace {
             struck: BTreeMap::new(),
             by_cover: BTreeSet::new(),
             branches: BTreeMap::new(),
+            lifted: BTreeMap::new(),
             attests: Attests::default(),
             blinding: None,
             epochs: BTreeMap::new(),
@@ -191,6 +194,7 @@ impl Workspace {
             self.struck.entry(document).or_default().insert(hash, chain, reason);
         }
         tx.branches(self.row)?.into_iter().for_each(|branch| self.note_branch(branch));
+        self.lifted = tx.lifted(self.row)?;
         Ok(())
     }
 
@@ -203,7 +207,7 @@ impl Workspace {
     /// Returns the seq behind which a chain's own entries begin.
     pub(crate) fn floor_of(&self, chain: i64) -> u64 {
         let branch = self.branches.get(&chain).filter(|branch| branch.row == chain);
-        branch.map_or(0, |branch| branch.floor_seq)
+        branch.map_or_else(|| self.lifted.get(&chain).copied().unwrap_or(0), |branch| branch.floor_seq)
     }
 
     /// Learns from the records what the disk has changed of the keys, the name and the state.

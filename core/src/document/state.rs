@@ -11,7 +11,10 @@
 
 use super::automerge::AutomergeDocument;
 use super::yrs::YrsDocument;
-use super::{Actor, ApplyReason, CHANGE_BYTES_MAX, Crdt, ForeignChange, Inner, OpenDocument, PatchMode};
+use super::{
+    Actor, ApplyError, ApplyReason, CHANGE_BYTES_MAX, Crdt, DocumentError, ForeignChange, Inner, OpenDocument,
+    PatchMode,
+};
 
 /// How a state was made: the CRDT, the line of its library, and how it was set up and driven.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -85,6 +88,27 @@ impl Encoder {
             Self::Automerge => Inner::Automerge(Box::new(AutomergeDocument::from_state(actor, state)?)),
             Self::Yrs => Inner::Yrs(Box::new(YrsDocument::from_state(actor, state)?)),
         }))
+    }
+}
+
+impl Encoder {
+    /// Makes a document of a state and the changes that came after it, to go on under an actor.
+    ///
+    /// # Errors
+    /// [`DocumentError`], with the change at fault if one is; none if the state does not load.
+    pub(crate) fn go_on(
+        self,
+        state: &[u8],
+        actor: Actor,
+        changes: &[ForeignChange<'_>],
+    ) -> Result<OpenDocument, DocumentError> {
+        let of_state = |reason| DocumentError::Change { index: None, reason };
+        let mut document = self.decode(state, actor).map_err(of_state)?;
+        if !changes.is_empty() {
+            let of_change = |error: ApplyError| DocumentError::Change { index: error.index, reason: error.reason };
+            document.apply(changes, PatchMode::Off).map_err(of_change)?;
+        }
+        Ok(document)
     }
 }
 

@@ -10,7 +10,9 @@ use tombolo_protocol::hash::hash;
 use tombolo_protocol::ids::{ChainKey, DeviceId, DocumentId, Instance, Stream};
 
 use super::Engine;
-use crate::document::{Actor, ApplyReason, Crdt, DocumentError, ForeignChange, OpenDocument, PatchMode, trial};
+use crate::document::{
+    Actor, ApplyReason, Crdt, DocumentError, Encoder, ForeignChange, OpenDocument, PatchMode, trial,
+};
 use crate::store::{DocumentRow, EntryState, StoreError, Tx};
 use crate::workspace::Workspace;
 
@@ -30,16 +32,17 @@ pub(super) struct Blame {
     pub(super) reason: ApplyReason,
 }
 
-/// Builds a document; foreign work that was never looked into must also encode and reload.
+/// Builds a document, on a snapshot's state if one stands for what is not here; foreign work that was never looked into must
+/// also encode and reload.
 pub(super) fn build(
-    crdt: Crdt,
-    actor: Actor,
+    (crdt, actor): (Crdt, Actor),
+    base: Option<&[u8]>,
     pieces: &[Piece],
     own: &[Vec<u8>],
 ) -> Result<OpenDocument, Option<Blame>> {
     let mut changes = foreign(pieces);
     changes.extend(own.iter().map(|bytes| ForeignChange { bytes, actor: None }));
-    let document = match OpenDocument::load(crdt, actor, &changes) {
+    let document = match begin(crdt, actor, base, &changes) {
         Ok(document) => document,
         Err(DocumentError::Change { index, reason }) => {
             return Err(index.and_then(|index| piece_of(pieces, index)).map(|piece| Blame { piece, reason }));
@@ -52,8 +55,21 @@ pub(super) fn build(
     Ok(document)
 }
 
+/// Makes a document of changes, on a snapshot's state if there is one.
+fn begin(
+    crdt: Crdt,
+    actor: Actor,
+    base: Option<&[u8]>,
+    changes: &[ForeignChange<'_>],
+) -> Result<OpenDocument, DocumentError> {
+    match base {
+        Some(base) => Encoder::of(crdt).go_on(base, actor, changes),
+        None => OpenDocument::load(crdt, actor, changes),
+    }
+}
+
 /// Finds the piece that a build fails on: by trial, and if all pass, by applying one after the other.
-pub(super) fn find_culprit(crdt: Crdt, actor: Actor, pieces: &[Piece]) -> Option<Blame> {
+pub(super) fn find_culprit((crdt, actor): (Crdt, Actor), base: Option<&[u8]>, pieces: &[Piece]) -> Option<Blame> {
     for (piece, candidate) in pieces.iter().enumerate().filter(|(_, piece)| piece.state == EntryState::Stored) {
         for change in &candidate.changes {
             if let Err(poison) = trial(crdt, change, candidate.actor) {
@@ -61,7 +77,7 @@ pub(super) fn find_culprit(crdt: Crdt, actor: Actor, pieces: &[Piece]) -> Option
             }
         }
     }
-    let mut document = OpenDocument::new(crdt, actor);
+    let mut document = begin(crdt, actor, base, &[]).ok()?;
     for (piece, candidate) in pieces.iter().enumerate() {
         let one = foreign(std::slice::from_ref(candidate));
         let applied = document.apply(&one, PatchMode::Off).map_err(|error| error.reason);

@@ -100,6 +100,9 @@ impl Engine {
         tx: &Tx<'_>,
     ) -> Result<(Vec<OpenedEntry>, bool), StoreError> {
         let (mut opened, mut is_whole) = (Vec::new(), true);
+        // Where a snapshot stands for what is not here, all that there is stands above it.
+        let floors = if tx.horizon(row.row)?.is_some() { tx.floors_by_row(row.row)? } else { BTreeMap::new() };
+        let which = if let (Which::All, false) = (which, floors.is_empty()) { Which::Above(&floors) } else { which };
         for stored in which.load(row, tx)? {
             let (arrival, place) = (stored.arrival, (stored.chain, stored.seq));
             let state = self.findings.state_of(arrival).unwrap_or(stored.state);

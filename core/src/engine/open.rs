@@ -112,6 +112,7 @@ impl Engine {
             return Ok(document);
         }
         let about = self.about_of(row, tx)?;
+        let base = self.state_at_horizon(now, row, &about, tx)?;
         let damaged = self.damaged_entries(row.workspace);
         let Gathered { mut pieces, is_whole } = self.gather(now, row, &about, Which::All, tx)?;
         if self.damaged_entries(row.workspace) > damaged
@@ -119,20 +120,33 @@ impl Engine {
         {
             return Ok(document);
         }
-        let is_long = is_whole && pieces.len() >= self.config.tail_entries;
-        let assembled = self.build_of(now, row, (crdt, actor), (&mut pieces, &mut own), tx)?;
+        let assembled = self.build_of(now, row, ((crdt, actor), base.as_deref()), (&mut pieces, &mut own), tx)?;
         for piece in pieces.iter().filter(|piece| piece.state == EntryState::Stored) {
             self.findings.note_proven(piece.arrival);
         }
-        let up_to = UpTo::the_end_of(&pieces, 0).filter(|_| is_long);
+        let up_to = self.end_of(row, base.is_some(), &pieces, tx)?.filter(|_| is_whole);
         if own.is_empty() {
             self.save_document(row, &assembled, up_to, tx)?;
         } else if up_to.is_some()
-            && let Ok(without_own) = build(crdt, actor, &pieces, &[])
+            && let Ok(without_own) = build((crdt, actor), base.as_deref(), &pieces, &[])
         {
             self.save_document(row, &without_own, up_to, tx)?;
         }
         Ok(assembled)
+    }
+
+    /// Returns up to where a document that was made of all these pieces is to be saved, if it is.
+    fn end_of(
+        &self,
+        row: &DocumentRow,
+        on_base: bool,
+        pieces: &[Piece],
+        tx: &Tx<'_>,
+    ) -> Result<Option<UpTo>, StoreError> {
+        if on_base {
+            return UpTo::the_end_of_all(row, tx).map(Some);
+        }
+        Ok(UpTo::the_end_of(pieces, 0).filter(|_| pieces.len() >= self.config.tail_entries))
     }
 
     /// Builds a document of pieces and pending changes, and takes those out that stand in the way.
@@ -140,15 +154,15 @@ impl Engine {
         &mut self,
         now: Now,
         row: &DocumentRow,
-        (crdt, actor): (Crdt, Actor),
+        (crdt, base): ((Crdt, Actor), Option<&[u8]>),
         (pieces, own): (&mut Vec<Piece>, &mut Vec<Vec<u8>>),
         tx: &Tx<'_>,
     ) -> Result<OpenDocument, Error> {
         loop {
-            match build(crdt, actor, pieces, own) {
+            match build(crdt, base, pieces, own) {
                 Ok(document) => return Ok(document),
                 Err(blame) => {
-                    let Some(at) = blame.or_else(|| find_culprit(crdt, actor, pieces)) else {
+                    let Some(at) = blame.or_else(|| find_culprit(crdt, base, pieces)) else {
                         // A restored copy may have pending what was sent in another form (ADR 0008).
                         if !std::mem::take(own).is_empty() {
                             continue;
@@ -168,9 +182,10 @@ impl Engine {
         let crdt = Crdt::from_u8(about.crdt).ok_or(Error::Document(ApplyReason::Malformed))?;
         let instance = Instance(u64::from_be_bytes(array(self.entropy.as_mut())));
         let actor = self.own_actor(row.workspace, &about.id, instance);
+        let base = self.state_at_horizon(now, row, &about, tx)?;
         let pieces = self.gather(now, row, &about, Which::All, tx)?.pieces;
         let own = self.pending_changes(row, tx)?;
-        build(crdt, actor, &pieces, &own).map_err(|_| Error::Document(ApplyReason::Refused))
+        build((crdt, actor), base.as_deref(), &pieces, &own).map_err(|_| Error::Document(ApplyReason::Refused))
     }
 
     /// Queues an entry that was just stored for its document, if that is open.

@@ -43,6 +43,14 @@ impl UpTo {
     }
 }
 
+impl UpTo {
+    /// The end of all that is here of a document's content.
+    pub(super) fn the_end_of_all(row: &DocumentRow, tx: &Tx<'_>) -> Result<Self, StoreError> {
+        let (arrival, entries) = tx.content_end(row.row)?;
+        Ok(Self { arrival, entries })
+    }
+}
+
 /// Documents as they are to be saved with the next commit.
 #[derive(Default)]
 pub(crate) struct ToSave {

@@ -16,7 +16,9 @@ use tombolo_protocol::ids::{ChainId, ChainKey, DeviceId, EntryHash, Instance};
 use tombolo_protocol::limits::{CHANGE_BYTES_MAX, COVERED_CHAINS_MAX};
 use tombolo_protocol::snapshot::Cover;
 
+pub(super) use self::check::says;
 use self::order::{Link, canonical};
+pub(super) use self::resume::state_of;
 use super::build::join_parts;
 use super::counting::OpenedEntry;
 use super::gather::Which;
@@ -81,7 +83,7 @@ impl Engine {
         row: &DocumentRow,
         tx: &Tx<'_>,
     ) -> Result<Option<(About, Vec<OpenedEntry>)>, StoreError> {
-        if !self.counts_whole(row, tx)? {
+        if tx.horizon(row.row)?.is_some() || !self.counts_whole(row, tx)? {
             return Ok(None);
         }
         let about = match self.about_of(row, tx) {

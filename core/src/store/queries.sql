@@ -44,6 +44,10 @@ DELETE FROM held WHERE workspace = ?1;
 DELETE FROM quarantine WHERE workspace = ?1;
 -- name: forget_saved
 DELETE FROM saved WHERE document IN (SELECT document FROM document WHERE workspace = ?1);
+-- name: forget_horizons
+DELETE FROM horizon WHERE document IN (SELECT document FROM document WHERE workspace = ?1);
+-- name: forget_floors
+DELETE FROM floor WHERE workspace = ?1;
 -- name: forget_documents
 DELETE FROM document WHERE workspace = ?1;
 -- name: forget_epochs
@@ -184,6 +188,33 @@ coalesce(sum(state < 2 AND entry.arrival > coalesce((SELECT saved.arrival FROM s
 (SELECT coalesce(sum(length(change_sealed)), 0) FROM pending WHERE document = ?1 AND stream = ?2),
 (SELECT coalesce(sum(length(state_sealed)), 0) FROM saved WHERE document = ?1)
 FROM chain JOIN entry USING (chain) WHERE chain.document = ?1 AND chain.stream = ?2;
+
+-- name: horizon
+SELECT chain, seq FROM horizon WHERE document = ?1;
+-- name: set_horizon
+INSERT INTO horizon (document, chain, seq) VALUES (?1, ?2, ?3)
+ON CONFLICT (document) DO UPDATE SET chain = excluded.chain, seq = excluded.seq;
+-- name: floor
+SELECT document, seq, hash FROM floor WHERE workspace = ?1 AND chain = ?2;
+-- name: set_floor
+INSERT INTO floor (workspace, chain, document, seq, hash) VALUES (?1, ?2, ?3, ?4, ?5)
+ON CONFLICT (workspace, chain) DO UPDATE SET document = excluded.document, seq = excluded.seq, hash = excluded.hash;
+-- name: floors
+SELECT chain, seq FROM floor WHERE document = ?1;
+-- name: floors_by_row
+SELECT chain.chain, floor.seq FROM floor JOIN chain ON chain.workspace = floor.workspace AND chain.id = floor.chain
+WHERE floor.document = ?1;
+-- name: lifted
+SELECT chain.chain, chain.floor_seq FROM floor JOIN chain ON chain.workspace = floor.workspace AND chain.id = floor.chain
+WHERE floor.workspace = ?1 AND chain.floor_seq > 0;
+-- name: hashes_up_to
+SELECT hash FROM entry WHERE chain = ?1 AND seq <= ?2;
+-- name: delete_entries_up_to
+DELETE FROM entry WHERE chain = ?1 AND seq <= ?2;
+-- name: move_declarations
+UPDATE declaration SET seq = ?2 + 1 WHERE chain = ?1 AND seq <= ?2;
+-- name: set_chain_floor
+UPDATE chain SET floor_seq = ?2 WHERE chain = ?1;
 
 -- name: insert_pending
 INSERT INTO pending (document, stream, instance, wall_ms, change_sealed) VALUES (?1, ?2, ?3, ?4, ?5);
@@ -353,7 +384,8 @@ SELECT count(*) FROM workspace WHERE state NOT IN (0, 1, 2, 3, 4, 5) OR (state N
 SELECT count(*) FROM chain JOIN document USING (document) WHERE chain.workspace <> document.workspace
 OR head_seq IS NOT (SELECT max(seq) FROM entry WHERE entry.chain = chain.chain)
 OR head_seq - floor_seq IS NOT (SELECT count(*) FROM entry WHERE entry.chain = chain.chain)
-OR (branch_of IS NULL AND floor_seq <> 0)
+OR (branch_of IS NULL AND floor_seq <> 0 AND NOT EXISTS (SELECT 1 FROM floor
+    WHERE floor.workspace = chain.workspace AND floor.chain = chain.id AND floor.seq >= chain.floor_seq + 1))
 OR head_hash IS NOT (SELECT hash FROM entry WHERE entry.chain = chain.chain AND entry.seq = chain.head_seq);
 -- name: strange_entries
 SELECT count(*) FROM entry JOIN chain USING (chain) WHERE entry.state NOT IN (0, 1, 2, 3)

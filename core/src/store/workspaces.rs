@@ -175,6 +175,8 @@ impl Tx<'_> {
             sql!("forget_dependencies"),
             sql!("forget_entries"),
             sql!("forget_pending"),
+            sql!("forget_horizons"),
+            sql!("forget_floors"),
             sql!("forget_chains"),
             sql!("forget_held"),
             sql!("forget_evidence"),

@@ -8,10 +8,11 @@
 //! chains of its document, nor other documents.
 
 mod branch;
+mod floor;
 
 use tombolo_protocol::entry::{Entry, EntryFlags, Header};
 use tombolo_protocol::frame::Fetch;
-use tombolo_protocol::ids::ChainKey;
+use tombolo_protocol::ids::{ChainKey, RecordId};
 use tombolo_protocol::limits::HOLD_BYTES_MAX;
 use tombolo_protocol::membership::{self, RecordOutcome};
 
@@ -94,24 +95,23 @@ impl Engine {
             return Ok(Admission::Waits);
         }
         let head_seq = chain.as_ref().map_or(0, |(row, _)| row.head_seq);
-        if let Some((row, _)) = &chain
+        if let Some((row, _)) = chain.as_ref().filter(|(row, _)| self.is_gone(workspace, row.row, header.seq)) {
+            return Ok(Admission::Duplicate { chain: row.row });
+        }
+        let floor = self.floor_begun_by((&document, chain.as_ref().map(|(row, _)| row)), &entry, tx)?;
+        if let Some((row, _)) = chain.as_ref().filter(|_| floor.is_none())
             && (header.seq <= head_seq || self.is_beside(workspace, row, &header, tx)?)
         {
             return self.compare_held(now, at, row, entry, tx);
         }
-        if header.seq > head_seq + 1 {
+        if header.seq > head_seq + 1 && floor.is_none() {
             return self.admit_ahead(now, at, entry, head_seq, tx);
         }
-        let verdict = self.judge_author(workspace, &entry, chain.as_ref().map(|(_, head)| *head));
         let row = match document {
             Some(row) => row,
             None => self.note_document(workspace, &header.chain, tx)?,
         };
-        let row = self.describe(now, row, &entry, tx)?;
-        self.note_own(now, workspace, &header.chain, tx)?;
-        let chain = move_head(chain.map(|(chain, _)| chain.row), &row, &entry, tx)?;
-        self.place(now, &row, (chain, entry), verdict, tx)?;
-        Ok(Admission::Stored { chain, document: row.row })
+        self.admit_as_head(now, row, (chain, floor), entry, tx)
     }
 
     /// Stores an entry at the head of its chain or branch, and hands it to its document if that is open.
@@ -195,7 +195,7 @@ impl Engine {
         &self,
         workspace: i64,
         entry: &Entry,
-        before: Option<tombolo_protocol::ids::RecordId>,
+        before: Option<RecordId>,
     ) -> Result<(), SetAsideReason> {
         let header = entry.header();
         let held = self.workspaces.get(&workspace).ok_or(SetAsideReason::UnknownRecord)?;

@@ -15,6 +15,7 @@ use tombolo_protocol::receipt::{LogReset, Signed};
 
 use super::handshake::MALFORMED;
 use super::heads::Heads;
+use super::horizon::Horizons;
 use super::mend::Mending;
 use super::reason::SetAsideReason;
 use super::{Fault, Live};
@@ -90,6 +91,8 @@ pub(crate) struct Channel {
     /// For fetched chains: position and seq of the item that declares them.
     pub(crate) listed: BTreeMap<ChainId, (u64, u64)>,
     pub(crate) list_ended: bool,
+    /// Snapshots that stand for what the log does not hold any more.
+    pub(crate) horizons: Horizons,
     pub(crate) mending: Mending,
     /// Frames that wait for a damaged entry.
     pub(crate) stalled: Vec<Frame>,
@@ -133,6 +136,7 @@ impl Channel {
             fetching: BTreeMap::new(),
             listed: BTreeMap::new(),
             list_ended: false,
+            horizons: Horizons::default(),
             mending: Mending::default(),
             stalled: Vec::new(),
             waiting: Vec::new(),
@@ -268,15 +272,7 @@ impl Engine {
                 let workspace = self.channel_of(relay, refused.channel)?;
                 self.take_refusal(now, (relay, workspace), &refused, tx)
             }
-            Frame::Summary(summary) => {
-                let workspace = self.channel_of(relay, summary.channel)?;
-                self.take_summary(now, (relay, workspace), &summary, tx)
-            }
-            Frame::Fetched(fetched) => {
-                let workspace = self.channel_of(relay, fetched.channel)?;
-                self.take_fetched(now, (relay, workspace), &fetched, tx)?;
-                self.after_fetch(now, (relay, workspace), tx)
-            }
+            Frame::Summary(_) | Frame::Fetched(_) | Frame::Pruned(_) => self.take_of_chains(now, relay, &frame, tx),
             Frame::Status(status) => {
                 let workspace = self.channel_of(relay, status.channel)?;
                 self.take_status(now, workspace, &status.row, tx)

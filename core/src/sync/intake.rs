@@ -199,7 +199,7 @@ impl Engine {
             }
             if let Admission::Stored { chain, .. } | Admission::Duplicate { chain } = admission {
                 tx.place(at.0, chain, seq, position)?;
-                if full {
+                if full && !self.is_gone(at.1, chain, seq) {
                     tx.declare(at, position, chain, seq)?;
                 }
                 if key.device == self.device.id()

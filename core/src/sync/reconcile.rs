@@ -9,7 +9,7 @@
 
 use tombolo_protocol::close::CloseCode;
 use tombolo_protocol::entry::Entry;
-use tombolo_protocol::frame::{ChainSummary, Fetch, Fetched, Ground, Summary};
+use tombolo_protocol::frame::{ChainSummary, Fetch, Fetched, Frame, Ground, Summary};
 use tombolo_protocol::ids::ChainId;
 use tombolo_protocol::item::ItemHash;
 use tombolo_protocol::log::Frontier;
@@ -71,14 +71,32 @@ impl Engine {
         Ok(())
     }
 
+    /// Takes in what a relay says of its chains.
+    pub(super) fn take_of_chains(&mut self, now: Now, relay: i64, frame: &Frame, tx: &Tx<'_>) -> Result<(), Fault> {
+        match frame {
+            Frame::Summary(summary) => {
+                let workspace = self.channel_of(relay, summary.channel)?;
+                self.take_summary(now, (relay, workspace), summary, tx)
+            }
+            Frame::Pruned(pruned) => {
+                let workspace = self.channel_of(relay, pruned.channel)?;
+                self.take_pruned(now, (relay, workspace), pruned, tx)
+            }
+            Frame::Fetched(fetched) => {
+                let at = (relay, self.channel_of(relay, fetched.channel)?);
+                if self.awaits_snapshot(at, &fetched.chain) {
+                    self.take_run_of_snapshot(now, at, fetched, tx)?;
+                } else {
+                    self.take_fetched(now, at, fetched, tx)?;
+                }
+                self.after_fetch(now, at, tx)
+            }
+            _ => Err(MALFORMED),
+        }
+    }
+
     /// Takes in the list of what the log holds.
-    pub(crate) fn take_summary(
-        &mut self,
-        now: Now,
-        at: (i64, i64),
-        summary: &Summary,
-        tx: &Tx<'_>,
-    ) -> Result<(), Fault> {
+    fn take_summary(&mut self, now: Now, at: (i64, i64), summary: &Summary, tx: &Tx<'_>) -> Result<(), Fault> {
         let frontier = Frontier::decode(&summary.frontier).map_err(|_| MALFORMED)?;
         self.begin_comparison(at, tx)?;
         let channel = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)).ok_or(MALFORMED)?;
@@ -108,22 +126,25 @@ impl Engine {
 
     /// Compares one chain; returns from which seq on this device lacks it.
     fn compare_chain(&mut self, at: (i64, i64), listed: &ChainSummary, tx: &Tx<'_>) -> Result<Option<u64>, Fault> {
+        let floor = tx.floor(at.1, &listed.chain)?.map_or(1, |floor| floor.seq);
         let Some(chain) = tx.chain_by_id(at.1, &listed.chain)? else {
-            return Ok(Some(1));
+            return Ok(Some(floor));
         };
         let held = self.workspaces.get(&at.1);
         if let Some(branch) = held.and_then(|held| held.branches.get(&chain.row).copied()) {
             return self.compare_branches(at, listed, &branch, tx);
+        }
+        if listed.seq <= held.map_or(0, |held| held.floor_of(chain.row)) {
+            // It ends where nothing is here any more: what it lacks below must come from somebody else.
+            return Ok(None);
         }
         let common = listed.seq.min(chain.head_seq);
         if common == listed.seq && !is_listed(chain.row, listed, tx)? {
             return Ok(Some(1));
         }
         tx.place(at.0, chain.row, common, self.list_ends_at(at))?;
-        if listed.declared_seq <= chain.head_seq {
-            tx.declare(at, listed.declared_at, chain.row, listed.declared_seq)?;
-        }
-        Ok((listed.seq > chain.head_seq).then_some(chain.head_seq + 1))
+        self.declare_listed(at, &chain, (listed.declared_at, listed.declared_seq), tx)?;
+        Ok((listed.seq > chain.head_seq).then_some(floor.max(chain.head_seq + 1)))
     }
 
     /// Compares a chain that has two branches here: the list names one of them, or what is beyond.
@@ -146,13 +167,7 @@ impl Engine {
     }
 
     /// Takes in entries that were asked for.
-    pub(crate) fn take_fetched(
-        &mut self,
-        now: Now,
-        at: (i64, i64),
-        fetched: &Fetched,
-        tx: &Tx<'_>,
-    ) -> Result<(), Fault> {
+    fn take_fetched(&mut self, now: Now, at: (i64, i64), fetched: &Fetched, tx: &Tx<'_>) -> Result<(), Fault> {
         const STRANGE: Fault = Fault::Session(CloseCode::Misbehaved, SetAsideReason::Malformed);
         let channel = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)).ok_or(STRANGE)?;
         let (from_seq, to_seq) = *channel.fetching.get(&fetched.chain).ok_or(STRANGE)?;
@@ -192,7 +207,7 @@ impl Engine {
     }
 
     /// Returns a place in the log behind which nothing of the list stands: where exactly an entry does was not said.
-    fn list_ends_at(&self, at: (i64, i64)) -> u64 {
+    pub(super) fn list_ends_at(&self, at: (i64, i64)) -> u64 {
         let channel = self.relays.get(&at.0).and_then(|relay| relay.live()?.channels.get(&at.1));
         channel.map_or(0, |channel| channel.frontier.length())
     }
@@ -231,14 +246,33 @@ impl Engine {
         let (position, seq) = declared;
         let held = self.workspaces.get(&at.1);
         let branch = held.and_then(|held| held.branches.get(&chain.row)).filter(|branch| seq <= branch.floor_seq);
+        match branch {
+            Some(branch) if seq <= chain.head_seq => Ok(tx.declare(at, position, branch.of, seq)?),
+            Some(_) => Ok(()),
+            None => self.declare_listed(at, chain, declared, tx),
+        }
+    }
+
+    /// Notes where the log declares a chain, if what it declares it with is here.
+    fn declare_listed(&self, at: (i64, i64), chain: &ChainRow, declared: (u64, u64), tx: &Tx<'_>) -> Result<(), Fault> {
+        let behind = self.workspaces.get(&at.1).map_or(0, |held| held.floor_of(chain.row));
+        // What is not here any more the first entry says again that is: it is in short form there.
+        let seq = declared.1.max(behind + 1);
         if seq <= chain.head_seq {
-            tx.declare(at, position, branch.map_or(chain.row, |branch| branch.of), seq)?;
+            tx.declare(at, declared.0, chain.row, seq)?;
         }
         Ok(())
     }
 
     /// Once the list is whole and nothing is missing any more, items are taken in from its position on.
-    fn end_comparison(&mut self, now: Now, at: (i64, i64), list_ended: bool, tx: &Tx<'_>) -> Result<(), Fault> {
+    pub(super) fn end_comparison(
+        &mut self,
+        now: Now,
+        at: (i64, i64),
+        list_ended: bool,
+        tx: &Tx<'_>,
+    ) -> Result<(), Fault> {
+        self.ask_for_horizons(at);
         let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) else {
             return Ok(());
         };

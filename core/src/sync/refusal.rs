@@ -23,6 +23,15 @@ impl Channel {
         2_u32.pow(self.turned_away.min(RETRY_DOUBLINGS_MAX))
     }
 
+    /// Begins again behind where the relay says that a chain stands: what was believed of the log is out of date.
+    fn begin_again(&mut self, chain: i64, stands: u64) {
+        self.sent.insert(chain, stands);
+        // Behind what was refused for another reason there is a gap until that is taken.
+        if !self.refused.contains_key(&chain) {
+            self.unplaced.insert(chain);
+        }
+    }
+
     /// Sends again what was refused for such a reason.
     pub(super) fn try_again(&mut self, such: impl Fn(SetAsideReason) -> bool) {
         for (chain, _) in self.refused.extract_if(.., |_, reason| such(*reason)) {
@@ -87,6 +96,8 @@ impl Engine {
         refused: &Refused,
         tx: &Tx<'_>,
     ) -> Result<(), Fault> {
+        let stands = refused.chain_seq.unwrap_or(seq.saturating_sub(1));
+        let is_gone = self.is_gone(at.1, chain, stands + 1);
         let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) else {
             return Ok(());
         };
@@ -96,14 +107,9 @@ impl Engine {
                 tx.forget_log(at.0, at.1)?;
                 return Err(Fault::Session(CloseCode::Going, SetAsideReason::Malformed));
             }
-            RefusalReason::Gap => {
-                // What was believed of the log is out of date: begin again where it says it stands.
-                let stands = refused.chain_seq.unwrap_or(seq.saturating_sub(1));
-                channel.sent.insert(chain, stands);
-                // Behind what was refused for another reason there is a gap until that is taken.
-                if !channel.refused.contains_key(&chain) {
-                    channel.unplaced.insert(chain);
-                }
+            // What the log lacks may not be here either: then it must come from somebody else.
+            RefusalReason::Gap if !is_gone => {
+                channel.begin_again(chain, stands);
                 tx.unplace(at.0, chain, stands)?;
             }
             reason => {

@@ -54,12 +54,15 @@ impl Workspace {
 
     /// Tells whether a snapshot, given by its last part, has the words that it needs.
     pub(crate) fn is_vouched(&self, last: &Entry) -> bool {
-        let Some(words) = self.attests.by_snapshot.get(&last.hash()) else {
-            return false;
-        };
-        let words: Vec<_> = words.values().map(|word| (word.device, word.members_head)).collect();
+        self.attests.by_snapshot.contains_key(&last.hash()) && self.vouched(last) == Vouched::Enough
+    }
+
+    /// Judges the words on a snapshot, given by its last part.
+    pub(crate) fn vouched(&self, last: &Entry) -> Vouched {
+        let words = self.attests.by_snapshot.get(&last.hash()).into_iter().flat_map(BTreeMap::values);
+        let words: Vec<_> = words.map(|word| (word.device, word.members_head)).collect();
         let header = last.header();
-        self.membership.vouched((&header.chain.device, &header.members_head), &words) == Vouched::Enough
+        self.membership.vouched((&header.chain.device, &header.members_head), &words)
     }
 
     /// Takes in a member's word on a snapshot; returns whether it was new. What does not count now is not kept: a log

@@ -134,7 +134,7 @@ impl Engine {
     }
 
     /// Opens the parts of a snapshot, from the first to the last; `None` if one can not be opened now.
-    pub(super) fn parts_of(
+    pub(in crate::engine) fn parts_of(
         &self,
         workspace: i64,
         (chain, last): (i64, &Entry),
@@ -178,7 +178,7 @@ fn covered(opened: Vec<OpenedEntry>, cover: &Cover) -> Option<Vec<OpenedEntry>> 
 }
 
 /// Tells whether a snapshot's first part says what the document is, as its first entry does.
-pub(super) fn says(bodies: &[Body], about: &About) -> bool {
+pub(in crate::engine) fn says(bodies: &[Body], about: &About) -> bool {
     let first = bodies.first().is_some_and(|first| first.creation == Some(creation_of(about)));
     first && bodies.iter().all(|body| body.crdt == about.crdt)
 }

@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 
 use tombolo_protocol::entry::Entry;
-use tombolo_protocol::ids::{DeviceId, DocumentId};
+use tombolo_protocol::ids::{ChainId, DeviceId, DocumentId};
 use tombolo_protocol::snapshot::Cover;
 
 use super::check::says;
@@ -55,9 +55,9 @@ impl Engine {
         if !self.counts_above(row, &base.floors, tx)? {
             return Ok(None);
         }
-        let (arrival, entries) = tx.content_end(row.row)?;
-        let is_long = entries >= self.config.tail_entries as u64;
-        let up_to = Some(UpTo { arrival, entries }).filter(|_| is_long);
+        let end = UpTo::the_end_of_all(row, tx)?;
+        let is_long = end.entries >= self.config.tail_entries as u64 || tx.horizon(row.row)?.is_some();
+        let up_to = Some(end).filter(|_| is_long);
         Ok(self.go_on(row, document, (&tail, up_to), own, tx)?)
     }
 
@@ -78,6 +78,10 @@ impl Engine {
         let Some(cover) = cover.filter(|cover| cover.base.is_none() && cover.excluded.is_empty()) else {
             return Ok(None);
         };
+        let reaches = |(chain, floor): (&ChainId, &u64)| cover.chains.get(chain).is_some_and(|(seq, _)| seq >= floor);
+        if !tx.floors(row.row)?.iter().all(reaches) {
+            return Ok(None);
+        }
         let Some(floors) = floors_of(row, &cover, tx)? else {
             return Ok(None);
         };
@@ -134,7 +138,7 @@ fn floors_of(row: &DocumentRow, cover: &Cover, tx: &Tx<'_>) -> Result<Option<BTr
 }
 
 /// Takes a payload apart: the state behind the device that created the document, if that is where its id comes from.
-fn state_of<'a>(about: &About, payload: &'a [u8]) -> Option<&'a [u8]> {
+pub(in crate::engine) fn state_of<'a>(about: &About, payload: &'a [u8]) -> Option<&'a [u8]> {
     let (creator, state) = payload.split_first_chunk::<{ DeviceId::BYTES }>()?;
     let (creator, app_type) = (DeviceId::from_bytes(*creator), about.app_type.as_bytes());
     let id = DocumentId::derive(&creator, about.incarnation, &about.random, about.crdt, app_type);

@@ -179,6 +179,7 @@ impl Engine {
             channel.phase = Phase::Reconciling;
             channel.sent.clear();
             channel.fetching.clear();
+            channel.horizons.clear();
             channel.heads.forget_own();
             tx.forget_place(at.0, at.1)?;
         }
