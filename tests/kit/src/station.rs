@@ -108,6 +108,8 @@ pub(crate) struct Station {
     pub(crate) stalled: BTreeSet<usize>,
     pub(crate) commit_planned: bool,
     pub(crate) witness: Option<Witness>,
+    /// Deletes what a snapshot stands for after so long.
+    pub(crate) retention: Option<Duration>,
 }
 
 impl Station {
@@ -127,6 +129,7 @@ impl Station {
             stalled: BTreeSet::new(),
             commit_planned: false,
             witness: None,
+            retention: None,
         };
         station.start();
         station
@@ -169,7 +172,7 @@ impl Station {
             bytes_per_second: 8 << 20,
         };
         let relay = Relay::new(self.key(), Box::new(log), surroundings, terms, Admission::Open);
-        self.relay = Some(Arc::new(relay.expect("the relay starts")));
+        self.relay = Some(Arc::new(relay.expect("the relay starts").pruning_after(self.retention)));
     }
 
     /// Stops without a word; what was not committed is lost.
@@ -229,6 +232,7 @@ impl Station {
     pub(crate) fn commit(&mut self) {
         self.commit_planned = false;
         let Some(relay) = self.relay.clone() else { return };
+        relay.sweep_if_due().expect("the log reads");
         loop {
             let jobs = relay.queue().take();
             if jobs.is_empty() {

@@ -82,7 +82,7 @@ impl Net {
         self.row(relay).frontier.length()
     }
 
-    /// Returns the items of a relay's log from a position on, as they stand there.
+    /// Returns the items of a relay's log from a position on, as they stand there; empty where they are gone.
     #[must_use]
     pub fn log_items(&self, relay: RelayNode, first: u64) -> Vec<Vec<u8>> {
         let row = self.row(relay);
@@ -115,15 +115,18 @@ impl Net {
         (row.log, Signed::sign(receipt, &self.relay_key(relay)).encode())
     }
 
-    /// Returns every entry of a relay's log in full, chain by chain.
+    /// Returns every entry that a relay's log holds still in full, chain by chain.
     #[must_use]
     pub fn entries(&self, relay: RelayNode) -> Vec<Entry> {
         let log = self.station(relay).relay().log();
         let (row, chains) = log.summary(&self.workspace().tag()).expect("the log reads").expect("it is there");
         let mut entries = Vec::new();
         for end in chains {
-            let run = log.chain_run(row.row, &end.chain, (1, end.seq), usize::MAX >> 1).expect("the log reads");
-            entries.extend(expand_run(log, row.row, None, &run).expect("the log reads"));
+            let floor = log.floor(row.row, &end.chain).expect("the log reads").map_or(1, |floor| floor.seq);
+            let run =
+                |from, to| log.chain_run(row.row, &end.chain, (from, to), usize::MAX >> 1).expect("the log reads");
+            let before = run(floor - 1, floor - 1).first().map(|item| item.hash);
+            entries.extend(expand_run(log, row.row, before, &run(floor, end.seq)).expect("the log reads"));
         }
         entries
     }

@@ -27,6 +27,8 @@ pub(super) const NEEDLE: &str = "reef7b1f";
 
 /// From how many entries on a document is published, where devices publish.
 const PUBLISHED_FROM: usize = 6;
+/// How long relays keep what a snapshot stands for, where devices publish.
+const PRUNED_AFTER: Duration = Duration::from_secs(20);
 
 /// How an actor stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,6 +118,9 @@ impl World {
         net.hide(NEEDLE.as_bytes());
         let mut relays = vec![RelayNode::FIRST];
         relays.extend((1..script.relays).map(|_| net.add_relay()));
+        if recipe.scenario == Scenario::Snapshots {
+            relays.iter().for_each(|relay| net.prune_after(*relay, PRUNED_AFTER));
+        }
         let chance = Chance::new(recipe.seed, "world");
         let losses = [Fault::RelayWipe, Fault::LogLost, Fault::RelayRollback];
         let mut world = Self {

@@ -4,6 +4,8 @@ mod leaving;
 #[cfg(test)]
 mod opening;
 #[cfg(test)]
+mod pruning;
+#[cfg(test)]
 mod publishing;
 #[cfg(test)]
 mod removal;

@@ -14,6 +14,9 @@ use tombolo_tests::{Net, RelayNode, Replica, Rogue};
 
 pub(crate) const RELAY: RelayNode = RelayNode::FIRST;
 
+/// How long a relay of these stories keeps what a snapshot stands for.
+pub(crate) const RETENTION: Duration = Duration::from_secs(600);
+
 /// From how many entries on the devices of these stories publish.
 pub(crate) const FEW: usize = 4;
 
@@ -168,6 +171,20 @@ pub(crate) fn vouched_by(seed: u64, vouchers: usize) -> (Net, [Replica; 4]) {
         publishes(&mut net, replica);
     }
     (net, four)
+}
+
+/// Lets the relay delete what is vouched for; returns how many bytes went.
+pub(crate) fn pruned(net: &mut Net) -> u64 {
+    net.prune_after(RELAY, RETENTION);
+    let mut freed = 0;
+    // It is found at first, has to stay for a while, and goes.
+    for _ in 0..4 {
+        net.run_for(RETENTION);
+        net.sweep(RELAY);
+        freed = net.metric(RELAY, "freed_bytes_total");
+    }
+    net.run_until_quiet();
+    freed
 }
 
 /// A device that has just come, and has not opened anything.

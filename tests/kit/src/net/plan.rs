@@ -211,6 +211,18 @@ impl Net {
         self.start_relay(relay);
     }
 
+    /// Lets a relay delete what a snapshot stands for that has had enough words for so long.
+    pub fn prune_after(&mut self, relay: RelayNode, retention: Duration) {
+        self.stations[relay.0].retention = Some(retention);
+        self.restart_relay(relay);
+    }
+
+    /// Lets a relay look for what may go, if it is time to.
+    pub fn sweep(&mut self, relay: RelayNode) {
+        self.stations[relay.0].commit();
+        self.after_relay(relay.0);
+    }
+
     /// Replaces a relay by an empty one with another key.
     pub fn wipe_relay(&mut self, relay: RelayNode) {
         self.stop_relay(relay);

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 #[cfg(feature = "planted-bugs")]
 use tombolo_tests::invariant::{Invariant, Violation};
 #[cfg(feature = "planted-bugs")]
-use tombolo_tests::world::{Recipe, play, play_twice};
+use tombolo_tests::world::{Recipe, Scenario, play, play_twice};
 
 use crate::options::Plan;
 
@@ -69,6 +69,7 @@ fn broken_by(bug: tombolo::protocol::planted::Bug) -> Option<Invariant> {
     use tombolo::protocol::planted::Bug;
     Some(match bug {
         Bug::AckBeforeCommit | Bug::OutboxDeletedOnSend | Bug::NoResend => Invariant::NothingLost,
+        Bug::PrunedTooFar => Invariant::NothingLost,
         Bug::VersionByArrival => Invariant::Converges,
         Bug::PendingNotOpened => Invariant::Causal,
         Bug::CountedTwice => Invariant::ExactlyOnce,
@@ -90,9 +91,12 @@ fn broken_by(bug: tombolo::protocol::planted::Bug) -> Option<Invariant> {
 #[cfg(feature = "planted-bugs")]
 fn is_caught(bug: tombolo::protocol::planted::Bug, plan: &Plan) -> bool {
     let invariant = broken_by(bug);
+    // Nothing is deleted where nobody publishes.
+    let prunes = bug == tombolo::protocol::planted::Bug::PrunedTooFar;
+    let scenario = if prunes { Scenario::Snapshots } else { plan.template.scenario };
     let sees = |violation: &Violation| Some(violation.invariant) == invariant;
     for nth in 0..plan.seeds {
-        let recipe = Recipe { seed: plan.template.seed + nth, ..plan.template.clone() };
+        let recipe = Recipe { seed: plan.template.seed + nth, scenario, ..plan.template.clone() };
         let judge = if invariant == Some(Invariant::SameSeed) { play_twice } else { play };
         bug.plant();
         let broken = judge(&recipe).violation;
