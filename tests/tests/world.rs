@@ -58,6 +58,7 @@ const REGRESSIONS: [(u64, Scenario, &str); 18] = [
     (2588, Scenario::Swarm, "a device that was linked was looked for under the id from before, and nobody judged it"),
     (3257, Scenario::Swarm, "a device that fell with the one that had linked it was judged as a member's"),
     (6289, Scenario::Swarm, "a receipt that was kept back was waited for as long as the session lived"),
+    (245, Scenario::Snapshots, "what a relay had deleted was said to be in a snapshot that it had deleted since"),
 ];
 
 #[test]

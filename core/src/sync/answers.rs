@@ -98,6 +98,7 @@ impl Engine {
             Frame::Received(received) => live.workspace_of(received.channel),
             Frame::Summary(summary) => live.workspace_of(summary.channel),
             Frame::Fetched(fetched) => live.workspace_of(fetched.channel),
+            Frame::Pruned(pruned) => live.workspace_of(pruned.channel),
             _ => opened,
         };
         if let Some(workspace) = answered {
