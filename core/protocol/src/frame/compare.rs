@@ -78,7 +78,7 @@ pub struct Reconcile {
     pub method: u8,
 }
 
-/// What the log holds at one position; sent after the [`Ground`] of the same moment.
+/// What the log holds at one position; sent after the [`Ground`](super::Ground) of the same moment.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Summary {
