@@ -210,11 +210,13 @@ impl Settings {
     }
 
     fn retention(&mut self) -> Option<Duration> {
-        if matches!(self.text("snapshot_retention_days"), None | Some("never")) {
-            return None;
+        const KEY: &str = "snapshot_retention_days";
+        let text = self.text(KEY).filter(|text| *text != "never")?;
+        let days = text.parse().ok().filter(|days: &u32| *days > 0);
+        if days.is_none() {
+            self.blame_said(KEY, Fault::Expected("days as a whole number above zero, or never"));
         }
-        let days: u32 = self.number("snapshot_retention_days", 0);
-        Some(Duration::from_secs(u64::from(days) * 86_400))
+        days.map(|days| Duration::from_secs(u64::from(days) * 86_400))
     }
 
     fn logging(&mut self) -> (LogFormat, tracing::Level) {

@@ -85,11 +85,15 @@ fn a_choice_that_would_be_dropped_in_silence_is_refused_with_what_to_do() {
     let data = folder.path().join("data");
     let check = |more: &[&str]| run(&[&["config", "check", "--data", data.to_str().unwrap()], more].concat());
     let files = ["--tls-cert", "cert.pem", "--tls-key", "key.pem"];
-    let refused: [(&[&str], &str); 7] = [
+    let refused: [(&[&str], &str); 8] = [
         (&["--tls-mode", "relay"], "--tls-mode: needs --tls-cert FILE and --tls-key FILE as well"),
         (&[&["--tls-mode", "proxy"], files.as_slice()].concat(), "leave them out, or the mode"),
         (&["--tls-mode", "proxy", "--tls-cert", "cert.pem"], "leave them out, or the mode"),
         (&["--tls-cert", "cert.pem"], "--tls-cert: needs --tls-key FILE as well"),
+        (
+            &["--snapshot-retention-days", "0"],
+            "--snapshot-retention-days: expected days as a whole number above zero, or never",
+        ),
         (&["--ping-ms", "0"], "--ping-ms: expected a whole number without a unit, above zero"),
         (&["--config", "no-such.toml"], "tombolo-relay: no-such.toml can not be read: No such file"),
         (&["--admission", "token", "--token-file", "no-such"], "--token-file: no-such can not be read: No such file"),
