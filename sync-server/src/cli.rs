@@ -140,7 +140,7 @@ struct Flags {
     /// Files of the access log that are kept, 16 MiB each [64].
     #[arg(long, value_name = "NUMBER")]
     access_log_files: Option<String>,
-    /// Days after which bodies go that a snapshot stands for which enough members vouch for, or never [never].
+    /// Days after which history is deleted that a vouched-for snapshot stands for, or never [never].
     #[arg(long, value_name = "DAYS")]
     snapshot_retention_days: Option<String>,
     /// How logs are written: human or json.

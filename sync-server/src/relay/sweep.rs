@@ -26,7 +26,7 @@ impl Relay {
     /// Looks through the workspaces in memory for what may go, if it is time to.
     ///
     /// # Errors
-    /// [`LogError`] if the log can not be read.
+    /// [`LogError`] if the log of some workspace can not be read; the others were looked at.
     pub fn sweep_if_due(&self) -> Result<(), LogError> {
         let Some(retention) = self.retention else {
             return Ok(());
@@ -38,10 +38,12 @@ impl Relay {
         }
         self.swept_ms.store(now.max(1), Ordering::Relaxed);
         let loaded: Vec<_> = lock(&self.workspaces).loaded.values().cloned().collect();
+        // What is damaged of one workspace does not keep the others from being looked at.
+        let mut outcome = Ok(());
         for workspace in loaded {
-            self.sweep(&workspace, retention)?;
+            outcome = outcome.and(self.sweep(&workspace, retention));
         }
-        Ok(())
+        outcome
     }
 
     fn sweep(&self, workspace: &Arc<Workspace>, retention: Duration) -> Result<(), LogError> {
