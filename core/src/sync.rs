@@ -12,6 +12,7 @@ mod admit;
 mod answers;
 mod backoff;
 pub(crate) mod channel;
+mod course;
 pub(crate) mod debt;
 pub(crate) mod fold;
 mod handshake;

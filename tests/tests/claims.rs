@@ -213,6 +213,36 @@ fn what_was_left_out_of_a_run_is_not_said_to_be_seen_by_its_place_and_is_found_b
 }
 
 #[test]
+fn what_a_relay_left_out_for_one_is_not_said_to_be_seen_by_what_it_put_in_its_place() {
+    let mut net = Net::seeded(317);
+    let [alice, bob] = net.replicas(["alice", "bob"]);
+    let document = net.documents()[0];
+    // Of what alice brings at once bob is given all but the first: each in the place of the one before.
+    net.lie(
+        RELAY,
+        to(bob, |frame| match frame {
+            Frame::Items(items) if items.items.len() > 1 => drop(items.items.remove(0)),
+            Frame::Fetched(fetched) => fetched.entries.clear(),
+            _ => {}
+        }),
+    );
+    net.cut(alice);
+    alice.edit(&mut net, "tide");
+    alice.create(&mut net, Crdt::Yrs);
+    net.heal();
+    let is_seen = ask_whether_seen(&mut net, alice, bob);
+    net.run_for(A_WHILE);
+    assert!(!bob.has(&mut net, document, "tide"));
+    assert!(!is_seen(&net), "alice was told that bob has seen what was left out");
+
+    net.honest(RELAY);
+    net.run_for(3 * A_WHILE);
+    assert!(bob.has(&mut net, document, "tide"));
+    assert!(is_seen(&net));
+    net.assert_converged([alice, bob]);
+}
+
+#[test]
 fn what_another_device_brought_to_a_relay_is_not_said_to_be_seen_by_one_that_has_been_there_before() {
     let (mut net, [alice, bob, carol], second) = three_at_two_relays(304);
     net.cut_from(alice, second);

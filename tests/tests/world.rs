@@ -39,7 +39,7 @@ fn a_recipe_says_how_it_is_played_again() {
 }
 
 /// Histories that broke something once, and what: the newest last.
-const REGRESSIONS: [(u64, Scenario, &str); 19] = [
+const REGRESSIONS: [(u64, Scenario, &str); 21] = [
     (1021, Scenario::Swarm, "seen by: what came spoilt was passed by"),
     (1023, Scenario::Swarm, "seen by: what came spoilt was passed by"),
     (1128, Scenario::Swarm, "seen by: what came spoilt was passed by"),
@@ -58,6 +58,8 @@ const REGRESSIONS: [(u64, Scenario, &str); 19] = [
     (2588, Scenario::Swarm, "a device that was linked was looked for under the id from before, and nobody judged it"),
     (3257, Scenario::Swarm, "a device that fell with the one that had linked it was judged as a member's"),
     (6289, Scenario::Swarm, "a receipt that was kept back was waited for as long as the session lived"),
+    (8244, Scenario::Swarm, "seen by: a relay left an entry out for one device and gave it the next in its place"),
+    (10719, Scenario::Swarm, "seen by: a word on a log from before it was put back, by way of another relay"),
     (245, Scenario::Snapshots, "what a relay had deleted was said to be in a snapshot that it had deleted since"),
 ];
 

@@ -122,7 +122,8 @@ impl Tx<'_> {
 
     /// Forgets how far this device has come in a log, and which entries it holds; not which records.
     pub(crate) fn forget_place(&self, relay: i64, workspace: i64) -> Result<(), StoreError> {
-        for statement in [sql!("forget_log"), sql!("forget_placed"), sql!("forget_declarations")] {
+        for statement in [sql!("forget_log"), sql!("forget_placed"), sql!("forget_agreed"), sql!("forget_declarations")]
+        {
             self.transaction.prepare_cached(statement)?.execute((relay, workspace))?;
         }
         Ok(())
@@ -130,9 +131,13 @@ impl Tx<'_> {
 
     /// Forgets everything that was known of one log: it is gone, or not to be believed.
     pub(crate) fn forget_log(&self, relay: i64, workspace: i64) -> Result<(), StoreError> {
-        for statement in
-            [sql!("forget_log"), sql!("forget_placed"), sql!("forget_placed_records"), sql!("forget_declarations")]
-        {
+        for statement in [
+            sql!("forget_log"),
+            sql!("forget_placed"),
+            sql!("forget_agreed"),
+            sql!("forget_placed_records"),
+            sql!("forget_declarations"),
+        ] {
             #[cfg(feature = "planted-bugs")]
             if tombolo_protocol::planted::Bug::WipeNotNoticed.is_planted() && statement == sql!("forget_placed") {
                 continue;
@@ -196,6 +201,20 @@ impl Tx<'_> {
     pub(crate) fn forget_status(&self, workspace: i64, device: &DeviceId) -> Result<(), StoreError> {
         self.transaction.prepare_cached(sql!("forget_status"))?.execute((workspace, device.as_bytes()))?;
         Ok(())
+    }
+
+    /// Notes that another device was given a log up to a place as this one was.
+    pub(crate) fn agree(&self, at: (i64, i64), device: &DeviceId, position: u64) -> Result<(), StoreError> {
+        let mut statement = self.transaction.prepare_cached(sql!("agree"))?;
+        statement.execute((at.0, at.1, device.as_bytes(), position.cast_signed()))?;
+        Ok(())
+    }
+
+    /// Returns up to where another device was given a log as this one was.
+    pub(crate) fn agreed(&self, at: (i64, i64), device: &DeviceId) -> Result<u64, StoreError> {
+        let mut statement = self.transaction.prepare_cached(sql!("agreed"))?;
+        let found = statement.query_row((at.0, at.1, device.as_bytes()), |row| row.get::<_, i64>(0));
+        Ok(found.optional()?.map_or(0, i64::cast_unsigned))
     }
 
     pub(crate) fn statuses(&self, workspace: i64) -> Result<Vec<StatusEntry>, StoreError> {

@@ -24,6 +24,8 @@ DELETE FROM owed WHERE workspace = ?1;
 DELETE FROM placed_record WHERE workspace = ?1;
 -- name: forget_all_logs
 DELETE FROM log WHERE workspace = ?1;
+-- name: forget_all_agreed
+DELETE FROM agreed WHERE workspace = ?1;
 -- name: forget_successions
 DELETE FROM succession WHERE workspace = ?1;
 -- name: forget_statuses
@@ -324,6 +326,8 @@ DELETE FROM placed WHERE relay = ?1 AND chain IN (SELECT chain FROM chain WHERE 
 DELETE FROM placed_record WHERE relay = ?1 AND workspace = ?2;
 -- name: forget_declarations
 DELETE FROM declaration WHERE relay = ?1 AND workspace = ?2;
+-- name: forget_agreed
+DELETE FROM agreed WHERE relay = ?1 AND workspace = ?2;
 -- name: place
 INSERT INTO placed (relay, chain, seq, position) VALUES (?1, ?2, ?3, ?4)
 ON CONFLICT (relay, chain) DO UPDATE SET seq = excluded.seq, position = excluded.position
@@ -367,6 +371,11 @@ ON CONFLICT (workspace, device) DO UPDATE SET nth = excluded.nth, row = excluded
 WHERE excluded.nth > nth;
 -- name: forget_status
 DELETE FROM status WHERE workspace = ?1 AND device = ?2;
+-- name: agree
+INSERT INTO agreed (relay, workspace, device, position) VALUES (?1, ?2, ?3, ?4)
+ON CONFLICT (relay, workspace, device) DO UPDATE SET position = excluded.position WHERE excluded.position > position;
+-- name: agreed
+SELECT position FROM agreed WHERE relay = ?1 AND workspace = ?2 AND device = ?3;
 -- name: statuses
 SELECT device, nth, row FROM status WHERE workspace = ?1 ORDER BY device;
 -- name: undescribed_documents

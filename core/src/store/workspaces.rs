@@ -170,6 +170,7 @@ impl Tx<'_> {
             sql!("forget_all_owed"),
             sql!("forget_all_placed_records"),
             sql!("forget_all_logs"),
+            sql!("forget_all_agreed"),
             sql!("forget_successions"),
             sql!("forget_statuses"),
             sql!("forget_dependencies"),

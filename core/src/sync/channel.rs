@@ -1,6 +1,6 @@
 //! A channel: one workspace in one session, from its opening to being level with the relay's log.
 //!
-//! Invariant: `frontier` covers exactly the items this device has taken in or knows to be its own, and
+//! Invariant: `course` covers exactly the items this device has taken in or knows to be its own, and
 //! its length is the cursor; what is in flight was sent in this session and not answered yet.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -13,6 +13,7 @@ use tombolo_protocol::item::ItemHash;
 use tombolo_protocol::log::{Frontier, LogOrigin};
 use tombolo_protocol::receipt::{LogReset, Signed};
 
+use super::course::Course;
 use super::handshake::MALFORMED;
 use super::heads::Heads;
 use super::horizon::Horizons;
@@ -71,7 +72,7 @@ pub(crate) struct Channel {
     pub(crate) number: u32,
     pub(crate) log: LogId,
     pub(crate) origin: Option<LogOrigin>,
-    pub(crate) frontier: Frontier,
+    pub(crate) course: Course,
     pub(crate) batches: u32,
     pub(crate) in_flight: VecDeque<Batch>,
     /// Up to which seq each chain was sent in this session.
@@ -122,7 +123,7 @@ impl Channel {
             number: 0,
             log: LogId::from_bytes([0; 16]),
             origin: None,
-            frontier: Frontier::new(),
+            course: Course::default(),
             batches: 0,
             in_flight: VecDeque::new(),
             sent: BTreeMap::new(),
@@ -183,7 +184,7 @@ impl Channel {
     }
 
     pub(crate) fn to_row(&self, receipt: Option<Vec<u8>>) -> LogRow {
-        LogRow { id: self.log, frontier: self.frontier.clone(), receipt }
+        LogRow { id: self.log, frontier: self.course.frontier().clone(), receipt }
     }
 }
 
@@ -305,7 +306,7 @@ impl Engine {
         channel.number = opened.channel;
         channel.log = opened.log;
         channel.origin = Some(origin);
-        channel.frontier = log.as_ref().map_or_else(Frontier::new, |log| log.frontier.clone());
+        channel.course = Course::from_frontier(log.as_ref().map_or_else(Frontier::new, |log| log.frontier.clone()));
         if opened.resumed {
             channel.phase = Phase::Filling;
             if log.is_none() {

@@ -8,7 +8,7 @@
 //! Invariant: only what the relay itself signed ends a session or counts as evidence; a fellow's mere claim
 //! is shown and counted, no more.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tombolo_protocol::close::CloseCode;
@@ -29,53 +29,44 @@ use crate::store::{EvidenceKind, RelayEvidence, StoreError, Tx};
 /// How long this device may lack what a fellow has: items are sent before the rows that tell of them, but a
 /// slow reader is sent them later.
 const WITHHELD_AFTER: Duration = Duration::from_secs(30);
-/// Heads that are remembered of a log: fellows tell of theirs within seconds, and each commit makes one.
-const HEADS_MAX: usize = 256;
-
 /// What a channel knows of its log's heads.
 #[derive(Default)]
 pub(crate) struct Heads {
-    /// The lengths that this device has had in this session, and the head at each.
-    known: VecDeque<(u64, Digest)>,
     /// How far each fellow has come, as it said last.
-    told: BTreeMap<DeviceId, Reached>,
+    told: BTreeMap<DeviceId, Told>,
     /// The first place that this device lacks, and since when.
     behind: Option<(u64, Duration)>,
     /// Whether the app was told that something is kept back.
     shown: bool,
 }
 
+/// A place that a fellow told of.
+struct Told {
+    place: Reached,
+    /// The head that this device had there, as it came by.
+    ours: Option<Digest>,
+    /// Whether both were compared, or can not be any more.
+    judged: bool,
+}
+
+impl From<Reached> for Told {
+    fn from(place: Reached) -> Self {
+        Self { place, ours: None, judged: false }
+    }
+}
+
 impl Heads {
-    fn at(&self, position: u64) -> Option<Digest> {
-        self.known.iter().rev().find(|(length, _)| *length == position).map(|(_, head)| *head)
-    }
-
-    fn keep(&mut self, position: u64, head: Digest) {
-        if self.known.back().is_some_and(|(length, _)| *length == position) {
-            return;
-        }
-        if self.known.len() >= HEADS_MAX {
-            self.known.pop_front();
-        }
-        self.known.push_back((position, head));
-    }
-
-    /// Forgets what was computed from items: the log may not be what they made of it.
-    pub(super) fn forget_own(&mut self) {
-        self.known.clear();
-    }
-
-    /// Keeps the head at a length that a fellow told of.
-    fn keep_told(&mut self, length: u64, head: impl FnOnce() -> Digest) {
-        if self.told.values().any(|reached| reached.position == length) {
-            self.keep(length, head());
+    /// Has all that fellows told compared once more: the log may not be what it was taken for.
+    pub(super) fn judge_anew(&mut self) {
+        for told in self.told.values_mut() {
+            (told.ours, told.judged) = (None, false);
         }
     }
 
     /// Notes how far this device has come, against what the fellows say.
     fn measure(&mut self, now: Now, length: u64) {
         self.behind.take_if(|(position, _)| length >= *position);
-        let farthest = self.told.values().map(|reached| reached.position).max().unwrap_or(0);
+        let farthest = self.told.values().map(|told| told.place.position).max().unwrap_or(0);
         if farthest > length && self.behind.is_none() {
             self.behind = Some((farthest, now.mono));
         }
@@ -90,11 +81,18 @@ impl Heads {
 impl Channel {
     /// Counts an item of the log in.
     pub(super) fn append(&mut self, item: &ItemHash) {
-        self.frontier.append(item);
-        let (frontier, length) = (&self.frontier, self.frontier.length());
-        if let Some(origin) = &self.origin {
-            self.heads.keep_told(length, || frontier.head(origin));
+        self.course.append(item);
+        let length = self.course.length();
+        if self.heads.told.values().any(|told| told.place.position == length) {
+            let head = self.head_at(length);
+            let here = self.heads.told.values_mut().filter(|told| told.place.position == length);
+            here.for_each(|told| told.ours = head);
         }
+    }
+
+    /// Returns the head of the log at a length, if it is known still.
+    pub(super) fn head_at(&self, length: u64) -> Option<Digest> {
+        self.course.head_at(length, self.origin.as_ref()?)
     }
 }
 
@@ -108,23 +106,23 @@ impl Engine {
         Ok(tx.evidence(row)?)
     }
 
-    /// Returns the farthest length up to `taken` at which this device knows a log's head, and the head.
-    pub(super) fn head_up_to(
+    /// Returns the head of a log at a length, if this device knows it.
+    pub(super) fn own_head(
         &self,
         at: (i64, i64),
-        taken: u64,
+        (log, length): (&LogId, u64),
         tx: &Tx<'_>,
-    ) -> Result<Option<(u64, Digest)>, StoreError> {
-        let channel = self.relays.get(&at.0).and_then(|relay| relay.live()?.channels.get(&at.1));
-        let known = channel.into_iter().flat_map(|channel| channel.heads.known.iter().rev());
-        let known = known.copied().find(|(length, _)| *length <= taken);
-        let key = self.relays.get(&at.0).and_then(Relay::key);
-        let (Some(log), Some(held), Some(key)) = (tx.log(at.0, at.1)?, self.workspaces.get(&at.1), key) else {
+    ) -> Result<Option<Digest>, StoreError> {
+        let live = self.relays.get(&at.0).and_then(|relay| relay.live()?.channels.get(&at.1));
+        if let Some(head) = live.filter(|channel| channel.log == *log).and_then(|channel| channel.head_at(length)) {
+            return Ok(Some(head));
+        }
+        let (key, held) = (self.relays.get(&at.0).and_then(Relay::key), self.workspaces.get(&at.1));
+        let (Some(stored), Some(held), Some(key)) = (tx.log(at.0, at.1)?, held, key) else {
             return Ok(None);
         };
-        let length = log.frontier.length();
-        let stored = || (length == taken).then(|| log.frontier.head(&LogOrigin::new(&key, &log.id, &held.id)));
-        Ok(known.or_else(|| stored().map(|head| (length, head))).filter(|(length, _)| *length > 0))
+        let there = stored.id == *log && stored.frontier.length() == length;
+        Ok(there.then(|| stored.frontier.head(&LogOrigin::new(&key, log, &held.id))))
     }
 
     /// Tells whether a fellow claims a place in a log with another head than this device has had there; then one of
@@ -138,13 +136,9 @@ impl Engine {
     ) -> Result<bool, StoreError> {
         let mut differs = Vec::new();
         for place in places {
-            let same = self.relays.iter().find(|(_, relay)| relay.key() == Some(place.relay));
-            let Some(at) = same.map(|(row, _)| (*row, workspace)) else {
-                continue;
-            };
-            let here = tx.log(at.0, at.1)?.is_some_and(|log| log.id == place.log);
-            let ours = self.head_up_to(at, place.position, tx)?.filter(|_| here);
-            if ours.is_some_and(|(length, head)| length == place.position && head != place.head) {
+            if let Some(at) = self.log_at(workspace, place)
+                && self.own_head(at, (&place.log, place.position), tx)?.is_some_and(|head| head != place.head)
+            {
                 differs.push(at);
             }
         }
@@ -152,16 +146,9 @@ impl Engine {
         Ok(!differs.is_empty())
     }
 
-    /// Tells whether this device has come as far in a log as a fellow says of itself: before it can not tell whether
-    /// both were given the same.
-    pub(super) fn has_come_to(&self, at: (i64, i64), place: &Reached, tx: &Tx<'_>) -> Result<bool, StoreError> {
-        let Some(log) = tx.log(at.0, at.1)?.filter(|log| log.id == place.log) else {
-            return Ok(false);
-        };
-        let live = self.relays.get(&at.0).and_then(|relay| relay.live()?.channels.get(&at.1));
-        let channel = live.filter(|channel| channel.log == place.log);
-        let length = channel.map_or(log.frontier.length(), |channel| channel.frontier.length());
-        Ok(length >= place.position)
+    fn log_at(&self, workspace: i64, place: &Reached) -> Option<(i64, i64)> {
+        let same = self.relays.iter().find(|(_, relay)| relay.key() == Some(place.relay));
+        same.map(|(row, _)| (*row, workspace))
     }
 
     /// At an opening: compares the relay's head with all that the fellows told of this log.
@@ -178,13 +165,13 @@ impl Engine {
         let mut told = BTreeMap::new();
         for (device, places) in self.told_places(at.1, tx)? {
             let here = |place: &Reached| place.relay == ours.relay && place.log == ours.log;
-            told.extend(places.into_iter().find(here).map(|place| (device, place)));
+            told.extend(places.into_iter().find(here).map(|place| (device, place.into())));
         }
         let above = |place: &&Reached| {
             let such = |theirs: &Receipt| theirs.position > ours.position && theirs.time_ms <= ours.time_ms;
             place.receipt.as_deref().and_then(|receipt| verified_if(receipt, such)).is_some()
         };
-        let hidden = told.values().find(above).cloned();
+        let hidden = told.values().map(|told: &Told| &told.place).find(above).cloned();
         if let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) {
             channel.heads.told = told;
         }
@@ -205,18 +192,20 @@ impl Engine {
         tx: &Tx<'_>,
     ) -> Result<(), StoreError> {
         for place in places {
-            let same = self.relays.iter().find(|(_, relay)| relay.key() == Some(place.relay));
-            let Some(at) = same.map(|(row, _)| (*row, workspace)) else {
+            let Some(at) = self.log_at(workspace, &place) else {
                 continue;
             };
+            if self.own_head(at, (&place.log, place.position), tx)? == Some(place.head) {
+                tx.agree(at, &device, place.position)?;
+            }
             if let Some(forked) = self.contradicts(at, &place, tx)? {
                 self.note_fork_between(now, at, &place, forked, tx)?;
                 continue;
             }
             let channel = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(workspace));
             if let Some(channel) = channel.filter(|channel| channel.log == place.log) {
-                channel.heads.told.insert(device, place);
-                channel.heads.measure(now, channel.frontier.length());
+                channel.heads.told.insert(device, place.into());
+                channel.heads.measure(now, channel.course.length());
             }
         }
         Ok(())
@@ -227,11 +216,10 @@ impl Engine {
         let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) else {
             return Ok(());
         };
-        let length = channel.frontier.length();
-        let Some(head) = channel.origin.as_ref().map(|origin| channel.frontier.head(origin)) else {
+        let length = channel.course.length();
+        let Some(head) = channel.head_at(length) else {
             return Ok(());
         };
-        channel.heads.keep(length, head);
         self.judge_told(now, at, tx)?;
         let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) else {
             return Ok(());
@@ -241,27 +229,42 @@ impl Engine {
             let such = |theirs: &Receipt| theirs.position == length && theirs.head != head;
             place.receipt.as_deref().and_then(|receipt| verified_if(receipt, such)).is_some()
         };
-        let Some(place) = channel.heads.told.values().find(differs).cloned() else {
+        let Some(place) = channel.heads.told.values().map(|told| &told.place).find(differs).cloned() else {
             return Ok(());
         };
         let ours = tx.log(at.0, at.1)?.and_then(|log| log.receipt);
         self.note_fork_between(now, at, &place, ours, tx)
     }
 
-    /// Forgets what fellows said of places that this device has come to since, and where it found another head.
+    /// Compares what fellows said of places that this device has come to since: notes who was given the same log, and
+    /// forgets what was said where it found another head.
     pub(super) fn judge_told(&mut self, now: Now, at: (i64, i64), tx: &Tx<'_>) -> Result<(), StoreError> {
         let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) else {
             return Ok(());
         };
-        let heads = &mut channel.heads;
-        let differs = |place: &Reached| heads.at(place.position).is_some_and(|head| head != place.head);
-        let false_ones: Vec<DeviceId> =
-            heads.told.iter().filter(|(_, place)| differs(place)).map(|(device, _)| *device).collect();
-        for device in &false_ones {
-            heads.told.remove(device);
-            tx.forget_status(at.1, device)?;
+        let length = channel.course.length();
+        let due: Vec<DeviceId> = {
+            let due = |told: &Told| !told.judged && told.place.position <= length;
+            channel.heads.told.iter().filter(|(_, told)| due(told)).map(|(device, _)| *device).collect()
+        };
+        let mut contradicted = false;
+        for device in due {
+            let Some(told) = channel.heads.told.get(&device) else {
+                continue;
+            };
+            let (place, ours) = (&told.place, told.ours.or_else(|| channel.head_at(told.place.position)));
+            if ours == Some(place.head) {
+                tx.agree(at, &device, place.position)?;
+            } else if ours.is_some() {
+                contradicted = true;
+                channel.heads.told.remove(&device);
+                tx.forget_status(at.1, &device)?;
+            }
+            if let Some(told) = channel.heads.told.get_mut(&device) {
+                told.judged = true;
+            }
         }
-        if !false_ones.is_empty() {
+        if contradicted {
             self.plan_comparison(now, at);
         }
         Ok(())
@@ -312,7 +315,7 @@ impl Engine {
                 let same = |ours: &Receipt| ours.position == theirs.position;
                 log.receipt.as_deref().and_then(|ours| verified_if(ours, same)).map(|ours| ours.head)
             };
-            let ours = lived.and_then(|channel| channel.heads.at(theirs.position)).or_else(stored).or_else(signed);
+            let ours = lived.and_then(|channel| channel.head_at(theirs.position)).or_else(stored).or_else(signed);
             ours.is_some_and(|ours| ours != theirs.head)
         };
         Ok(verified_if(receipt, differs).map(|_| log.receipt))

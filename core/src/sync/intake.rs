@@ -38,7 +38,7 @@ impl Engine {
         if !matches!(channel.phase, Phase::Filling | Phase::Level) || items.first_position == 0 {
             return Err(STRANGE);
         }
-        let next = channel.frontier.length() + 1;
+        let next = channel.course.length() + 1;
         let known = next.checked_sub(items.first_position).ok_or(STRANGE)?;
         let mut run: Vec<Incoming> = Vec::new();
         for (bytes, position) in items.items.iter().zip(items.first_position..).skip(known as usize) {

@@ -144,24 +144,19 @@ impl Engine {
         Ok(false)
     }
 
-    /// Tells whether a device has said that it has come, in one log or another, to each entry and to all that these
-    /// may build on.
+    /// Tells whether a device has come, in one log or another that it was given as this one was, to each entry and to
+    /// all that these may build on.
     fn is_seen(&self, waiter: &Waiter, device: &DeviceId, tx: &Tx<'_>) -> Result<bool, StoreError> {
         if waiter.entries.is_empty() {
             return Ok(!self.relays.is_empty());
         }
-        let mut reached = Vec::new();
-        for place in self.reached_by(waiter.workspace, device, tx)? {
-            let same = self.relays.iter().find(|(_, relay)| relay.key() == Some(place.relay));
-            if let Some((row, _)) = same
-                && self.has_come_to((*row, waiter.workspace), &place, tx)?
-            {
-                reached.push((*row, place.position));
-            }
+        let mut agreed = Vec::new();
+        for row in self.relays.keys() {
+            agreed.push((*row, tx.agreed((*row, waiter.workspace), device)?));
         }
         for (chain, seq) in waiter.entries.iter().chain(&waiter.grounds) {
             let mut has = false;
-            for (row, position) in &reached {
+            for (row, position) in &agreed {
                 let placed = tx.placed(*row, *chain)?;
                 has |= placed.is_some_and(|(placed, at)| placed >= *seq && at <= *position);
             }

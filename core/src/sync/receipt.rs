@@ -78,8 +78,8 @@ impl Engine {
         let Some(channel) = channel else {
             return Ok(());
         };
-        let ours = channel.origin.as_ref().map(|origin| channel.frontier.head(origin));
-        if receipt.position == channel.frontier.length() && ours == Some(receipt.head) {
+        let ours = channel.head_at(channel.course.length());
+        if receipt.position == channel.course.length() && ours == Some(receipt.head) {
             return Ok(());
         }
         self.distrust_log(now, at, tx)
@@ -169,7 +169,7 @@ impl Engine {
         let Some(channel) = self.relays.get_mut(&relay).and_then(|relay| relay.channel_mut(workspace)) else {
             return Ok(());
         };
-        let length = channel.frontier.length();
+        let length = channel.course.length();
         let next = position == length + 1;
         if next {
             channel.append(&item.hash);

@@ -19,6 +19,7 @@ use tombolo_protocol::snapshot::Attest;
 
 use super::Fault;
 use super::channel::Phase;
+use super::course::Course;
 use super::handshake::MALFORMED;
 use super::intake::Incoming;
 use super::reason::{SetAsideReason, of_unread};
@@ -103,7 +104,7 @@ impl Engine {
         if channel.phase != Phase::Reconciling {
             return Err(MALFORMED);
         }
-        channel.frontier = frontier;
+        channel.course = Course::from_frontier(frontier);
         let number = channel.number;
         let mut wanted = Vec::new();
         for listed in &summary.chains {
@@ -209,7 +210,7 @@ impl Engine {
     /// Returns a place in the log behind which nothing of the list stands: where exactly an entry does was not said.
     pub(super) fn list_ends_at(&self, at: (i64, i64)) -> u64 {
         let channel = self.relays.get(&at.0).and_then(|relay| relay.live()?.channels.get(&at.1));
-        channel.map_or(0, |channel| channel.frontier.length())
+        channel.map_or(0, |channel| channel.course.length())
     }
 
     fn fetch_on(&mut self, at: (i64, i64), chain: ChainId, run: (u64, u64), number: u32) {

@@ -55,7 +55,7 @@ impl Engine {
         let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) else {
             return;
         };
-        if channel.frontier.length() > channel.status_position && channel.status_at.is_none() {
+        if channel.course.length() > channel.status_position && channel.status_at.is_none() {
             let earliest = channel.status_sent.map_or(Duration::ZERO, |sent| sent + interval);
             channel.status_at = Some((now.mono + STATUS_DELAY).max(earliest));
         }
@@ -99,9 +99,9 @@ impl Engine {
         for (row, relay) in self.relays.iter().filter(|_| readable) {
             let taken = self.taken_of((*row, workspace), tx)?;
             if let (Some(key), Some(log)) = (relay.key(), tx.log(*row, workspace)?)
-                && let Some((position, head)) = self.head_up_to((*row, workspace), taken, tx)?
+                && let Some(head) = self.own_head((*row, workspace), (&log.id, taken), tx)?.filter(|_| taken > 0)
             {
-                places.push(Reached { relay: key, log: log.id, position, head, receipt: log.receipt });
+                places.push(Reached { relay: key, log: log.id, position: taken, head, receipt: log.receipt });
             }
         }
         let Some(held) = self.workspaces.get(&workspace) else {
@@ -145,17 +145,6 @@ impl Engine {
             return Ok(());
         }
         Ok(self.compare_places(now, workspace, row.device, places, tx)?)
-    }
-
-    /// Returns how far another device has come, as it said last.
-    pub(crate) fn reached_by(
-        &self,
-        workspace: i64,
-        device: &DeviceId,
-        tx: &Tx<'_>,
-    ) -> Result<Vec<Reached>, StoreError> {
-        let told = self.told_places(workspace, tx)?;
-        Ok(told.into_iter().find(|(told, _)| told == device).map(|(_, places)| places).unwrap_or_default())
     }
 
     /// Returns how far each other device has come, as it said last.

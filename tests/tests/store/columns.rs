@@ -12,7 +12,7 @@ use tombolo::{Error, Milestone, Replica, StoreError};
 use crate::support::{beside, founded, noted, open_file, open_store, relay_until, soon, text, write};
 
 /// Columns whose flipped bits the check need not find, and why they do no harm.
-const HARMLESS: [(&str, &str, &str); 19] = [
+const HARMLESS: [(&str, &str, &str); 21] = [
     ("pending", "pending", "only the order of own changes, and every CRDT takes them in any order"),
     ("entry", "arrival", "only the order of work, and every CRDT takes it in any order"),
     ("entry", "state", "between stored and proven: a look too many, or one too few before a guarded build"),
@@ -26,6 +26,8 @@ const HARMLESS: [(&str, &str, &str); 19] = [
     ("relay", "allow_proxy", "the relay says whether it stands behind a proxy, and is refused"),
     ("placed", "seq", "within the chain: sent again, or refused as a gap and corrected"),
     ("placed", "position", "a milestone of others comes sooner or later; nothing is sent by it"),
+    ("agreed", "position", "the same"),
+    ("agreed", "device", "that device's milestone comes later"),
     ("owed", "relay", "it contradicts the rest, and is made anew when the store is opened"),
     ("owed", "workspace", "the same"),
     ("owed", "chain", "the same"),

@@ -180,7 +180,7 @@ impl Engine {
             channel.sent.clear();
             channel.fetching.clear();
             channel.horizons.clear();
-            channel.heads.forget_own();
+            channel.heads.judge_anew();
             tx.forget_place(at.0, at.1)?;
         }
         if channel.phase == Phase::Reconciling && !channel.mending.lacking.list_begun {
