@@ -8,6 +8,7 @@
 mod group;
 mod plan;
 mod queue;
+mod share;
 
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
@@ -21,9 +22,8 @@ use crate::log::{SweptWrite, Write};
 use crate::relay::Relay;
 use crate::workspace::{Verdicts, Workspace};
 use plan::Plan;
-pub use queue::{
-    BYTES_PER_COMMIT_MAX, JOBS_PER_COMMIT_MAX, JobQueue, SHARE_BYTES_MAX, SHARE_ITEMS_MAX, WAITING_BYTES_MAX,
-};
+pub use queue::{BYTES_PER_COMMIT_MAX, JOBS_PER_COMMIT_MAX, JobQueue, WAITING_BYTES_MAX};
+pub use share::{SHARE_BYTES_MAX, SHARE_ITEMS_MAX};
 
 /// Something to be written.
 pub enum Job {
@@ -84,7 +84,9 @@ pub struct ResetJob {
 /// Writes until the queue is closed; the body of the writer thread.
 pub fn run(relay: &Relay) {
     while let Some(jobs) = relay.queue().wait() {
+        let begun = Instant::now();
         commit(relay, jobs);
+        relay.queue().note(begun.elapsed());
     }
 }
 

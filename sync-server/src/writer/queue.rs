@@ -6,23 +6,16 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::Job;
+use super::share::Share;
 use crate::log::Row;
 
 /// Jobs in one transaction: bounds how long the first of them waits for the last.
 pub const JOBS_PER_COMMIT_MAX: usize = 8192;
 /// Bytes of items in one transaction, for the same reason and for the memory of a commit.
 pub const BYTES_PER_COMMIT_MAX: usize = 32 << 20;
-/// Items of one workspace in one transaction while others write too: as many as take the time of a flush, so that these
-/// hardly see them.
-pub const SHARE_ITEMS_MAX: usize = 64;
-/// Bytes of them, for the same reason.
-pub const SHARE_BYTES_MAX: usize = 256 << 10;
-/// How often a share is doubled while nobody else writes, once a transaction: to a thousand items, which a slow disk
-/// needs to keep up with one device that comes back with a year's work.
-const SHARE_DOUBLINGS_MAX: u32 = 4;
-
 /// Bytes of items that may wait for the writer, of all sessions together: each has a credit of its own, but the credits
 /// of thousands are more than a machine's memory. A disk of 20 MB a second writes as much in six seconds.
 pub const WAITING_BYTES_MAX: usize = 128 << 20;
@@ -42,8 +35,8 @@ struct Waiting {
     turns: VecDeque<Option<Row>>,
     /// Of the items among them.
     bytes: usize,
-    /// Transactions in a row in which one workspace was alone.
-    alone: u32,
+    /// Of one workspace in a transaction.
+    share: Share,
     closed: bool,
 }
 
@@ -80,6 +73,11 @@ impl JobQueue {
         self.lock().take_some()
     }
 
+    /// Notes how long it took to write and to publish what was taken last.
+    pub fn note(&self, took: Duration) {
+        self.lock().share.note(took);
+    }
+
     /// Waits for jobs and takes them; `None` once the queue is closed and empty.
     pub fn wait(&self) -> Option<Vec<Job>> {
         let mut inner = self.lock();
@@ -100,8 +98,7 @@ impl JobQueue {
 impl Waiting {
     fn take_some(&mut self) -> Vec<Job> {
         let (mut taken, mut bytes) = (Vec::new(), 0);
-        self.alone = if self.turns.len() > 1 { 0 } else { self.alone.saturating_add(1) };
-        let doublings = self.alone.saturating_sub(1).min(SHARE_DOUBLINGS_MAX);
+        let bounds = self.share.begin(self.turns.len());
         // Each has one turn.
         for _ in 0..self.turns.len() {
             if taken.len() >= JOBS_PER_COMMIT_MAX || bytes > BYTES_PER_COMMIT_MAX {
@@ -109,7 +106,7 @@ impl Waiting {
             }
             let Some(whose) = self.turns.pop_front() else { break };
             let Some(jobs) = self.jobs.get_mut(&whose) else { continue };
-            bytes += take_share(jobs, doublings, &mut taken);
+            bytes += take_share(jobs, bounds, &mut taken);
             if jobs.is_empty() {
                 self.jobs.remove(&whose);
             } else {
@@ -117,13 +114,13 @@ impl Waiting {
             }
         }
         self.bytes = self.bytes.saturating_sub(bytes);
+        self.share.end(self.turns.len());
         taken
     }
 }
 
 /// Takes jobs until a share is full, one at least; returns their bytes.
-fn take_share(jobs: &mut VecDeque<Job>, doublings: u32, taken: &mut Vec<Job>) -> usize {
-    let (items_max, bytes_max) = (SHARE_ITEMS_MAX << doublings, SHARE_BYTES_MAX << doublings);
+fn take_share(jobs: &mut VecDeque<Job>, (items_max, bytes_max): (usize, usize), taken: &mut Vec<Job>) -> usize {
     let (mut items, mut bytes) = (0, 0);
     while items < items_max && bytes < bytes_max && taken.len() < JOBS_PER_COMMIT_MAX {
         let Some(job) = jobs.pop_front() else { break };

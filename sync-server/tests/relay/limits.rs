@@ -4,6 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tempfile::{TempDir, tempdir};
@@ -273,11 +274,55 @@ fn a_workspace_that_writes_alone_is_given_more_and_more_until_another_comes() {
     for _ in 0..100 * SHARE_ITEMS_MAX {
         queue.push(job_of(&desk, 1, 0));
     }
-    let shares: Vec<usize> = (0..7).map(|_| queue.take().len() / SHARE_ITEMS_MAX).collect();
+    let take = || {
+        let taken = queue.take().len();
+        queue.note(Duration::from_millis(4));
+        taken
+    };
+    let shares: Vec<usize> = (0..7).map(|_| take() / SHARE_ITEMS_MAX).collect();
     assert_eq!(shares, [1, 2, 4, 8, 16, 16, 16]);
     queue.push(job_of(&desk, 2, 0));
-    assert_eq!(queue.take().len(), SHARE_ITEMS_MAX + 1);
-    assert_eq!(queue.take().len(), SHARE_ITEMS_MAX);
+    assert_eq!((take(), take()), (SHARE_ITEMS_MAX + 1, SHARE_ITEMS_MAX));
+}
+
+/// Plays a writer whose transactions take a flush and so long for each item; returns how long, at the 99th percentile,
+/// one waits who writes an item now and then: alone, or beside one who has always more.
+fn wait_of_the_quiet(flush: Duration, item: Duration, beside_a_flood: bool) -> Duration {
+    let (queue, desk) = (JobQueue::default(), Desk::new());
+    let (mut now, mut next, mut flood) = (Duration::ZERO, Duration::ZERO, 0);
+    let (mut waiting, mut waits) = (Vec::new(), Vec::new());
+    for nth in 0..3_000_u32 {
+        while beside_a_flood && flood < 16 * SHARE_ITEMS_MAX {
+            queue.push(job_of(&desk, 1, 0));
+            flood += 1;
+        }
+        while next <= now {
+            queue.push(job_of(&desk, 2, 0));
+            waiting.push(next);
+            // So many flushes later that the two are not in step.
+            next += flush * (3 + nth * 7 % 11) + flush * (nth % 5) / 5;
+        }
+        let taken = rows(&queue.take());
+        let took = flush + item * u32::try_from(taken.len()).unwrap();
+        now += took;
+        queue.note(took);
+        let quiet = taken.iter().filter(|row| **row == 2).count();
+        flood -= taken.len() - quiet;
+        waits.extend(waiting.drain(..quiet).map(|came| now - came));
+    }
+    waits.sort_unstable();
+    waits[waits.len() * 99 / 100]
+}
+
+#[test]
+fn a_flood_hardly_delays_who_writes_now_and_then_on_a_quick_disk_and_on_a_slow_one() {
+    let item = Duration::from_micros(6);
+    for (flush_us, times) in [(200, 10.0), (500, 5.0), (4_000, 2.0), (20_000, 2.0)] {
+        let flush = Duration::from_micros(flush_us);
+        let [alone, beside] = [false, true].map(|flood| wait_of_the_quiet(flush, item, flood));
+        let ratio = beside.as_secs_f64() / alone.as_secs_f64();
+        assert!(ratio <= times, "{flush_us} us a flush: {alone:?} alone, {beside:?} beside a flood, {ratio:.2} times");
+    }
 }
 
 #[test]

@@ -239,6 +239,7 @@ impl Station {
                 break;
             }
             writer::commit(&relay, jobs);
+            relay.queue().note(Duration::ZERO);
             if let Some(witness) = &mut self.witness {
                 witness();
             }
