@@ -279,6 +279,27 @@ pub trait Log: Send + Sync {
     /// # Errors
     /// [`LogError`] if nothing was written.
     fn commit(&self, writes: &[Write]) -> Result<(), LogError>;
+    /// Tells how much of what is committed has still to be moved to where it stays.
+    ///
+    /// # Errors
+    /// [`LogError`] if the store can not be read.
+    fn backlog(&self) -> Result<Backlog, LogError>;
+    /// Moves it there; commits go on meanwhile.
+    ///
+    /// # Errors
+    /// [`LogError`] if it could not be moved; it is as durable as before.
+    fn move_backlog(&self) -> Result<(), LogError>;
+}
+
+/// What is committed and not yet where it stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backlog {
+    /// Not worth moving.
+    Little,
+    /// So much that whoever waited for it would notice.
+    Much,
+    /// What was written while much was moved: once it is moved as well, the room is free again.
+    Rest,
 }
 
 /// Reads what the item at a position declares for the short forms that name it; nothing once it is gone.

@@ -11,14 +11,14 @@ mod queue;
 mod share;
 
 use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::time::Instant;
 
 use tombolo_protocol::ids::{DeviceId, LogId};
 use tombolo_protocol::receipt::Receipt;
 
 use crate::fanout::Outbox;
-use crate::log::{SweptWrite, Write};
+use crate::log::{Backlog, SweptWrite, Write};
 use crate::relay::Relay;
 use crate::workspace::{Verdicts, Workspace};
 use plan::Plan;
@@ -83,10 +83,37 @@ pub struct ResetJob {
 
 /// Writes until the queue is closed; the body of the writer thread.
 pub fn run(relay: &Relay) {
-    while let Some(jobs) = relay.queue().wait() {
-        let begun = Instant::now();
-        commit(relay, jobs);
-        relay.queue().note(begun.elapsed());
+    let (much, wait_for_much) = sync_channel(1);
+    std::thread::scope(|scope| {
+        scope.spawn(move || wait_for_much.iter().for_each(|()| move_backlog(relay)));
+        while let Some(jobs) = relay.queue().wait() {
+            let begun = Instant::now();
+            commit(relay, jobs);
+            relay.queue().note(begun.elapsed());
+            tidy(relay, &much);
+        }
+        drop(much);
+    });
+}
+
+/// Has what was committed moved to where it stays: much of it by another thread, and what came meanwhile here, between
+/// two commits. Left to the database, a commit in a hundred took ten times as long as the others, for all of it.
+fn tidy(relay: &Relay, much: &SyncSender<()>) {
+    match relay.log().backlog() {
+        Ok(Backlog::Little) => {}
+        Ok(Backlog::Rest) => move_backlog(relay),
+        Ok(Backlog::Much) => match much.try_send(()) {
+            // It is at work, and looks again.
+            Ok(()) | Err(TrySendError::Full(())) => {}
+            Err(TrySendError::Disconnected(())) => move_backlog(relay),
+        },
+        Err(error) => tracing::warn!(%error, "it can not be told what is still to be moved in the log"),
+    }
+}
+
+fn move_backlog(relay: &Relay) {
+    if let Err(error) = relay.log().move_backlog() {
+        tracing::warn!(%error, "what is committed could not be moved to where it stays; it is as durable as before");
     }
 }
 

@@ -16,13 +16,19 @@ use tombolo_protocol::hash::Digest;
 use tombolo_protocol::ids::{ChainId, DeviceId, DocumentTag, EntryHash, LogId, UserId, WorkspaceTag};
 use tombolo_protocol::limits::ITEMS_PER_FRAME_MAX;
 
-use super::{ChainEnd, ChainItem, ChainRow, Cut, Floor, Log, LogError, MembershipItem, Row, WorkspaceRow, Write};
+use super::{
+    Backlog, ChainEnd, ChainItem, ChainRow, Cut, Floor, Log, LogError, MembershipItem, Row, WorkspaceRow, Write,
+};
 use rows::{LAST_POSITION, digest, place, position_of};
 
 /// Reading connections that are kept open: more than the cores of a small machine can use.
 const READERS_MAX: usize = 4;
 /// Pages of one connection's cache, in KiB: the relay must stay small with many workspaces.
 const CACHE_KIB: i64 = 4096;
+/// Pages of the WAL from which they are moved into the file: SQLite does it by itself at a thousand, inside a commit.
+const BACKLOG_PAGES: i64 = 400;
+/// As many are moved between two commits without being noticed.
+const REST_PAGES: i64 = 200;
 
 const MIGRATIONS: &[&str] = &[
     include_str!("migrations/001_log.sql"),
@@ -62,6 +68,11 @@ impl SqliteLog {
             readers.push(connection);
         }
         result
+    }
+
+    /// Returns how many pages the WAL has, and how many of them were moved.
+    fn checkpoint(&self, how: &str) -> Result<(i64, i64), LogError> {
+        self.read(|connection| connection.prepare_cached(how)?.query_row([], |row| Ok((row.get(1)?, row.get(2)?))))
     }
 }
 
@@ -287,6 +298,19 @@ impl Log for SqliteLog {
         commit(&mut connection, writes)?;
         *writer = Some(connection);
         Ok(())
+    }
+
+    fn backlog(&self) -> Result<Backlog, LogError> {
+        let (written, moved) = self.checkpoint(include_str!("sql/wal_look.sql"))?;
+        Ok(match (written >= BACKLOG_PAGES, written - moved) {
+            (true, 1..=REST_PAGES) => Backlog::Rest,
+            (true, left) if left > REST_PAGES => Backlog::Much,
+            _ => Backlog::Little,
+        })
+    }
+
+    fn move_backlog(&self) -> Result<(), LogError> {
+        self.checkpoint(include_str!("sql/wal_move.sql")).map(drop)
     }
 }
 

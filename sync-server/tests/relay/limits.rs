@@ -18,6 +18,7 @@ use tombolo_protocol::record::{Draft, Record};
 use tombolo_relay::admission::Admission;
 use tombolo_relay::fanout::{Closing, OUTBOX_BYTES_MAX, Outbox, SessionId};
 use tombolo_relay::log::sqlite::SqliteLog;
+use tombolo_relay::log::{Backlog, Log as _, Write};
 use tombolo_relay::relay::{NoEntropy, PROBE_BYTES_MAX, ROWS_MAX, Relay, Surroundings, Terms};
 use tombolo_relay::session::{Peer, Session};
 use tombolo_relay::workspace::{Verdicts, Workspace};
@@ -342,6 +343,30 @@ fn appends_are_turned_away_with_a_wait_while_too_much_waits_for_the_disk() {
     assert!(closing.retry_after_ms.is_some_and(|wait| (2_000..8_000).contains(&wait)), "{closing:?}");
     assert_eq!(desk.relay.queue().take().len(), 1, "the first is more than a commit takes");
     assert!(!desk.relay.queue().is_full());
+}
+
+#[test]
+fn what_is_committed_is_moved_to_where_it_stays_before_a_commit_has_to_do_it() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("log.sqlite");
+    let log = SqliteLog::open(&path).unwrap();
+    let write = |pages: u64| log.commit(&[Write::Probe { time_ms: 1, filler_bytes: pages * 4096 }]).unwrap();
+    write(100);
+    assert_eq!(log.backlog().unwrap(), Backlog::Little);
+    write(350);
+    assert_eq!(log.backlog().unwrap(), Backlog::Much);
+    // Somebody reads meanwhile, so that what is written next does not begin the WAL anew.
+    let reader = rusqlite::Connection::open(&path).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM probe;").unwrap();
+    log.move_backlog().unwrap();
+    assert_eq!(log.backlog().unwrap(), Backlog::Little);
+    write(100);
+    assert_eq!(log.backlog().unwrap(), Backlog::Rest);
+    reader.execute_batch("COMMIT").unwrap();
+    log.move_backlog().unwrap();
+    assert_eq!(log.backlog().unwrap(), Backlog::Little);
+    write(100);
+    assert_eq!(log.backlog().unwrap(), Backlog::Little, "the WAL began anew");
 }
 
 #[test]
