@@ -30,8 +30,9 @@ use crate::writer::Job;
 
 /// Bytes of a request's head: no request here needs more.
 const HEAD_BYTES_MAX: usize = 16 << 10;
-/// Bytes of a socket's read buffer: what most frames fit, and still the greatest part of an idle session.
-const READ_BUFFER_BYTES: usize = 4 << 10;
+/// Bytes of a socket's read buffer, which it holds while nothing comes as well: what most frames fit; of a longer one the
+/// rest is read at once.
+const READ_BUFFER_BYTES: usize = 1 << 10;
 /// How long the readiness check waits for its commit.
 const PROBE_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a request's head may take.

@@ -85,7 +85,8 @@ pub struct Session {
     outbox: Arc<Outbox>,
     peer: Peer,
     stage: Stage,
-    channels: BTreeMap<Row, Channel>,
+    // Boxed: a map's smallest node has room for eleven, and most sessions have one.
+    channels: BTreeMap<Row, Box<Channel>>,
     /// Workspaces that were taken from it; what was on its way for them is passed over.
     ended: BTreeSet<Row>,
     seed: Option<SeedBuffer>,

@@ -143,8 +143,8 @@ pub struct Published {
     pub bytes: u64,
     /// The last position of which the bytes are gone: nobody goes on from below it.
     pub pruned: u64,
-    /// The sessions that have it open.
-    pub readers: BTreeMap<SessionId, Reader>,
+    /// The sessions that have it open; boxed, since most workspaces have one or two.
+    pub readers: BTreeMap<SessionId, Box<Reader>>,
     /// Of each device that sent a status row: when one was last stored, and what waits since.
     pub statuses: BTreeMap<DeviceId, StatusMark>,
 }
@@ -199,7 +199,7 @@ impl Published {
     pub fn enter(&mut self, outbox: &Arc<Outbox>, device: DeviceId) {
         let outbox = Arc::clone(outbox);
         let reader = Reader { outbox, device, live: false };
-        self.readers.insert(reader.outbox.id(), reader);
+        self.readers.insert(reader.outbox.id(), Box::new(reader));
     }
 
     /// Lets a session that has everything read along; returns whether it has.

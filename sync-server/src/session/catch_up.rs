@@ -77,7 +77,12 @@ impl Channel {
         if next.receipt.position > self.sent {
             return None;
         }
-        self.held.pop_front()
+        let next = self.held.pop_front();
+        if self.held.is_empty() {
+            // Else an idle session keeps room for four.
+            self.held = VecDeque::new();
+        }
+        next
     }
 }
 
@@ -116,7 +121,7 @@ impl Session {
     }
 
     fn release(&mut self, row: Row) {
-        while let Some(next) = self.channels.get_mut(&row).and_then(Channel::releasable) {
+        while let Some(next) = self.channels.get_mut(&row).and_then(|channel| channel.releasable()) {
             let receipt = Signed::sign(next.receipt, self.relay.key());
             self.send(Received {
                 channel: row,

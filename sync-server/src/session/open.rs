@@ -172,7 +172,7 @@ impl Session {
             return Err(CloseCode::Unavailable.into());
         }
         let channel = Channel::new(Arc::clone(workspace), mode, cursor);
-        self.channels.insert(row, channel);
+        self.channels.insert(row, Box::new(channel));
         self.ended.remove(&row);
         // Asked only now that it is among the readers: whatever ends the right later tells them.
         self.review(row)?;
