@@ -3,6 +3,7 @@
 //! Invariant: a commit that returned `Ok` was synced. After any failed commit the writing connection is
 //! closed and opened anew, so that nothing half-done is carried on.
 
+mod pack;
 mod rows;
 mod writes;
 

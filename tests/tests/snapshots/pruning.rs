@@ -72,6 +72,37 @@ fn what_two_others_vouch_for_goes_and_a_newcomer_has_the_snapshot_and_what_came_
     }
 }
 
+/// Returns the bytes of a relay's file that hold something.
+fn used_bytes(net: &mut Net) -> i64 {
+    net.stop_relay(RELAY);
+    let file = rusqlite::Connection::open(net.relay_folder(RELAY).join("log.sqlite")).unwrap();
+    let pragma = |name: &str| file.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0)).unwrap();
+    let used = (pragma("page_count") - pragma("freelist_count")) * pragma("page_size");
+    drop(file);
+    net.start_relay(RELAY);
+    net.run_until_quiet();
+    used
+}
+
+#[test]
+fn the_room_of_what_goes_is_free_for_other_things() {
+    let (mut net, [alice, bob]) = written(612, ["alice", "bob"]);
+    for nth in 0..200 {
+        alice.edit(&mut net, &format!("word{nth}"));
+        net.run_for(Duration::from_millis(400));
+    }
+    net.run_until_quiet();
+    for replica in [alice, bob] {
+        publishes(&mut net, replica);
+    }
+    let before = used_bytes(&mut net);
+    let freed = pruned(&mut net) as i64;
+    let left = used_bytes(&mut net);
+    assert!(freed > 80_000, "{freed}");
+    assert!(before - left > freed * 3 / 4, "{before} bytes before, {left} after, of {freed} that were freed");
+    assert_eq!(shown(&mut net, bob), shown(&mut net, alice));
+}
+
 #[test]
 fn a_device_that_was_away_takes_the_snapshot_in_and_loses_nothing_of_its_own() {
     let (mut net, [alice, bob]) = written(602, ["alice", "bob"]);

@@ -6,6 +6,7 @@ use rusqlite::{Transaction, params};
 use tombolo_protocol::ids::{LogId, WorkspaceId};
 use tombolo_protocol::log::Frontier;
 
+use super::pack::pack;
 use super::rows::{self, LAST_POSITION, place};
 use crate::log::{AppendWrite, Cut, NewItem, Row, SweptWrite, Write};
 
@@ -89,14 +90,23 @@ fn sweep(transaction: &Transaction<'_>, swept: &SweptWrite) -> rusqlite::Result<
         let mut delete = transaction.prepare_cached(include_str!("../sql/vouched_delete.sql"))?;
         delete.execute(params![swept.row, lost.as_bytes()])?;
     }
+    let (mut first, mut last) = (i64::MAX, i64::MIN);
     for Cut { chain, document, floor, kept } in &swept.cuts {
         let below = params![swept.row, chain.as_bytes(), rows::integer(floor.seq), place(swept.row, *kept)];
-        transaction.prepare_cached(include_str!("../sql/item_prune.sql"))?.execute(below)?;
+        let mut prune = transaction.prepare_cached(include_str!("../sql/item_prune.sql"))?;
+        let mut pruned = prune.query(below)?;
+        while let Some(row) = pruned.next()? {
+            let place = row.get(0)?;
+            (first, last) = (first.min(place), last.max(place));
+        }
         let snapshot = floor.snapshot.as_bytes();
         let (seq, from_seq, to_seq) =
             (rows::integer(floor.seq), rows::integer(floor.from_seq), rows::integer(floor.to_seq));
         let mut upsert = transaction.prepare_cached(include_str!("../sql/floor_upsert.sql"))?;
         upsert.execute(params![swept.row, chain.as_bytes(), document.as_bytes(), seq, snapshot, from_seq, to_seq])?;
+    }
+    if first <= last {
+        pack(transaction, first, last)?;
     }
     if swept.pruned > 0 {
         let (freed, pruned) = (rows::integer(swept.freed_bytes), rows::integer(swept.pruned));
