@@ -53,6 +53,10 @@ pub struct OpenOptions {
     /// Bounds the memory of open documents that nobody watches; 64 MiB by default.
     #[uniffi(default = None)]
     pub memory_bytes: Option<u64>,
+    /// Entries since a document's newest snapshot from which its busiest writer publishes it anew as it is opened, while
+    /// the others vouch for it: then a relay may delete what the snapshot stands for, if it is told to. Never by default.
+    #[uniffi(default = None)]
+    pub snapshot_entries: Option<u64>,
     /// Marks the documents that this app creates with a type of its own.
     #[uniffi(default = None)]
     pub app_type: Option<String>,
@@ -84,6 +88,9 @@ impl OpenOptions {
         }
         if let Some(bytes) = self.memory_bytes {
             builder = builder.memory_bytes(narrow(bytes)?);
+        }
+        if let Some(entries) = self.snapshot_entries {
+            builder = builder.snapshot_entries(narrow(entries)?);
         }
         if let Some(app_type) = self.app_type {
             builder = builder.app_type(&app_type);

@@ -28,6 +28,7 @@ fn at(folder: &tempfile::TempDir, key: Option<KeyPlace>) -> OpenOptions {
         key,
         durability: None,
         memory_bytes: None,
+        snapshot_entries: None,
         app_type: None,
         trusted_roots: Vec::new(),
         offline: false,

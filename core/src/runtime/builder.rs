@@ -61,6 +61,18 @@ impl ReplicaBuilder {
         self
     }
 
+    /// Lets documents be published in short: one that is opened with so many entries (at least one) since its newest
+    /// snapshot is published anew by whoever has written most into it, and what others published is made again here and
+    /// vouched for. Never by default.
+    ///
+    /// Nothing goes by that alone: a relay that is told how long to wait deletes what a snapshot stands for once enough
+    /// members vouch for it, so let all devices of a workspace do it. From then on who joins gets the document without
+    /// how it came to be, letter by letter.
+    pub fn snapshot_entries(mut self, entries: usize) -> Self {
+        self.config.snapshot_entries = entries.max(1);
+        self
+    }
+
     /// Marks the documents that this app creates with a type of its own.
     pub fn app_type(mut self, app_type: &str) -> Self {
         app_type.clone_into(&mut self.config.app_type);

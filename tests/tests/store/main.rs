@@ -1,5 +1,5 @@
 //! Stories of the device's store: one owner, full and rotting disks, copies, backups, old layouts, bounded memory, folded changes,
-//! what is owed, saved documents, and that nobody reads it without its key.
+//! what is owed, saved and published documents, and that nobody reads it without its key.
 #[cfg(test)]
 mod columns;
 #[cfg(test)]
@@ -20,6 +20,8 @@ mod owed;
 mod owner;
 #[cfg(test)]
 mod plaintext;
+#[cfg(test)]
+mod published;
 #[cfg(test)]
 mod rot;
 #[cfg(test)]

@@ -67,6 +67,7 @@ class Replica(_ffi.Replica):
         key: _ffi.KeyPlace | None = None,
         durability: _ffi.Durability | None = None,
         memory_bytes: int | None = None,
+        snapshot_entries: int | None = None,
         app_type: str | None = None,
         trusted_roots: Iterable[bytes] = (),
         offline: bool = False,
@@ -77,13 +78,15 @@ class Replica(_ffi.Replica):
         * ``key``: where its key is kept; by default in a file beside it that only its owner may read.
         * ``durability``: what a resolved edit survives; a power cut by default.
         * ``memory_bytes``: bounds the memory of open documents that nobody watches; 64 MiB by default.
+        * ``snapshot_entries``: entries since a document's newest snapshot from which its busiest writer publishes it anew as it
+          is opened, while the others vouch for it; then a relay may delete what it stands for, if it is told to. Never by default.
         * ``app_type``: marks the documents that this app creates; ``Workspace.documents`` lists it.
         * ``trusted_roots``: certificate authorities (DER) to trust for relays, beside the web's.
         * ``offline``: dials no relay before :meth:`resume` or :meth:`sync_once`.
 
         Raises ``TomboloError.Store``, whose ``fault`` says what is in the way: another process, the disk, the key.
         """
-        options = _options(path, key, durability, memory_bytes, app_type, trusted_roots, offline)
+        options = _options(path, key, durability, memory_bytes, snapshot_entries, app_type, trusted_roots, offline)
         return _as(Replica, await _ffi.Replica.open(options))
 
     @classmethod
@@ -187,6 +190,7 @@ def _options(
     key: _ffi.KeyPlace | None,
     durability: _ffi.Durability | None,
     memory_bytes: int | None,
+    snapshot_entries: int | None,
     app_type: str | None,
     trusted_roots: Iterable[bytes],
     offline: bool,
@@ -196,6 +200,7 @@ def _options(
         key=key,
         durability=durability,
         memory_bytes=memory_bytes,
+        snapshot_entries=snapshot_entries,
         app_type=app_type,
         trusted_roots=list(trusted_roots),
         offline=offline,

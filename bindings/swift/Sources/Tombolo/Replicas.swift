@@ -10,6 +10,9 @@ extension Replica {
     ///     Apple's platforms.
     ///   - durability: what a resolved edit survives; a power cut by default.
     ///   - memoryBytes: bounds the memory of open documents that nobody watches; 64 MiB by default.
+    ///   - snapshotEntries: entries since a document's newest snapshot from which its busiest writer publishes it anew as
+    ///     it is opened, while the others vouch for it; then a relay may delete what it stands for, if it is told to.
+    ///     Never by default.
     ///   - appType: marks the documents that this app creates.
     ///   - trustedRoots: certificate authorities (DER) to trust for relays, beside the web's.
     ///   - offline: dials no relay before `resume()` or `sync(within:)`.
@@ -19,14 +22,15 @@ extension Replica {
         key: KeyPlace? = nil,
         durability: Durability? = nil,
         memoryBytes: UInt64? = nil,
+        snapshotEntries: UInt64? = nil,
         appType: String? = nil,
         trustedRoots: [Data] = [],
         offline: Bool = false
     ) async throws -> Replica {
         try await open(
             options: OpenOptions(
-                path: url.path, key: key, durability: durability, memoryBytes: memoryBytes, appType: appType,
-                trustedRoots: trustedRoots, offline: offline))
+                path: url.path, key: key, durability: durability, memoryBytes: memoryBytes,
+                snapshotEntries: snapshotEntries, appType: appType, trustedRoots: trustedRoots, offline: offline))
     }
 
     /// Brings a user back from a kit, into a new store; workspaces come as soon as a relay was dialled.

@@ -15,6 +15,8 @@ import kotlinx.coroutines.withContext
  * @param key where its key is kept; by default in a file beside it that only its owner may read.
  * @param durability what a resolved edit survives; a power cut by default.
  * @param memoryBytes bounds the memory of open documents that nobody watches; 64 MiB by default.
+ * @param snapshotEntries entries since a document's newest snapshot from which its busiest writer publishes it anew as it is
+ *   opened, while the others vouch for it; then a relay may delete what it stands for, if it is told to. Never by default.
  * @param appType marks the documents that this app creates.
  * @param trustedRoots certificate authorities (DER) to trust for relays, beside the web's.
  * @param offline dials no relay before `resume` or [syncOnce].
@@ -25,11 +27,15 @@ public suspend fun Replica.Companion.open(
     key: KeyPlace? = null,
     durability: Durability? = null,
     memoryBytes: Long? = null,
+    snapshotEntries: Long? = null,
     appType: String? = null,
     trustedRoots: List<ByteArray> = emptyList(),
     offline: Boolean = false,
 ): Replica = open(
-    OpenOptions(path.pathString, key, durability, memoryBytes?.toULong(), appType, trustedRoots, offline),
+    OpenOptions(
+        path.pathString, key, durability, memoryBytes?.toULong(), snapshotEntries?.toULong(), appType, trustedRoots,
+        offline,
+    ),
 )
 
 /**
