@@ -1,5 +1,5 @@
 //! `compaction`: a document of very many small entries, as who types online makes them: what it takes on the device, and
-//! how long it takes to open, from its entries and then from its saved form.
+//! how long it takes to open, from its entries and then from its saved form; and the same over a month ([`month`]).
 //!
 //! Invariant: each opening is that of a store that was closed, and ends with the whole text; the limit is what the CRDT
 //! itself saves, uncompressed.
@@ -13,6 +13,7 @@ use tombolo::{Document, Durability, Milestone, Replica};
 
 use crate::error::BenchError;
 use crate::measure::awaited;
+use crate::month;
 use crate::relay::Relay;
 use crate::report::{BYTES, RATIO, Report, SECONDS, System};
 use crate::scene::{CRDTS, splice};
@@ -23,7 +24,7 @@ pub(crate) async fn run(entries: usize, report: &mut Report) -> Result<(), Bench
     for (crdt, name) in CRDTS {
         Box::pin(run_crdt(crdt, &format!("compaction/{name}"), entries, report)).await?;
     }
-    Ok(())
+    month::run(entries, report)
 }
 
 async fn run_crdt(crdt: Crdt, workload: &str, entries: usize, report: &mut Report) -> Result<(), BenchError> {

@@ -22,6 +22,7 @@ mod local_edits;
 mod log;
 mod measure;
 mod members;
+mod month;
 mod open;
 mod overhead;
 mod peers;
