@@ -86,7 +86,16 @@ class Replica(_ffi.Replica):
 
         Raises ``TomboloError.Store``, whose ``fault`` says what is in the way: another process, the disk, the key.
         """
-        options = _options(path, key, durability, memory_bytes, snapshot_entries, app_type, trusted_roots, offline)
+        options = _ffi.OpenOptions(
+            path=os.fspath(path),
+            key=key,
+            durability=durability,
+            memory_bytes=memory_bytes,
+            snapshot_entries=snapshot_entries,
+            app_type=app_type,
+            trusted_roots=list(trusted_roots),
+            offline=offline,
+        )
         return _as(Replica, await _ffi.Replica.open(options))
 
     @classmethod
@@ -102,7 +111,7 @@ class Replica(_ffi.Replica):
 
         Raises ``TomboloError.Misuse`` if there is a workspace at the path, ``Store``.
         """
-        options = _options(path, key, None, None, None, trusted_roots, False)
+        options = _ffi.OpenOptions(path=os.fspath(path), key=key, trusted_roots=list(trusted_roots))
         return _as(Replica, await _ffi.Replica.recover(kit, options))
 
     async def close(self) -> None:
@@ -183,25 +192,3 @@ def _as(kind: type[_Handle], handle: object) -> _Handle:
     # The handle is the same, with more methods.
     handle.__class__ = kind
     return cast(_Handle, handle)
-
-
-def _options(
-    path: str | os.PathLike[str],
-    key: _ffi.KeyPlace | None,
-    durability: _ffi.Durability | None,
-    memory_bytes: int | None,
-    snapshot_entries: int | None,
-    app_type: str | None,
-    trusted_roots: Iterable[bytes],
-    offline: bool,
-) -> _ffi.OpenOptions:
-    return _ffi.OpenOptions(
-        path=os.fspath(path),
-        key=key,
-        durability=durability,
-        memory_bytes=memory_bytes,
-        snapshot_entries=snapshot_entries,
-        app_type=app_type,
-        trusted_roots=list(trusted_roots),
-        offline=offline,
-    )
