@@ -446,6 +446,27 @@ fn what_a_device_keeps_aside_itself_it_does_not_owe_to_a_relay_that_lost_it() {
 }
 
 #[test]
+fn who_may_only_read_or_carry_gives_a_relay_back_what_nobody_else_holds() {
+    for role in [Role::Reader, Role::Carrier] {
+        let mut net = Net::seeded(318);
+        let [alice, bob] = net.replicas(["alice", "bob"]);
+        let document = net.documents()[0];
+        let carol = net.device("carol");
+        net.join(alice, carol, role);
+        net.cut(alice);
+        bob.edit(&mut net, "tide");
+        net.run_until_quiet();
+        // Bob's device is lost for good, and the relay with all that it held.
+        bob.kill(&mut net);
+        net.lose_log(RELAY);
+        net.heal();
+        net.run_for(A_WHILE);
+        assert!(alice.has(&mut net, document, "tide"), "{role:?}");
+        assert!(carol.debt(&mut net).is_settled(), "{role:?}: {:?}", carol.debt(&mut net));
+    }
+}
+
+#[test]
 fn who_lacks_the_key_of_what_came_does_not_say_that_all_is_settled() {
     let mut net = Net::seeded(307);
     let [alice, bob] = net.replicas(["alice", "bob"]);

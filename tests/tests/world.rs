@@ -39,7 +39,7 @@ fn a_recipe_says_how_it_is_played_again() {
 }
 
 /// Histories that broke something once, and what: the newest last.
-const REGRESSIONS: [(u64, Scenario, &str); 21] = [
+const REGRESSIONS: [(u64, Scenario, &str); 22] = [
     (1021, Scenario::Swarm, "seen by: what came spoilt was passed by"),
     (1023, Scenario::Swarm, "seen by: what came spoilt was passed by"),
     (1128, Scenario::Swarm, "seen by: what came spoilt was passed by"),
@@ -60,6 +60,7 @@ const REGRESSIONS: [(u64, Scenario, &str); 21] = [
     (6289, Scenario::Swarm, "a receipt that was kept back was waited for as long as the session lived"),
     (8244, Scenario::Swarm, "seen by: a relay left an entry out for one device and gave it the next in its place"),
     (10719, Scenario::Swarm, "seen by: a word on a log from before it was put back, by way of another relay"),
+    (21536, Scenario::Swarm, "a reader alone held what a lost member wrote, and no relay took it back from one"),
     (245, Scenario::Snapshots, "what a relay had deleted was said to be in a snapshot that it had deleted since"),
 ];
 

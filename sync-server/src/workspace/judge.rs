@@ -179,7 +179,7 @@ impl Judge {
         let header = entry.header();
         let role = self.right(&caller.device, caller.now_ms).map_err(RefusalReason::from)?;
         let own = header.chain.device == caller.device;
-        let may_bring = || own && (role.may_write(header.chain.stream) || self.counts_still(entry));
+        let may_bring = || own && role.may_write(header.chain.stream) || self.counts_still(entry);
         if role < Role::Writer && !may_bring() {
             return Err(RefusalReason::RoleDenied.into());
         }
@@ -189,8 +189,8 @@ impl Judge {
         Ok(self.reaches(caller, self.levels(caller.minimum).append)?)
     }
 
-    /// Tells whether the pins of whatever took the author's role reach an entry: it counts for everybody, and
-    /// perhaps nobody but its author holds it.
+    /// Tells whether an entry counts in its own right, whatever was taken from its author since: it does for everybody, and
+    /// perhaps nobody holds it but who brings it, be it a reader or a carrier.
     fn counts_still(&self, entry: &Entry) -> bool {
         let (header, hash) = (entry.header(), entry.hash());
         let claim = Claim { chain: &header.chain, seq: header.seq, hash: &hash, members_head: &header.members_head };
