@@ -19,7 +19,7 @@ use tombolo_protocol::ids::{
 use tombolo_protocol::item::{Declaration, ItemHash, LogItem};
 use tombolo_protocol::log::Frontier;
 
-pub use pruned::{Cut, Floor, SweptWrite};
+pub use pruned::{Cut, Floor, SweptWrite, TakenFloor};
 pub use write::{AppendWrite, Write};
 
 /// Number of a workspace on this relay; its channel number in every session.

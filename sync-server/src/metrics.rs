@@ -78,7 +78,7 @@ pub(crate) fn refusal_name(reason: RefusalReason) -> &'static str {
     REFUSALS.iter().find(|(known, _)| *known == reason).map_or("unknown", |(_, name)| name)
 }
 
-const SCALARS: [(&str, &str, &str); 16] = [
+const SCALARS: [(&str, &str, &str); 17] = [
     ("sessions", "gauge", "Sessions that are open."),
     ("sessions_total", "counter", "Sessions that began."),
     ("closes_total", "counter", "Sessions the relay ended."),
@@ -87,6 +87,11 @@ const SCALARS: [(&str, &str, &str); 16] = [
     ("items_appended_total", "counter", "Items that are durable."),
     ("stored_bytes_total", "counter", "Bytes of those items."),
     ("freed_bytes_total", "counter", "Bytes of items that a snapshot stands for, and that are gone."),
+    (
+        "floors_taken_total",
+        "counter",
+        "Chains of which the log lacked what a snapshot stands for, and that go on behind it.",
+    ),
     ("fan_out_bytes_total", "counter", "Bytes queued for readers."),
     ("commits_failed_total", "counter", "Commits that failed."),
     ("enters_total", "counter", "Invites that were shown and held."),
@@ -109,6 +114,7 @@ pub struct Metrics {
     items_appended: AtomicU64,
     item_bytes: AtomicU64,
     freed_bytes: AtomicU64,
+    floors_taken: AtomicU64,
     refused: [AtomicU64; REFUSALS.len()],
     fan_out_bytes: AtomicU64,
     commits: [AtomicU64; COMMIT_BUCKETS_US.len() + 1],
@@ -135,6 +141,7 @@ impl Default for Metrics {
             items_appended: AtomicU64::default(),
             item_bytes: AtomicU64::default(),
             freed_bytes: AtomicU64::default(),
+            floors_taken: AtomicU64::default(),
             refused: std::array::from_fn(|_| AtomicU64::default()),
             fan_out_bytes: AtomicU64::default(),
             commits: std::array::from_fn(|_| AtomicU64::default()),
@@ -214,6 +221,11 @@ impl Metrics {
         self.freed_bytes.fetch_add(bytes, Relaxed);
     }
 
+    /// Counts chains that go on behind what a snapshot stands for.
+    pub fn floors_taken(&self, chains: u64) {
+        self.floors_taken.fetch_add(chains, Relaxed);
+    }
+
     /// Counts an item that was not taken.
     pub fn refused(&self, reason: RefusalReason) {
         let slot = REFUSALS.iter().zip(&self.refused).find(|((known, _), _)| *known == reason);
@@ -271,6 +283,7 @@ impl Metrics {
             &self.items_appended,
             &self.item_bytes,
             &self.freed_bytes,
+            &self.floors_taken,
             &self.fan_out_bytes,
             &self.commits_failed,
             &self.enters,

@@ -3,6 +3,7 @@
 //! Invariant: at most one live [`Workspace`] of a name is in memory; it stays while a session or a job
 //! holds it, so no two judges ever give out the same position.
 
+mod room;
 mod sweep;
 
 use std::collections::BTreeMap;
@@ -24,7 +25,7 @@ use crate::log::{Log, LogError, Row};
 use crate::metrics::Metrics;
 use crate::rendezvous::Meetings;
 use crate::session::Guests;
-use crate::workspace::Workspace;
+use crate::workspace::{Room, Workspace};
 use crate::writer::{Job, JobQueue};
 
 /// Workspaces kept in memory though nobody has them open, so that a short absence costs nothing.
@@ -91,6 +92,7 @@ pub struct Relay {
     meetings: Meetings,
     next_session: AtomicU64,
     failed_bytes: AtomicU64,
+    room: Arc<Room>,
 }
 
 #[derive(Default)]
@@ -140,6 +142,7 @@ impl Relay {
             meetings: Meetings::default(),
             next_session: AtomicU64::new(1),
             failed_bytes: AtomicU64::new(0),
+            room: Arc::default(),
         })
     }
 

@@ -25,7 +25,7 @@ use tombolo_protocol::log::{Frontier, LogOrigin};
 use tombolo_protocol::receipt::Receipt;
 
 pub use judge::verify;
-pub use judge::{Candidate, Judge};
+pub use judge::{Candidate, Judge, Proof, Room, Showing};
 pub use membership::SeedError;
 pub use right::{Caller, LEVEL_DEVICE_KEY, NoRight};
 pub use verdicts::{Ended, Refusal, Verdicts};

@@ -32,6 +32,17 @@ pub struct Cut {
     pub kept: u64,
 }
 
+/// From where on a chain is held of which the log never had what is below, or has it no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TakenFloor {
+    /// Which chain.
+    pub chain: ChainId,
+    /// Of which document.
+    pub document: DocumentTag,
+    /// From where on it is held.
+    pub floor: Floor,
+}
+
 /// What was found of the snapshots of a workspace, and what goes because of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SweptWrite {

@@ -6,7 +6,7 @@ use tombolo_protocol::hash::Digest;
 use tombolo_protocol::ids::{DeviceId, LogId, WorkspaceId};
 use tombolo_protocol::log::Frontier;
 
-use super::{ChainRow, NewItem, Row, SweptWrite};
+use super::{ChainRow, NewItem, Row, SweptWrite, TakenFloor};
 
 /// One part of a commit.
 #[derive(Clone, Debug)]
@@ -85,6 +85,8 @@ pub struct AppendWrite {
     pub items: Vec<NewItem>,
     /// The chains that end elsewhere now.
     pub chains: Vec<ChainRow>,
+    /// The chains that begin, or go on behind a gap, with what a snapshot covers.
+    pub floors: Vec<TakenFloor>,
     /// Ids of devices and users that may be members now.
     pub members: Vec<[u8; 32]>,
     /// Length and Merkle roots after the items.

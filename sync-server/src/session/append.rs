@@ -10,9 +10,10 @@ use tombolo_protocol::frame::{Append, RefusalReason, Refused};
 use tombolo_protocol::item::LogItem;
 
 use super::Session;
+use super::catch_up::Channel;
 use crate::fanout::Closing;
 use crate::relay::{Relay, Terms};
-use crate::workspace::{Caller, Judge, Verdicts, Workspace, verify};
+use crate::workspace::{Caller, Judge, Showing, Verdicts, Workspace, verify};
 use crate::writer::{AppendJob, Job};
 
 /// Seconds over which a device's rate is averaged: a device back from a journey sends much at once.
@@ -81,13 +82,8 @@ impl Session {
         if self.open_channel(append.channel)?.is_none() {
             return Ok(());
         }
-        let channel = self.channels.get_mut(&append.channel);
-        let channel = channel.ok_or(Closing::from(CloseCode::Malformed))?;
-        if append.batch <= channel.last_batch {
-            return Err(CloseCode::Malformed.into());
-        }
-        channel.last_batch = append.batch;
-        let workspace = Arc::clone(&channel.workspace);
+        let channel = self.next_batch(append)?;
+        let (proof, workspace) = (channel.proof.take(), Arc::clone(&channel.workspace));
         let bytes = append.items.iter().map(|item| item.len()).sum::<usize>();
         self.charge(append.items.len(), bytes)?;
         if workspace.is_lost() {
@@ -97,11 +93,15 @@ impl Session {
         let mut verdicts = Verdicts::default();
         let items = read_items(append, &mut verdicts);
         let relay = Arc::clone(&self.relay);
-        let judged = judge_items(&relay, &workspace, &self.caller()?, &items, &mut verdicts);
+        let mut showing = Showing::new(relay.room(), proof);
+        let judged = judge_items(&relay, &workspace, &self.caller()?, &items, (&mut showing, &mut verdicts));
         let judge = judged.inspect_err(|_| {
             // Positions may have been given out that nothing will stand at.
             self.relay.lose(&workspace);
         })?;
+        if let Some(channel) = self.channels.get_mut(&append.channel) {
+            channel.proof = showing.into_proof();
+        }
         self.note_records(&workspace, &judge, &verdicts);
         self.note_refused(&workspace, &verdicts.refusals);
         self.refuse(append, &mut verdicts);
@@ -115,6 +115,14 @@ impl Session {
         // Only now may another session give out the positions that follow.
         drop(judge);
         Ok(())
+    }
+
+    fn next_batch(&mut self, append: &Append) -> Result<&mut Channel, Closing> {
+        let channel = self.channels.get_mut(&append.channel);
+        let channel = channel.filter(|channel| append.batch > channel.last_batch);
+        let channel = channel.ok_or(Closing::from(CloseCode::Malformed))?;
+        channel.last_batch = append.batch;
+        Ok(channel)
     }
 
     fn refuse(&mut self, append: &Append, verdicts: &mut Verdicts) {
@@ -178,7 +186,7 @@ fn judge_items<'w>(
     workspace: &'w Workspace,
     caller: &Caller<'_>,
     items: &[(u32, LogItem<'_>)],
-    verdicts: &mut Verdicts,
+    (showing, verdicts): (&mut Showing, &mut Verdicts),
 ) -> Result<std::sync::MutexGuard<'w, Judge>, Closing> {
     let (log, quota) = (relay.log(), relay.terms().quota_bytes);
     let committed = workspace.published().length();
@@ -189,7 +197,7 @@ fn judge_items<'w>(
         drop(judge);
         verify(&mut candidates);
         let mut judge = workspace.judge();
-        judge.place(log, caller, candidates, quota, verdicts)?;
+        judge.place(log, caller, candidates, quota, showing, verdicts)?;
         return Ok(judge);
     }
     // Entries may stand on a record that comes with them: all in one go, and in order.
@@ -201,7 +209,7 @@ fn judge_items<'w>(
             run => {
                 let mut candidates = judge.expand(log, caller, run, verdicts)?;
                 verify(&mut candidates);
-                judge.place(log, caller, candidates, quota, verdicts)?;
+                judge.place(log, caller, candidates, quota, showing, verdicts)?;
             }
         }
     }

@@ -17,7 +17,7 @@ use tombolo_protocol::status::StatusRow;
 use super::Session;
 use crate::fanout::{Acknowledgement, Closing, Delivery, items_frame};
 use crate::log::{Floor, Row, expand_run};
-use crate::workspace::Workspace;
+use crate::workspace::{Proof, Workspace};
 use crate::writer::Job;
 
 /// At most one status row of a device is stored in this time; later ones wait, the newest wins.
@@ -45,6 +45,8 @@ pub(super) struct Channel {
     mode: Mode,
     sent: u64,
     pub(super) last_batch: u32,
+    /// What the device has shown and not made whole yet.
+    pub(super) proof: Option<Box<Proof>>,
     /// When the right to it ends, by the relay's clock.
     pub(super) right_until: Option<i64>,
     /// Receipts whose items the device does not have yet.
@@ -53,7 +55,7 @@ pub(super) struct Channel {
 
 impl Channel {
     pub(super) fn new(workspace: Arc<Workspace>, mode: Mode, cursor: u64) -> Self {
-        Self { workspace, mode, sent: cursor, last_batch: 0, right_until: None, held: VecDeque::new() }
+        Self { workspace, mode, sent: cursor, last_batch: 0, proof: None, right_until: None, held: VecDeque::new() }
     }
 
     /// Goes back to reading the log: the outbox had no room for all.
@@ -222,13 +224,15 @@ impl Session {
         let below = log.chain_run(row, &fetch.chain, (from - 1, from - 1), ITEMS_BYTES_TARGET)?;
         let run = log.chain_run(row, &fetch.chain, (from, to), ITEMS_BYTES_TARGET)?;
         let prev = below.first().map(|item| item.hash);
+        // Behind a gap a snapshot stands for what would come first.
+        let run: Vec<_> = (from..).zip(run).take_while(|(seq, item)| *seq == item.seq).map(|(_, item)| item).collect();
         let entries = expand_run(log, row, prev, &run)?;
         // Asked after the log was read: a right that holds now held for all that was in it.
         if !self.holds(row)? || !self.admit(&workspace)? {
             return Ok(());
         }
-        if run.first().is_some_and(|item| item.bytes.is_empty())
-            && let Some(floor) = self.relay.log().floor(row, &fetch.chain)?
+        if run.first().is_none_or(|item| item.bytes.is_empty())
+            && let Some(floor) = self.relay.log().floor(row, &fetch.chain)?.filter(|floor| from < floor.seq)
         {
             let Floor { snapshot, from_seq, to_seq, .. } = floor;
             self.send(Pruned { channel: fetch.channel, chain: fetch.chain, snapshot, from_seq, to_seq });

@@ -41,6 +41,11 @@ impl Chains {
         Self { row, states: BTreeMap::new(), declarations: BTreeMap::new(), recent: BTreeMap::new() }
     }
 
+    /// Returns the number of their workspace.
+    pub(super) fn row(&self) -> Row {
+        self.row
+    }
+
     /// Returns a chain's end, from memory or the log.
     pub(super) fn state(&mut self, log: &dyn Log, chain: &ChainId) -> Result<Option<&ChainState>, LogError> {
         if !self.states.contains_key(chain)

@@ -7,22 +7,27 @@
 //! Invariant: `next_position`, members and chains include every item that was placed, committed or
 //! not.
 
-use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
+mod floors;
+mod place;
 
-use tombolo_protocol::entry::{Entry, Header, verify_run};
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
+use tombolo_protocol::entry::{Entry, verify_run};
 use tombolo_protocol::frame::RefusalReason;
 use tombolo_protocol::hash::Digest;
-use tombolo_protocol::ids::{ChainId, DeviceId, EntryHash, RecordId, WorkspaceTag};
+use tombolo_protocol::ids::{ChainId, DeviceId, DocumentTag, EntryHash, RecordId, WorkspaceTag};
 use tombolo_protocol::item::{ElidedEntry, ItemHash, LogItem};
 use tombolo_protocol::keys::VerifyKey;
 use tombolo_protocol::membership::{Admission, Claim, Membership, View};
 use tombolo_protocol::record::Role;
 
-use super::chains::{ChainState, Chains};
+use super::chains::Chains;
 use super::right::Caller;
 use super::verdicts::{Stop, Verdicts};
 use crate::log::{Log, LogError, NewItem, WorkspaceRow};
+
+pub use floors::{Proof, Room, Showing};
 
 /// An entry that was read and whose author was found.
 #[derive(Debug)]
@@ -53,6 +58,8 @@ pub struct Judge {
     /// Bytes of all items, written or about to be.
     bytes: u64,
     chains: Chains,
+    /// Floors that were taken since this was loaded: from where on a chain is held, and of which document it is.
+    floors: BTreeMap<ChainId, (DocumentTag, u64)>,
 }
 
 impl Judge {
@@ -67,6 +74,7 @@ impl Judge {
             next_position: row.frontier.length() + 1,
             bytes: row.bytes,
             chains: Chains::new(row.row),
+            floors: BTreeMap::new(),
         }
     }
 
@@ -144,6 +152,9 @@ impl Judge {
             Ordering::Less => self.chains.prev(log, &chain, wanted)?,
             Ordering::Greater => None,
         };
+        if prev.is_none() {
+            self.judge_below(log, &chain, wanted)?;
+        }
         let prev = prev.ok_or(Stop::Refused(RefusalReason::Gap, Some(seq)))?;
         let entry = elided.expand(&declared, prev);
         Ok(entry.map_err(|_| RefusalReason::Malformed)?)
@@ -195,139 +206,6 @@ impl Judge {
         let (header, hash) = (entry.header(), entry.hash());
         let claim = Claim { chain: &header.chain, seq: header.seq, hash: &hash, members_head: &header.members_head };
         self.membership.admission(&claim) == Admission::Admitted
-    }
-
-    /// Gives entries their order and position; those that break a chain are refused, and what follows
-    /// them in it.
-    ///
-    /// # Errors
-    /// [`LogError`] if the log can not be read.
-    pub fn place(
-        &mut self,
-        log: &dyn Log,
-        caller: &Caller<'_>,
-        candidates: Vec<Candidate>,
-        quota_bytes: Option<u64>,
-        verdicts: &mut Verdicts,
-    ) -> Result<(), LogError> {
-        let mut broken = BTreeSet::new();
-        for candidate in candidates {
-            let chain = candidate.entry.header().chain.id();
-            let outcome = if broken.contains(&chain) {
-                let end = self.chains.end_seq(log, &chain)?;
-                Err(Stop::Refused(RefusalReason::Gap, Some(end)))
-            } else if !candidate.genuine {
-                Err(RefusalReason::BadSignature.into())
-            } else if let Err(stop) = self.judge_again(caller, &candidate) {
-                Err(stop)
-            } else {
-                self.place_entry(log, &candidate.entry, quota_bytes, verdicts)
-            };
-            match outcome {
-                Ok(position) => {
-                    let hash = ItemHash::Entry(candidate.entry.hash());
-                    verdicts.placed.push((hash, position));
-                }
-                Err(stop) => {
-                    broken.insert(chain);
-                    verdicts.stop(candidate.item, stop)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Judges anew if the members have changed while signatures were verified without the lock.
-    fn judge_again(&self, caller: &Caller<'_>, candidate: &Candidate) -> Result<(), Stop> {
-        if candidate.members_nth == self.members_nth {
-            return Ok(());
-        }
-        self.judge_author(caller, &candidate.entry).map(drop)
-    }
-
-    fn place_entry(
-        &mut self,
-        log: &dyn Log,
-        entry: &Entry,
-        quota_bytes: Option<u64>,
-        verdicts: &mut Verdicts,
-    ) -> Result<u64, Stop> {
-        let header = entry.header();
-        let chain = header.chain.id();
-        let state = self.chains.state(log, &chain)?.cloned();
-        let end_seq = state.as_ref().map_or(0, |state| state.end.seq);
-        if header.seq <= end_seq {
-            // Sent again, or a second entry for the same place.
-            return match self.chains.held(log, &chain, header.seq)? {
-                Some((hash, position)) if hash == entry.hash() => Ok(position),
-                _ => self.place_beside(log, entry, quota_bytes, verdicts),
-            };
-        }
-        if let Some(state) = &state {
-            if header.seq > end_seq + 1 || header.prev != state.end.hash {
-                return self.place_beside(log, entry, quota_bytes, verdicts);
-            }
-            self.judge_members(header, state)?;
-        } else if header.seq > 1 {
-            return Err(Stop::Refused(RefusalReason::Gap, Some(end_seq)));
-        }
-        self.judge_size(entry, quota_bytes)?;
-        let (bytes, end) = self.chains.extend(state, entry, self.next_position);
-        verdicts.chains.insert(chain, end);
-        let hash = ItemHash::Entry(entry.hash());
-        Ok(self.push(hash, Some((chain, header.seq)), bytes, verdicts))
-    }
-
-    /// Places an entry that does not continue its chain into the second branch of it, if it continues or begins
-    /// that: devices must see both to agree on one (ADR 0014). There is no third.
-    fn place_beside(
-        &mut self,
-        log: &dyn Log,
-        entry: &Entry,
-        quota_bytes: Option<u64>,
-        verdicts: &mut Verdicts,
-    ) -> Result<u64, Stop> {
-        let header = entry.header();
-        let (chain, branch) = (header.chain.id(), header.chain.branch());
-        let end_seq = self.chains.end_seq(log, &chain)?;
-        let state = self.chains.state(log, &branch.id())?.cloned();
-        let is_next = match &state {
-            Some(state) => header.seq == state.end.seq + 1 && header.prev == state.end.hash,
-            None => header.seq <= end_seq + 1 && self.chains.prev(log, &chain, header.seq - 1)? == Some(header.prev),
-        };
-        if !is_next {
-            let held = self.chains.held(log, &branch.id(), header.seq)?;
-            return match held.filter(|(hash, _)| *hash == entry.hash()) {
-                Some((_, position)) => Ok(position),
-                None if header.seq > end_seq + 1 => Err(Stop::Refused(RefusalReason::Gap, Some(end_seq))),
-                None => Err(Stop::Refused(RefusalReason::Fork, Some(end_seq))),
-            };
-        }
-        if let Some(state) = &state {
-            self.judge_members(header, state)?;
-        }
-        self.judge_size(entry, quota_bytes)?;
-        let (bytes, end) = self.chains.extend_beside(branch, entry, self.next_position);
-        verdicts.chains.insert(branch.id(), end);
-        let hash = ItemHash::Entry(entry.hash());
-        Ok(self.push(hash, Some((branch.id(), header.seq)), bytes, verdicts))
-    }
-
-    fn judge_size(&self, entry: &Entry, quota_bytes: Option<u64>) -> Result<(), Stop> {
-        let size = (entry.sealed().len() + entry.clear().len()) as u64;
-        if quota_bytes.is_some_and(|quota| self.bytes + size > quota) {
-            return Err(RefusalReason::QuotaExceeded.into());
-        }
-        Ok(())
-    }
-
-    /// Checks that an entry stands on no older members than the one before it.
-    fn judge_members(&self, header: &Header, state: &ChainState) -> Result<(), Stop> {
-        let (newer, older) = (&header.members_head, &state.end.members_head);
-        if newer != older && !self.membership.descends(newer, older) {
-            return Err(RefusalReason::MembershipRegression.into());
-        }
-        Ok(())
     }
 
     /// Notes how many bytes go.

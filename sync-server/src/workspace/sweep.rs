@@ -19,7 +19,7 @@ use super::Workspace;
 use crate::log::{Cut, Floor, Log, LogError, Row, SweptWrite, expand_run};
 
 /// The words on each snapshot: who spoke, and the members_head that they name.
-type Words = BTreeMap<EntryHash, Vec<(DeviceId, RecordId)>>;
+pub(super) type Words = BTreeMap<EntryHash, Vec<(DeviceId, RecordId)>>;
 
 /// A snapshot that has enough words.
 struct Vouchee {
@@ -73,7 +73,8 @@ impl Workspace {
     }
 }
 
-fn words(log: &dyn Log, row: Row) -> Result<Words, LogError> {
+/// Reads the words on all snapshots of a workspace.
+pub(super) fn words(log: &dyn Log, row: Row) -> Result<Words, LogError> {
     let mut words = Words::new();
     for item in log.words(row)? {
         let Ok(LogItem::Attest(bytes)) = LogItem::decode(&item) else {

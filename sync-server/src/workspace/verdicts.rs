@@ -8,7 +8,7 @@ use tombolo_protocol::frame::{LevelGap, RefusalReason, RightEnded};
 use tombolo_protocol::ids::{ChainId, DeviceId};
 use tombolo_protocol::item::ItemHash;
 
-use crate::log::{ChainRow, LogError, NewItem};
+use crate::log::{ChainRow, LogError, NewItem, TakenFloor};
 
 /// One item that is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +43,8 @@ pub struct Verdicts {
     pub placed: Vec<(ItemHash, u64)>,
     /// The chains that end elsewhere now.
     pub chains: BTreeMap<ChainId, ChainRow>,
+    /// The chains that begin, or go on behind a gap, with what a snapshot covers.
+    pub floors: Vec<TakenFloor>,
     /// Ids of devices and users that may be members now.
     pub members: Vec<[u8; 32]>,
     /// Devices that are members no more.
@@ -63,11 +65,26 @@ impl Verdicts {
     pub(super) fn stop(&mut self, item: u32, stop: Stop) -> Result<(), LogError> {
         let (reason, chain_seq, levels) = match stop {
             Stop::Refused(reason, seq) => (reason, seq, None),
+            // Of a place in its chain nothing is said: it has none yet.
+            Stop::Shown => (RefusalReason::Gap, None, None),
+            Stop::Below(seq) => (RefusalReason::Gap, Some(seq), None),
             Stop::Level(gap) => (RefusalReason::MfaRequired, None, Some(gap)),
             Stop::Log(error) => return Err(error),
         };
         self.refusals.push(Refusal { item, reason, chain_seq, levels });
         Ok(())
+    }
+
+    /// Notes another reason than before why an item is not taken.
+    pub(super) fn stop_instead(&mut self, item: Option<u32>, stop: Stop) -> Result<(), LogError> {
+        match (item, stop) {
+            (_, Stop::Log(error)) => Err(error),
+            (Some(item), stop) => {
+                self.refusals.retain(|refusal| refusal.item != item);
+                self.stop(item, stop)
+            }
+            (None, _) => Ok(()),
+        }
     }
 }
 
@@ -75,6 +92,10 @@ impl Verdicts {
 pub(super) enum Stop {
     /// The item is not taken; for a gap or fork with the last seq of its chain.
     Refused(RefusalReason, Option<u64>),
+    /// It is kept beside the log, until the snapshot that it is a part of is whole.
+    Shown,
+    /// A snapshot stands for it, and for all of its chain up to a seq.
+    Below(u64),
     /// The session has to show a second factor first.
     Level(LevelGap),
     /// The log can not be read: nobody's fault but the relay's.

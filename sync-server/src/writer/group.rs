@@ -16,7 +16,7 @@ use tombolo_protocol::receipt::{LogReset, Signed, acknowledged};
 
 use super::AppendJob;
 use crate::fanout::{Acknowledgement, Delivery, Outbox, SessionId, items_frames};
-use crate::log::{AppendWrite, ChainRow, NewItem, Row, SweptWrite, Write};
+use crate::log::{AppendWrite, ChainRow, NewItem, Row, SweptWrite, TakenFloor, Write};
 use crate::relay::Relay;
 use crate::workspace::{Ended, Published, Workspace};
 
@@ -32,6 +32,8 @@ pub(super) struct Group {
     resets: Vec<(Arc<Outbox>, Signed<LogReset>)>,
     items: Vec<NewItem>,
     chains: BTreeMap<ChainId, ChainRow>,
+    floors: Vec<TakenFloor>,
+    floors_taken: u64,
     members: Vec<[u8; 32]>,
     ended: BTreeMap<DeviceId, Ended>,
     members_changed: bool,
@@ -65,6 +67,8 @@ impl Group {
             resets: Vec::new(),
             items: Vec::new(),
             chains: BTreeMap::new(),
+            floors: Vec::new(),
+            floors_taken: 0,
             members: Vec::new(),
             ended: BTreeMap::new(),
             members_changed: false,
@@ -77,9 +81,11 @@ impl Group {
 
     /// Takes judged items in; returns whether they stand where the log ends.
     pub(super) fn append(&mut self, job: AppendJob) -> bool {
-        let items = job.verdicts.items.len();
+        let first = job.verdicts.items.first().map_or(u64::MAX, |item| item.position);
         self.items.extend(job.verdicts.items);
         self.chains.extend(job.verdicts.chains);
+        self.floors_taken += job.verdicts.floors.len() as u64;
+        self.floors.extend(job.verdicts.floors);
         for member in job.verdicts.members {
             self.ended.retain(|device, _| *device.as_bytes() != member);
             self.members.push(member);
@@ -92,8 +98,9 @@ impl Group {
         if let Some(batch) = job.batch {
             let sender = self.senders.entry(job.outbox.id()).or_insert_with(|| Sender::new(job.outbox, batch));
             sender.batches.1 = batch;
+            // What is placed on its word without being told so it reads as the others do.
+            sender.items += count_from(first, job.verdicts.placed.iter().map(|(_, position)| *position));
             sender.placed.extend(job.verdicts.placed);
-            sender.items += items;
             sender.credit_bytes += job.credit_bytes;
         } else {
             self.seeders.push(job.outbox);
@@ -149,10 +156,14 @@ impl Group {
         for item in &self.items {
             self.frontier.append(&item.hash);
         }
+        if !self.floors.is_empty() {
+            self.pruned = self.pruned.max(self.frontier.length());
+        }
         Some(AppendWrite {
             row: self.workspace.row(),
             items: std::mem::take(&mut self.items),
             chains: std::mem::take(&mut self.chains).into_values().collect(),
+            floors: std::mem::take(&mut self.floors),
             members: std::mem::take(&mut self.members),
             frontier: self.frontier.clone(),
             head: self.head().1,
@@ -175,6 +186,7 @@ impl Group {
         let channel = self.workspace.row();
         relay.metrics().items_appended(&self.items);
         relay.metrics().freed(self.freed_bytes);
+        relay.metrics().floors_taken(self.floors_taken);
         let bytes = self.items.iter().map(|item| item.bytes.len() as u64);
         let bytes = bytes.sum::<u64>();
         let alone = self.written_by_one();
@@ -298,6 +310,16 @@ fn dismiss_others(published: &Published, resets: &[(Arc<Outbox>, Signed<LogReset
             reader.outbox.close(CloseCode::Going);
         }
     }
+}
+
+/// Counts the positions from one on, each once.
+fn count_from(mut next: u64, positions: impl Iterator<Item = u64>) -> usize {
+    let is_new = |position: &u64| {
+        let is_new = *position >= next;
+        next = if is_new { *position + 1 } else { next };
+        is_new
+    };
+    positions.filter(is_new).count()
 }
 
 /// Folds consecutive positions into runs of (first, count).

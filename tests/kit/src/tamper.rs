@@ -131,6 +131,24 @@ impl Net {
         entries
     }
 
+    /// Tells whether a relay's log begins a chain, or goes on with it behind a gap, where a snapshot ends.
+    #[must_use]
+    pub fn took_floors(&self, relay: RelayNode) -> bool {
+        let Some((held, workspace)) = self.station(relay).relay.as_ref().zip(self.workspace) else {
+            return false;
+        };
+        let summary = held.log().summary(&workspace.tag()).expect("the log reads");
+        summary.is_some_and(|(row, chains)| {
+            chains.iter().any(|end| {
+                let floor = held.log().floor(row.row, &end.chain).expect("the log reads");
+                let below = floor.map(|floor| (floor.seq - 1, floor.seq - 1)).filter(|(seq, _)| *seq > 0);
+                below.is_some_and(|below| {
+                    held.log().chain_run(row.row, &end.chain, below, 1).expect("the log reads").is_empty()
+                })
+            })
+        })
+    }
+
     /// Returns the value of a line of a relay's metrics, as its operator reads it.
     #[must_use]
     pub fn metric(&self, relay: RelayNode, name: &str) -> u64 {
@@ -190,6 +208,7 @@ impl Net {
             items.push(NewItem { position, hash, chain: place, bytes: one.bytes() });
         }
         let append = AppendWrite {
+            floors: Vec::new(),
             row: row.row,
             items,
             chains: chains.into_values().collect(),

@@ -8,7 +8,7 @@ use tombolo_protocol::log::Frontier;
 
 use super::pack::pack;
 use super::rows::{self, LAST_POSITION, place};
-use crate::log::{AppendWrite, Cut, NewItem, Row, SweptWrite, Write};
+use crate::log::{AppendWrite, Cut, Floor, NewItem, Row, SweptWrite, TakenFloor, Write};
 
 pub(super) fn perform(transaction: &Transaction<'_>, write: &Write) -> rusqlite::Result<()> {
     match write {
@@ -74,6 +74,14 @@ fn append(transaction: &Transaction<'_>, append: &AppendWrite) -> rusqlite::Resu
     for chain in &append.chains {
         rows::upsert_chain(&mut upsert, append.row, chain)?;
     }
+    for taken in &append.floors {
+        set_floor(transaction, append.row, taken)?;
+    }
+    if !append.floors.is_empty() {
+        // Nobody goes on from below: who comes with an older cursor compares.
+        let end = rows::integer(append.frontier.length());
+        transaction.execute(include_str!("../sql/workspace_pruned.sql"), params![append.row, 0, end])?;
+    }
     let mut insert = transaction.prepare_cached(include_str!("../sql/device_insert.sql"))?;
     for member in &append.members {
         insert.execute(params![member, append.row])?;
@@ -99,11 +107,8 @@ fn sweep(transaction: &Transaction<'_>, swept: &SweptWrite) -> rusqlite::Result<
             let place = row.get(0)?;
             (first, last) = (first.min(place), last.max(place));
         }
-        let snapshot = floor.snapshot.as_bytes();
-        let (seq, from_seq, to_seq) =
-            (rows::integer(floor.seq), rows::integer(floor.from_seq), rows::integer(floor.to_seq));
-        let mut upsert = transaction.prepare_cached(include_str!("../sql/floor_upsert.sql"))?;
-        upsert.execute(params![swept.row, chain.as_bytes(), document.as_bytes(), seq, snapshot, from_seq, to_seq])?;
+        let (chain, document, floor) = (*chain, *document, *floor);
+        set_floor(transaction, swept.row, &TakenFloor { chain, document, floor })?;
     }
     if first <= last {
         pack(transaction, first, last)?;
@@ -112,6 +117,15 @@ fn sweep(transaction: &Transaction<'_>, swept: &SweptWrite) -> rusqlite::Result<
         let (freed, pruned) = (rows::integer(swept.freed_bytes), rows::integer(swept.pruned));
         transaction.execute(include_str!("../sql/workspace_pruned.sql"), params![swept.row, freed, pruned])?;
     }
+    Ok(())
+}
+
+fn set_floor(transaction: &Transaction<'_>, row: Row, taken: &TakenFloor) -> rusqlite::Result<()> {
+    let TakenFloor { chain, document, floor: Floor { seq, snapshot, from_seq, to_seq } } = taken;
+    let (seq, from_seq, to_seq) = (rows::integer(*seq), rows::integer(*from_seq), rows::integer(*to_seq));
+    let (chain, document, snapshot) = (chain.as_bytes(), document.as_bytes(), snapshot.as_bytes());
+    let mut upsert = transaction.prepare_cached(include_str!("../sql/floor_upsert.sql"))?;
+    upsert.execute(params![row, chain, document, seq, snapshot, from_seq, to_seq])?;
     Ok(())
 }
 
