@@ -14,6 +14,7 @@ mod backoff;
 pub(crate) mod channel;
 mod course;
 pub(crate) mod debt;
+mod floors;
 pub(crate) mod fold;
 mod handshake;
 mod heads;

@@ -9,15 +9,16 @@ use std::time::Duration;
 use tombolo_protocol::close::CloseCode;
 use tombolo_protocol::frame::{Frame, Head, Items, NotFoundReason, Open, Opened, Reconcile};
 use tombolo_protocol::ids::{ChainId, LogId};
-use tombolo_protocol::item::ItemHash;
 use tombolo_protocol::log::{Frontier, LogOrigin};
 use tombolo_protocol::receipt::{LogReset, Signed};
 
 use super::course::Course;
+use super::floors::Floors;
 use super::handshake::MALFORMED;
 use super::heads::Heads;
 use super::horizon::Horizons;
 use super::mend::Mending;
+use super::outbox::Batch;
 use super::reason::SetAsideReason;
 use super::{Fault, Live};
 use crate::engine::{Engine, Event, Now};
@@ -49,23 +50,6 @@ pub(crate) enum Phase {
     Dormant,
 }
 
-/// One item that was sent and not answered yet.
-#[derive(Clone, Debug)]
-pub(crate) struct SentItem {
-    pub(crate) hash: ItemHash,
-    /// Chain and seq of an entry, and whether it went with its full header.
-    pub(crate) entry: Option<(i64, u64, bool)>,
-    pub(crate) refused: bool,
-}
-
-/// One append that was sent and not answered yet.
-#[derive(Clone, Debug)]
-pub(crate) struct Batch {
-    pub(crate) nth: u32,
-    pub(crate) bytes: usize,
-    pub(crate) items: Vec<SentItem>,
-}
-
 /// One workspace in one session.
 pub(crate) struct Channel {
     pub(crate) phase: Phase,
@@ -94,6 +78,8 @@ pub(crate) struct Channel {
     pub(crate) list_ended: bool,
     /// Snapshots that stand for what the log does not hold any more.
     pub(crate) horizons: Horizons,
+    /// Snapshots that stand for what the log lacks.
+    pub(crate) floors: Floors,
     pub(crate) mending: Mending,
     /// Frames that wait for a damaged entry.
     pub(crate) stalled: Vec<Frame>,
@@ -138,6 +124,7 @@ impl Channel {
             listed: BTreeMap::new(),
             list_ended: false,
             horizons: Horizons::default(),
+            floors: Floors::default(),
             mending: Mending::default(),
             stalled: Vec::new(),
             waiting: Vec::new(),

@@ -15,7 +15,7 @@ use tombolo_protocol::membership::Membership;
 use tombolo_protocol::receipt::Signed;
 use tombolo_protocol::record::Record;
 
-use super::channel::{Batch, Phase, SentItem};
+use super::channel::Phase;
 use super::receipt::{RETRY_MAX, RETRY_MIN};
 use super::{Relay, draw};
 use crate::engine::{Engine, Now};
@@ -27,9 +27,34 @@ const RECORDS_MAX: Duration = Duration::from_secs(4);
 /// Entries of one chain that are read from the store at once.
 const ENTRIES_AT_ONCE: usize = 64;
 
+/// One item that was sent and not answered yet.
+#[derive(Clone, Debug)]
+pub(crate) struct SentItem {
+    pub(crate) hash: ItemHash,
+    /// Chain and seq of an entry, and whether it went with its full header.
+    pub(crate) entry: Option<(i64, u64, bool)>,
+    pub(crate) refused: bool,
+    /// Whether it is shown, and has no place before all of its snapshot is there.
+    pub(crate) shown: bool,
+}
+
+impl SentItem {
+    pub(super) fn new(hash: ItemHash, entry: Option<(i64, u64, bool)>) -> Self {
+        Self { hash, entry, refused: false, shown: false }
+    }
+}
+
+/// One append that was sent and not answered yet.
+#[derive(Clone, Debug)]
+pub(crate) struct Batch {
+    pub(crate) nth: u32,
+    pub(crate) bytes: usize,
+    pub(crate) items: Vec<SentItem>,
+}
+
 /// Items of an append that is being put together.
 #[derive(Default)]
-struct Parcel {
+pub(super) struct Parcel {
     items: Vec<ByteVec>,
     sent: Vec<SentItem>,
     bytes: usize,
@@ -83,7 +108,7 @@ impl Engine {
         items.extend(attests.map(|(hash, attest)| (hash, LogItem::encode_attest(&attest.encode()))));
         let mut parcel = Parcel::default();
         for (hash, bytes) in items {
-            parcel.add(SentItem { hash, entry: None, refused: false }, bytes);
+            parcel.add(SentItem::new(hash, None), bytes);
             if parcel.is_full() {
                 self.send_parcel(at, std::mem::take(&mut parcel));
             }
@@ -94,11 +119,12 @@ impl Engine {
 
     /// Sends the entries that the log lacks, as far as the credit goes.
     fn send_entries(&mut self, now: Now, at: (i64, i64), tx: &Tx<'_>) -> Result<(), StoreError> {
+        self.show_floors(at, tx)?;
         let mut parcel = Parcel::default();
         let mut last = None;
         // However many wait, only those are looked at that the credit has room for, and one.
         while let Some(chain) = self.next_unplaced(at, last) {
-            if !self.pack_chain(now, at, chain, &mut parcel, tx)? {
+            if !self.awaits_floor(at, chain, tx)? && !self.pack_chain(now, at, chain, &mut parcel, tx)? {
                 break;
             }
             last = Some(chain);
@@ -153,7 +179,7 @@ impl Engine {
                 let full = known.is_none_or(|(_, declaration)| !declaration.fits(entry.header()));
                 let bytes = LogItem::encode_entry(&entry, known);
                 let sent = Some((chain, entry.header().seq, full));
-                parcel.add(SentItem { hash: ItemHash::Entry(entry.hash()), entry: sent, refused: false }, bytes);
+                parcel.add(SentItem::new(ItemHash::Entry(entry.hash()), sent), bytes);
                 if parcel.is_full() {
                     self.send_parcel(at, std::mem::take(parcel));
                 }
@@ -207,7 +233,7 @@ impl Engine {
         Ok(entry.map(|entry| (position, Declaration::of(entry.header()))))
     }
 
-    fn send_parcel(&mut self, at: (i64, i64), parcel: Parcel) {
+    pub(super) fn send_parcel(&mut self, at: (i64, i64), parcel: Parcel) {
         if parcel.items.is_empty() {
             return;
         }
@@ -287,13 +313,17 @@ fn statements(membership: &Membership, lacks: impl Fn(&ItemHash) -> bool) -> Vec
 }
 
 impl Parcel {
-    fn add(&mut self, item: SentItem, bytes: Vec<u8>) {
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn add(&mut self, item: SentItem, bytes: Vec<u8>) {
         self.bytes += bytes.len();
         self.items.push(bytes.into());
         self.sent.push(item);
     }
 
-    fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.bytes >= ITEMS_BYTES_TARGET || self.items.len() >= ITEMS_PER_FRAME_MAX
     }
 }

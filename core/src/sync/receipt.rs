@@ -11,8 +11,9 @@ use tombolo_protocol::item::ItemHash;
 use tombolo_protocol::receipt::{Receipt, Signed, acknowledged};
 
 use super::Fault;
-use super::channel::{Batch, Phase, SentItem};
+use super::channel::Phase;
 use super::handshake::MALFORMED;
+use super::outbox::{Batch, SentItem};
 use super::reason::SetAsideReason;
 use crate::engine::{Engine, Event, Now};
 use crate::store::Tx;

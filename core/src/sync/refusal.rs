@@ -34,6 +34,7 @@ impl Channel {
 
     /// Sends again what was refused for such a reason.
     pub(super) fn try_again(&mut self, such: impl Fn(SetAsideReason) -> bool) {
+        self.floors.forget_shown();
         for (chain, _) in self.refused.extract_if(.., |_, reason| such(*reason)) {
             self.sent.remove(&chain);
             self.unplaced.insert(chain);
@@ -66,11 +67,15 @@ impl Engine {
             return Err(Fault::Session(CloseCode::Misbehaved, SetAsideReason::Malformed));
         };
         item.refused = true;
-        let entry = item.entry;
+        let (entry, shown) = (item.entry, item.shown);
         if let Some(levels) = refused.levels.filter(|_| refused.reason == RefusalReason::MfaRequired) {
             self.note_factor_wanted(at, levels);
         }
         match entry {
+            Some(_) if shown => {
+                self.take_refusal_of_shown(at, refused);
+                Ok(())
+            }
             Some((chain, seq, _)) => self.take_entry_refusal(now, at, (chain, seq), refused, tx),
             None => {
                 self.counters.count(SetAsideReason::from(refused.reason));

@@ -45,8 +45,12 @@ const SOMETIMES: &[&str] = &[
 ];
 
 /// What must come about as well where devices publish snapshots.
-const OF_SNAPSHOTS: &[&str] =
-    &["a snapshot was published", "a snapshot was vouched for", "a relay deleted what a snapshot stands for"];
+const OF_SNAPSHOTS: &[&str] = &[
+    "a snapshot was published",
+    "a snapshot was vouched for",
+    "a relay deleted what a snapshot stands for",
+    "a relay took from a device what a snapshot stands for",
+];
 
 /// Returns the states that must come about somewhere in a run of enough seeds of a scenario that has all classes.
 pub fn states_of(scenario: Scenario) -> impl Iterator<Item = &'static str> {

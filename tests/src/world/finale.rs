@@ -303,6 +303,9 @@ impl World {
         }
         for relay in &self.relays {
             self.census.take_log(&self.net.items_if_any(*relay));
+            if self.net.took_floors(*relay) {
+                self.census.saw("a relay took from a device what a snapshot stands for");
+            }
         }
     }
 

@@ -1,8 +1,6 @@
 //! Stories of relays that delete what a snapshot stands for, and of devices that never had it.
 
-use std::cell::Cell;
 use std::collections::BTreeSet;
-use std::rc::Rc;
 use std::time::Duration;
 
 use tombolo::protocol::frame::{Frame, Ground, Pruned};
@@ -12,7 +10,7 @@ use tombolo::protocol::record::Role;
 use tombolo::{Error, SetAsideReason};
 use tombolo_tests::{CrashAt, Net, Replica};
 
-use crate::support::{FEW, RELAY, covers, pruned, publishes, remove, shown, vouched_by, written};
+use crate::support::{FEW, RELAY, covers, horizons, pruned, publishes, remove, shown, vouched_by, written};
 
 /// Returns how many entries a relay's log holds, and of how many only the place.
 fn held(net: &Net) -> (usize, usize) {
@@ -24,17 +22,6 @@ fn held(net: &Net) -> (usize, usize) {
 /// Returns the chains that the newest snapshots cover, and up to where.
 fn ends(net: &Net) -> BTreeSet<(ChainId, u64)> {
     covers(net).into_iter().flat_map(|(_, cover)| cover.chains).map(|(chain, (seq, _))| (chain, seq)).collect()
-}
-
-/// Returns how many documents of a device stand on a snapshot; the device starts anew.
-fn horizons(net: &mut Net, replica: Replica) -> i64 {
-    replica.kill(net);
-    let file = rusqlite::Connection::open(replica.store_path(net)).unwrap();
-    let count = file.query_row("SELECT count(*) FROM horizon", [], |row| row.get(0)).unwrap();
-    drop(file);
-    net.start(replica);
-    net.run_until_quiet();
-    count
 }
 
 fn has_all(words: &[String], wanted: &[&str]) -> bool {
@@ -256,36 +243,6 @@ fn a_relay_that_points_at_what_stands_for_nothing_is_not_believed() {
         assert_eq!(horizons(&mut net, dora), 2, "{seed}");
         net.assert_all_converged(&[alice, bob, dora]);
     }
-}
-
-#[test]
-fn a_relay_that_lost_its_log_is_given_all_by_who_has_it_and_the_rest_is_owed_until_then() {
-    let (mut net, [alice, bob, carol, dan]) = vouched_by(607, 2);
-    pruned(&mut net);
-    let dora = net.device("dora");
-    net.join(alice, dora, Role::Writer);
-    net.run_until_quiet();
-    for away in [alice, bob, carol, dan] {
-        net.cut(away);
-    }
-    net.lose_log(RELAY);
-    dora.edit(&mut net, "mine");
-    let sent = Rc::new(Cell::new(0));
-    let count = Rc::clone(&sent);
-    net.patch(
-        dora,
-        Box::new(move |_, bytes, _| {
-            count.set(count.get() + 1);
-            vec![bytes]
-        }),
-    );
-    net.run_for(Duration::from_secs(3600));
-    assert!(!dora.is_settled(&mut net), "nobody has what her entries stand on");
-    assert!(sent.get() < 200, "{} frames in an hour", sent.get());
-    net.heal();
-    net.run_for(Duration::from_secs(7200));
-    assert!(dora.is_settled(&mut net));
-    net.assert_all_converged(&[alice, bob, carol, dan, dora]);
 }
 
 #[test]

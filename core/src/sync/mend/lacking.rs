@@ -16,6 +16,7 @@ use tombolo_protocol::ids::{ChainId, ChainKey, EntryHash};
 use crate::engine::{Engine, Now};
 use crate::store::{LogRow, StoreError, Tx};
 use crate::sync::channel::{Channel, Phase};
+use crate::sync::floors::Floors;
 use crate::workspace::Workspace;
 
 /// Entries that are lacked by name; of more it is only known that there are some.
@@ -180,6 +181,7 @@ impl Engine {
             channel.sent.clear();
             channel.fetching.clear();
             channel.horizons.clear();
+            channel.floors = Floors::default();
             channel.heads.judge_anew();
             tx.forget_place(at.0, at.1)?;
         }
