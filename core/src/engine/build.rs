@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use tombolo_protocol::entry::{Entry, EntryFlags};
+use tombolo_protocol::entry::{Entry, EntryFlags, EntryKind};
 use tombolo_protocol::hash::hash;
 use tombolo_protocol::ids::{ChainKey, DeviceId, DocumentId, Instance, Stream};
 
@@ -102,7 +102,8 @@ pub(super) fn piece_of(pieces: &[Piece], change: usize) -> Option<usize> {
     })
 }
 
-/// Puts the parts of a large change together; the changes of an entry that is no part stay as they are.
+/// Puts the parts of a large change together; the changes of an entry that is no part stay as they are. The parts of a
+/// snapshot are no change, and a change that one of them interrupts lacks its end for good.
 pub(super) fn join_parts(
     parts: &mut BTreeMap<ChainKey, Vec<u8>>,
     entry: &Entry,
@@ -110,7 +111,11 @@ pub(super) fn join_parts(
 ) -> Vec<Vec<u8>> {
     let chain = entry.header().chain;
     let continues = entry.header().flags.has(EntryFlags::CONTINUES);
-    match parts.remove(&chain) {
+    let begun = parts.remove(&chain);
+    if entry.header().kind == EntryKind::Snapshot {
+        return Vec::new();
+    }
+    match begun {
         None if !continues => changes,
         begun => {
             let mut whole = begun.unwrap_or_default();

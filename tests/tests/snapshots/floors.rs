@@ -13,7 +13,9 @@ use tombolo::protocol::record::Role;
 use tombolo_tests::lies;
 use tombolo_tests::{CrashAt, Net, Replica};
 
-use crate::support::{FEW, RELAY, covers, horizons, parts, pruned, publishes, remove, shown, vouched_by, written};
+use crate::support::{
+    FEW, RELAY, covers, horizons, much_written, parts, pruned, publishes, remove, shown, vouched_by, written,
+};
 
 /// Returns the first entry that a relay's log holds of each chain.
 fn begins(net: &Net) -> BTreeMap<ChainId, u64> {
@@ -299,4 +301,27 @@ fn all_is_well_with(net: &mut Net, four: [Replica; 4], others: &[Replica]) {
         assert!(replica.is_settled(net) && replica.integrity(net).is_sound(), "{:?}", replica.debt(net));
     }
     net.assert_all_converged(&all);
+}
+
+#[test]
+fn a_snapshot_longer_than_what_a_session_may_have_under_way_is_shown_whole() {
+    let (mut net, four @ [alice, _, carol, dan]) = much_written(632, &[1_400_000]);
+    for replica in [alice, carol, dan] {
+        publishes(&mut net, replica);
+    }
+    let long = parts(&net).into_iter().find(|part| part.header().flags.has(EntryFlags::CONTINUES)).unwrap();
+    let of_it = parts(&net).into_iter().filter(|part| part.header().chain == long.header().chain);
+    let bytes: usize = of_it.map(|part| part.sealed().len()).sum();
+    assert!(bytes > 1 << 20, "{bytes} bytes are no more than the credit");
+    assert!(pruned(&mut net) > 1 << 19);
+    let dora = net.device("dora");
+    net.join(alice, dora, Role::Writer);
+    net.run_until_quiet();
+    four.into_iter().for_each(|away| net.cut(away));
+    net.lose_log(RELAY);
+    dora.edit(&mut net, "mine");
+    net.run_for(Duration::from_secs(600));
+    assert!(dora.is_settled(&mut net), "{:?}", dora.debt(&mut net));
+    assert!(taken(&net) >= 2 && is_deep(&net));
+    all_is_well(&mut net, four, dora);
 }

@@ -4,6 +4,8 @@ mod floors;
 #[cfg(test)]
 mod leaving;
 #[cfg(test)]
+mod long;
+#[cfg(test)]
 mod opening;
 #[cfg(test)]
 mod pruning;

@@ -79,6 +79,19 @@ pub(crate) fn written<const N: usize>(seed: u64, names: [&str; N]) -> (Net, [Rep
     (net, replicas)
 }
 
+/// Four have written, and Alice has put so many characters of noise, which nothing makes much shorter, into the documents.
+pub(crate) fn much_written(seed: u64, characters: &[usize]) -> (Net, [Replica; 4]) {
+    let (mut net, four @ [alice, ..]) = written(seed, ["alice", "bob", "carol", "dan"]);
+    for (document, characters) in net.documents().into_iter().zip(characters) {
+        let noise: String = (0..*characters).map(|_| char::from(b'!' + net.chance().below(90) as u8)).collect();
+        let edited = net
+            .act(alice, |engine, now, tx| engine.edit(now, &document, |edit| edit.text("body")?.push_str(&noise), tx));
+        edited.unwrap();
+        net.run_until_quiet();
+    }
+    (net, four)
+}
+
 /// Writes RED for red, in the map and in the text.
 pub(crate) fn redden(payload: &mut [u8]) {
     while let Some(at) = payload.windows(3).position(|three| three == b"red") {
