@@ -30,8 +30,8 @@ use crate::writer::Job;
 
 /// Bytes of a request's head: no request here needs more.
 const HEAD_BYTES_MAX: usize = 16 << 10;
-/// Bytes of a socket's read buffer, which it holds while nothing comes as well: what most frames fit; of a longer one the
-/// rest is read at once.
+/// Bytes of a socket's read buffer, which it holds while nothing comes as well: what most frames fit. A longer one is
+/// read in as many pieces, a system call each.
 const READ_BUFFER_BYTES: usize = 1 << 10;
 /// How long the readiness check waits for its commit.
 const PROBE_PATIENCE: Duration = Duration::from_secs(5);
