@@ -2,6 +2,7 @@
 //!
 //! | module | one sentence |
 //! |---|---|
+//! | [`friends`] | two people who really wrote together, played again |
 //! | [`key_ring`] | the keys that somebody with certain devices can open |
 //! | [`rogue`] | a member who means harm |
 //! | [`world`] | a whole team through bad days, as a seed decides, and the search for what breaks |
@@ -15,6 +16,7 @@
     reason = "a harness ends the test when the world it simulates can not go on"
 )]
 
+pub mod friends;
 pub mod key_ring;
 pub mod rogue;
 pub mod world;

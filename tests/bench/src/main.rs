@@ -22,6 +22,7 @@ mod local_edits;
 mod log;
 mod measure;
 mod members;
+mod merge;
 mod month;
 mod open;
 mod overhead;
@@ -103,6 +104,7 @@ enum Workload {
     FanOut,
     Append,
     Kill,
+    Merge,
     Compaction,
     Documents,
     Log,
@@ -110,7 +112,7 @@ enum Workload {
     All,
 }
 
-const WORKLOADS: [Workload; 17] = [
+const WORKLOADS: [Workload; 18] = [
     Workload::Limits,
     Workload::LocalEdits,
     Workload::Trace,
@@ -124,6 +126,7 @@ const WORKLOADS: [Workload; 17] = [
     Workload::FanOut,
     Workload::Append,
     Workload::Kill,
+    Workload::Merge,
     Workload::Compaction,
     Workload::Documents,
     Workload::Log,
@@ -251,6 +254,7 @@ async fn measure_size(workload: Workload, size: u32, report: &mut Report) -> Res
         Workload::FanOut => Box::pin(fan_out::run(size, report)).await,
         Workload::Append => append::run(report).await,
         Workload::Kill => Box::pin(kill::run(report)).await,
+        Workload::Merge => merge::run(report),
         Workload::Compaction => Box::pin(compaction::run(many, report)).await,
         Workload::Documents => Box::pin(documents::run(many, report)).await,
         Workload::Log => Box::pin(log::run(many, report)).await,
