@@ -39,7 +39,7 @@ fn a_recipe_says_how_it_is_played_again() {
 }
 
 /// Histories that broke something once, and what: the newest last.
-const REGRESSIONS: [(u64, Scenario, &str); 22] = [
+const REGRESSIONS: [(u64, Scenario, &str); 23] = [
     (1021, Scenario::Swarm, "seen by: what came spoilt was passed by"),
     (1023, Scenario::Swarm, "seen by: what came spoilt was passed by"),
     (1128, Scenario::Swarm, "seen by: what came spoilt was passed by"),
@@ -61,6 +61,7 @@ const REGRESSIONS: [(u64, Scenario, &str); 22] = [
     (8244, Scenario::Swarm, "seen by: a relay left an entry out for one device and gave it the next in its place"),
     (10719, Scenario::Swarm, "seen by: a word on a log from before it was put back, by way of another relay"),
     (21536, Scenario::Swarm, "a reader alone held what a lost member wrote, and no relay took it back from one"),
+    (21872, Scenario::Swarm, "files were put back on a disk whose power was cut, and the cut took from them"),
     (245, Scenario::Snapshots, "what a relay had deleted was said to be in a snapshot that it had deleted since"),
 ];
 

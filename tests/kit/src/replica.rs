@@ -113,14 +113,23 @@ impl Device {
 
     /// Makes a device whose store is a copy of this one's files, as they are on disk now.
     pub(crate) fn copy(&self, name: &str, root: &Path) -> Self {
+        self.settle_disk();
         let mut copy = Self::new(name, root, self.seed);
         crate::station::copy_all(self.folder(), copy.folder());
         copy.vault = self.vault.clone();
         copy
     }
 
+    /// Nobody copies files of a machine without power, nor puts any back: what a cut leaves of them is decided before.
+    fn settle_disk(&self) {
+        if let Some(disk) = self.disk.as_ref().filter(|_| !self.is_up()) {
+            disk.reboot().expect("nothing is open any more");
+        }
+    }
+
     /// Copies the store's files aside.
     pub(crate) fn back_up(&self) {
+        self.settle_disk();
         let to = self.backup();
         std::fs::create_dir_all(&to).expect("a folder for the backup");
         crate::station::remove_all(&to);
@@ -130,6 +139,7 @@ impl Device {
     /// Puts the copied files back; with `lock` also what tells a restored store from the newest.
     pub(crate) fn restore(&mut self, lock: bool) {
         self.kill();
+        self.settle_disk();
         for entry in std::fs::read_dir(self.folder()).expect("the folder is there").flatten() {
             if lock || entry.path().extension().is_none_or(|extension| extension != "lock") {
                 std::fs::remove_file(entry.path()).expect("the file goes");
@@ -146,6 +156,7 @@ impl Device {
     /// Writes the copied files over the present ones, as a machine's snapshot would: nothing tells that they are old.
     pub(crate) fn rewind(&mut self) {
         self.kill();
+        self.settle_disk();
         for entry in std::fs::read_dir(self.folder()).expect("the folder is there").flatten() {
             if !self.backup().join(entry.file_name()).exists() {
                 std::fs::remove_file(entry.path()).expect("the file goes");
@@ -188,10 +199,8 @@ impl Device {
             return;
         }
         self.boots += 1;
-        if let Some(disk) = &self.disk {
-            disk.reboot().expect("nothing is open any more");
-            self.disk_fails = false;
-        }
+        self.settle_disk();
+        self.disk_fails = false;
         let mut chance = Chance::new(self.seed, &self.label("store", self.boots));
         let opened = Store::open(&self.path, &self.vault, Durability::Power, &mut chance);
         let mut store = opened.expect("the store opens");
