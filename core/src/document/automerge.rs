@@ -24,7 +24,6 @@ pub(super) use self::reauthor::{is_own, reauthor};
 use self::session::AutomergeSession;
 use super::poison::guarded;
 use super::saved::Saved;
-use super::text::may_hold_pairs;
 use super::view::{Inner as ViewInner, View};
 use super::{
     Actor, ApplyError, ApplyReason, DocumentError, EditError, Edited, ForeignChange, LocalChange, MapEdit, Patch,
@@ -36,7 +35,6 @@ pub(super) struct AutomergeDocument {
     actor: Actor,
     damaged: bool,
     /// Whether any text may hold a character of two UTF-16 code units.
-    pairs: bool,
     applied_bytes: usize,
     /// Set while what is held is not named as others know it.
     renamed: Option<Box<Renamed>>,
@@ -45,7 +43,7 @@ pub(super) struct AutomergeDocument {
 impl AutomergeDocument {
     pub(super) fn new(actor: Actor) -> Self {
         let document = Automerge::new_with_encoding(TextEncoding::Utf16CodeUnit).with_actor(actor_id(actor));
-        Self { document, actor, damaged: false, pairs: false, applied_bytes: 0, renamed: None }
+        Self { document, actor, damaged: false, applied_bytes: 0, renamed: None }
     }
 
     pub(super) fn load(actor: Actor, changes: &[ForeignChange<'_>]) -> Result<Self, DocumentError> {
@@ -62,13 +60,13 @@ impl AutomergeDocument {
         let loaded = guarded(|| Automerge::load_with_options(saved.state, options))?;
         let document = loaded.map_err(|_| ApplyReason::Malformed)?.with_actor(actor_id(actor));
         let applied_bytes = usize::try_from(saved.applied_bytes).unwrap_or(usize::MAX);
-        Ok(Self { document, pairs: saved.pairs, applied_bytes, ..Self::new(actor) })
+        Ok(Self { document, applied_bytes, ..Self::new(actor) })
     }
 
     /// Makes a document of a state that somebody else may have made.
     pub(super) fn from_state(actor: Actor, state: &[u8]) -> Result<Self, ApplyReason> {
         let applied_bytes = state.len() as u64;
-        let saved = Saved { pairs: may_hold_pairs(state), depth: 0, applied_bytes, state };
+        let saved = Saved { pairs: false, depth: 0, applied_bytes, state };
         let restored = Self::restore(actor, &saved)?;
         if state.is_empty() || !restored.is_whole()? { Err(ApplyReason::Malformed) } else { Ok(restored) }
     }
@@ -91,9 +89,9 @@ impl AutomergeDocument {
         guarded(|| self.document.save_with_options(SaveOptions { deflate: false, retain_orphans: false }))
     }
 
-    /// Tells whether texts may hold pairs, and nothing of the depth, which the library does not mind.
+    /// Says nothing of pairs, which the library finds by itself, nor of the depth, which it does not mind.
     pub(super) fn shape(&self) -> (bool, u32) {
-        (self.pairs, 0)
+        (false, 0)
     }
 
     pub(super) fn actor(&self) -> Actor {
@@ -147,16 +145,10 @@ impl AutomergeDocument {
         patches: PatchMode,
         closure: impl FnOnce(&mut MapEdit<'_>) -> Result<R, EditError>,
     ) -> Result<Edited<R>, EditError> {
-        let pairs = self.pairs;
-        let mut pairs_after = pairs;
-        let edited = self.transact(wall_ms, patches, |transaction| {
-            let mut session = AutomergeSession::new(transaction, pairs);
-            let result = closure(&mut MapEdit::root(&mut session))?;
-            pairs_after = session.holds_pairs();
-            Ok(result)
-        })?;
-        self.pairs = pairs_after;
-        Ok(edited)
+        self.transact(wall_ms, patches, |transaction| {
+            let mut session = AutomergeSession::new(transaction);
+            closure(&mut MapEdit::root(&mut session))
+        })
     }
 
     /// Runs the native escape hatch.
@@ -166,11 +158,7 @@ impl AutomergeDocument {
         patches: PatchMode,
         closure: impl FnOnce(&mut Transaction<'_>) -> Result<R, EditError>,
     ) -> Result<Edited<R>, EditError> {
-        let edited = self.transact(wall_ms, patches, closure)?;
-        if let Some(change) = &edited.change {
-            self.pairs = self.pairs || may_hold_pairs(&change.bytes);
-        }
-        Ok(edited)
+        self.transact(wall_ms, patches, closure)
     }
 
     fn transact<R>(
@@ -238,7 +226,6 @@ impl AutomergeDocument {
             ApplyError { index, reason }
         })?;
         for change in changes {
-            self.pairs = self.pairs || may_hold_pairs(change.bytes);
             self.applied_bytes = self.applied_bytes.saturating_add(change.bytes.len());
         }
         Ok(patches)

@@ -1,14 +1,11 @@
 //! Text positions: UTF-16 code units, which is what Yjs, Kotlin, Swift and editors count.
 //!
-//! Both libraries are configured to count so. Neither refuses a position inside a surrogate pair
-//! (yrs would replace the character), therefore [`splice_bounds`] does.
+//! Both libraries are configured to count so. Neither refuses a position inside a surrogate pair: automerge can be asked
+//! what it finds there, yrs would replace the character, therefore [`splice_bounds`] reads the text.
 
 use super::EditError;
 
-/// Returns whether the bytes may contain a character of two UTF-16 code units.
-///
-/// In UTF-8 such a character begins with a byte of 0xF0 or more; other binary content can only make
-/// the answer "maybe".
+/// Returns whether a text may contain a character of two UTF-16 code units: in UTF-8 it begins with a byte of 0xF0 or more.
 pub(super) fn may_hold_pairs(bytes: &[u8]) -> bool {
     bytes.iter().any(|byte| *byte >= 0xF0)
 }
@@ -33,7 +30,7 @@ pub(super) fn splice_bounds(text: &str, index: usize, removed: usize) -> Result<
     Ok(())
 }
 
-/// Checks a splice against the length only, for a text without surrogate pairs.
+/// Checks a splice against the length only.
 pub(super) fn splice_range(len: usize, index: usize, removed: usize) -> Result<(), EditError> {
     let end = index.saturating_add(removed);
     if end > len {

@@ -5,14 +5,13 @@ use ::automerge::{ObjId, ObjType, Prop, ROOT as ROOT_OBJECT, ReadDoc, ScalarValu
 
 use super::read;
 use crate::document::editor::{BUDGET, Child, NodeId, Place, Session, Step};
-use crate::document::text::{may_hold_pairs, splice_bounds, splice_range};
+use crate::document::text::splice_range;
 use crate::document::{Crdt, EditError, Kind, Value};
 
 pub(super) struct AutomergeSession<'t, 'd> {
     transaction: &'t mut Transaction<'d>,
     nodes: Vec<Node>,
     budget: usize,
-    pairs: bool,
 }
 
 /// A container, or the place of a counter, which is a scalar in automerge.
@@ -23,13 +22,18 @@ struct Node {
 }
 
 impl<'t, 'd> AutomergeSession<'t, 'd> {
-    pub(super) fn new(transaction: &'t mut Transaction<'d>, pairs: bool) -> Self {
+    pub(super) fn new(transaction: &'t mut Transaction<'d>) -> Self {
         let root = Node { object: ROOT_OBJECT, counter: None, depth: 0 };
-        Self { transaction, nodes: vec![root], budget: BUDGET, pairs }
+        Self { transaction, nodes: vec![root], budget: BUDGET }
     }
 
-    pub(super) fn holds_pairs(&self) -> bool {
-        self.pairs
+    /// Tells whether a position of a text lies inside a character: then the library finds the same one before it and
+    /// after it.
+    fn splits(&self, text: &ObjId, position: usize) -> Result<bool, EditError> {
+        let Some(before) = position.checked_sub(1) else { return Ok(false) };
+        let found = |position: usize| Ok::<_, EditError>(self.transaction.get(text, position)?.map(|(_, id)| id));
+        let before = found(before)?;
+        Ok(before.is_some() && before == found(position)?)
     }
 
     #[expect(clippy::indexing_slicing, reason = "node ids are only made by add")]
@@ -133,17 +137,17 @@ impl Session for AutomergeSession<'_, '_> {
     }
 
     fn splice(&mut self, node: NodeId, index: usize, removed: usize, inserted: &str) -> Result<(), EditError> {
-        if self.pairs {
-            splice_bounds(&self.text(node)?, index, removed)?;
-        } else {
-            splice_range(self.len(node), index, removed)?;
+        splice_range(self.len(node), index, removed)?;
+        let object = self.node(node).object.clone();
+        for position in [index, index + removed] {
+            if self.splits(&object, position)? {
+                return Err(EditError::SplitsCharacter { index: position });
+            }
         }
-        self.pairs = self.pairs || may_hold_pairs(inserted.as_bytes());
         if removed == 0 && inserted.is_empty() {
             return Ok(());
         }
         let count = isize::try_from(removed).map_err(|_| EditError::ChangeTooLarge)?;
-        let object = self.node(node).object.clone();
         Ok(self.transaction.splice_text(&object, index, count, inserted)?)
     }
 

@@ -9,6 +9,7 @@ on_both! {
     a_nested_document_is_edited_read_and_reloaded,
     text_positions_are_utf16_code_units,
     positions_out_of_range_or_inside_a_pair_are_refused,
+    a_pair_that_another_device_wrote_is_not_split,
     lists_insert_delete_and_nest,
     a_counter_adds_up_concurrent_increments,
     what_is_told_of_a_counter_that_two_devices_made_is_what_is_read,
@@ -156,6 +157,30 @@ fn positions_out_of_range_or_inside_a_pair_are_refused(crdt: Crdt) {
     }
     assert!(refused(&mut writer, |root| root.list("list")?.insert(2, 1)) == EditError::OutOfRange { index: 2, len: 1 });
     assert_eq!(writer.json(), r#"{"list":[1],"pairs":"a🦥b","plain":"abc"}"#);
+}
+
+/// Whoever writes into a text that others wrote into too: their characters are as whole, wherever they stand, deleted
+/// ones beside them or not, and after a restart.
+fn a_pair_that_another_device_wrote_is_not_split(crdt: Crdt) {
+    let mut writer = Writer::new(crdt, 1);
+    writer.edit(|root| root.text("t")?.push_str("a\u{1F9A5}\u{1F420}b"));
+    writer.edit(|root| root.text("t")?.splice(0, 1, ""));
+    writer.edit(|root| root.text("t")?.splice(2, 0, "\u{1F468}"));
+    let mut reader = Writer::new(crdt, 2);
+    reader.receive(&writer.changes);
+    let saved = reader.document.save().unwrap().unwrap();
+    let restored = OpenDocument::restore(crdt, actor(2), &saved).unwrap();
+    let mut restored = Writer { document: restored, observed: reader.observed.clone(), ..Writer::new(crdt, 2) };
+    for reader in [&mut reader, &mut restored] {
+        for index in [1, 3, 5] {
+            let split = EditError::SplitsCharacter { index };
+            assert_eq!(refused(reader, |root| root.text("t")?.splice(index, 0, "x")), split);
+            assert_eq!(refused(reader, |root| root.text("t")?.splice(0, index, "")), split);
+        }
+        reader.edit(|root| root.text("t")?.splice(2, 2, ""));
+        reader.edit(|root| root.text("t")?.splice(2, 0, "-"));
+        assert_eq!(reader.document.read().text("t").unwrap().unwrap(), "\u{1F9A5}-\u{1F420}b");
+    }
 }
 
 fn lists_insert_delete_and_nest(crdt: Crdt) {

@@ -10,7 +10,6 @@ use ::yrs::{Assoc, ClientID, ID, ReadTxn, StickyIndex, Transact, TransactionMut,
 
 use super::{YrsDocument, patches, scan, value};
 use crate::document::poison::guarded;
-use crate::document::text::may_hold_pairs;
 use crate::document::{ApplyError, ApplyReason, Crdt, DEPTH_MAX, EditError, Edited, ForeignChange, Patch, PatchMode};
 
 /// A foreign change that was scanned and decoded.
@@ -18,7 +17,6 @@ pub(super) struct Sound {
     pub(super) update: Update,
     pub(super) shape: scan::Shape,
     pub(super) bytes: usize,
-    pub(super) pairs: bool,
 }
 
 impl YrsDocument {
@@ -62,9 +60,9 @@ impl YrsDocument {
             }
             nesting += sound.shape.nesting;
             bytes += sound.bytes;
+            self.pairs |= !sound.shape.strings.is_empty();
             strings.extend(sound.shape.strings);
             updates.push(sound.update);
-            self.pairs |= sound.pairs;
             self.applied_bytes = self.applied_bytes.saturating_add(sound.bytes);
         }
         self.integrate(updates, &strings)?;
@@ -114,17 +112,17 @@ impl YrsDocument {
         mode: PatchMode,
         closure: impl FnOnce(&mut TransactionMut<'_>) -> Result<R, EditError>,
     ) -> Result<Edited<R>, EditError> {
-        let mut nesting = 0;
+        let (mut nesting, mut pairs) = (0, false);
         let edited = self.transact(mode, |transaction| {
             let result = closure(transaction)?;
             let bytes = transaction.encode_update_v1();
             let shape = scan::check(&bytes).map_err(|_| UNSUPPORTED)?;
             check_integrated(transaction, &shape.strings).map_err(|_| UNSUPPORTED)?;
-            nesting = shape.nesting;
+            (nesting, pairs) = (shape.nesting, !shape.strings.is_empty());
             Ok(result)
         })?;
-        if let Some(change) = &edited.change {
-            self.pairs = self.pairs || may_hold_pairs(&change.bytes);
+        if edited.change.is_some() {
+            self.pairs |= pairs;
             self.depth_bound += nesting;
         }
         Ok(edited)
@@ -154,7 +152,7 @@ fn decode(change: &ForeignChange<'_>) -> Result<Sound, ApplyReason> {
         return Err(ApplyReason::ActorMismatch);
     }
     let update = guarded(|| Update::decode_v1(change.bytes))?.map_err(|_| ApplyReason::Malformed)?;
-    Ok(Sound { update, shape, bytes: change.bytes.len(), pairs: may_hold_pairs(change.bytes) })
+    Ok(Sound { update, shape, bytes: change.bytes.len() })
 }
 
 /// How deep containers may nest before the depth is measured; the library recurses this deep when
