@@ -23,6 +23,9 @@ const SEED: u64 = 7;
 /// Documents to which a device comes back.
 const FEW: usize = 20;
 const MANY: usize = 320;
+/// Characters of a text that somebody else began.
+const SHORT: usize = 200;
+const LONG: usize = 20_000;
 
 /// Does one workload once, in one size.
 #[derive(Parser)]
@@ -50,6 +53,10 @@ enum Workload {
     ReturnToFew,
     /// The same to many.
     ReturnToMany,
+    /// Edits of a short text that somebody else began; automerge.
+    TypeInShort,
+    /// The same of a long one.
+    TypeInLong,
 }
 
 fn main() {
@@ -63,6 +70,8 @@ fn main() {
         Workload::Roles => roles(size),
         Workload::ReturnToFew => returns(FEW, size),
         Workload::ReturnToMany => returns(MANY, size),
+        Workload::TypeInShort => types(SHORT, size),
+        Workload::TypeInLong => types(LONG, size),
     }
 }
 
@@ -156,4 +165,24 @@ fn returns(documents: usize, size: usize) {
         net.run_until_quiet();
         assert!(bob.is_settled(&mut net), "{:?}", bob.debt(&mut net));
     }
+}
+
+#[expect(clippy::expect_used, reason = "the document is there, and both devices write")]
+fn types(characters: usize, size: usize) {
+    let (mut net, alice, bob) = two();
+    let document = alice.create(&mut net, Crdt::Automerge);
+    net.share_document(document);
+    let begun = net.act(alice, |engine, now, tx| {
+        engine.edit(now, &document, |edit| edit.text("body")?.push_str(&"x".repeat(characters)), tx)
+    });
+    begun.expect("the text is begun");
+    net.run_until_quiet();
+    // She would apply what he types, which takes as long as the document is.
+    net.cut(alice);
+    for nth in 0..size {
+        bob.try_edit(&mut net, document, &format!("word{nth}")).expect("an edit");
+        net.run_for(PAUSE);
+    }
+    net.run_until_quiet();
+    bob.assert_sound(&net);
 }
