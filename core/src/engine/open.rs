@@ -44,6 +44,8 @@ pub(crate) struct Opened {
     last_used: u64,
     /// What it took of the memory when it was weighed last.
     weight: usize,
+    /// How many entries came since its newest snapshot, or since it was last looked at for one.
+    pub(super) since_snapshot: usize,
     pub(crate) stored: Stored,
     queue: Vec<Piece>,
     apply_at: Option<Duration>,
@@ -79,7 +81,7 @@ impl Engine {
         let own = if tombolo_protocol::planted::Bug::PendingNotOpened.is_planted() { Vec::new() } else { own };
         let actor = self.own_actor(row.workspace, &about.id, instance);
         let loaded = self.assemble(now, row, (crdt, actor), own, tx)?;
-        self.plan_snapshot(row, tx)?;
+        let since_snapshot = self.plan_snapshot(row, tx)?;
         Ok(Opened {
             row: DocumentRow { about: Some(about.clone()), ..row.clone() },
             id: about.id,
@@ -89,6 +91,7 @@ impl Engine {
             watchers,
             last_used: self.documents.uses(),
             weight: 0,
+            since_snapshot,
             stored: Stored::default(),
             queue: Vec::new(),
             apply_at: None,
@@ -208,8 +211,9 @@ impl Engine {
         }
         if entry.header().kind == EntryKind::Snapshot {
             self.came_counting(&row, None);
-            return self.plan_snapshot(&row, tx);
+            return self.plan_snapshot(&row, tx).map(drop);
         }
+        self.note_entry(document, tx)?;
         // The parts of a large change take effect together: load anew once the last is here.
         if entry.header().flags.has(EntryFlags::CONTINUES) || self.ends_parts(&entry, tx)? {
             return self.reopen(now, &row, tx);

@@ -35,17 +35,35 @@ pub(crate) struct Made {
 }
 
 impl Engine {
-    /// Notes what is to be done for a document that was opened: to publish it, if so many entries came since its newest
-    /// snapshot, or to make that again.
-    pub(super) fn plan_snapshot(&mut self, row: &DocumentRow, tx: &Tx<'_>) -> Result<(), StoreError> {
+    /// Notes what is to be done for a document that was opened, or got another snapshot: to publish it, if so many entries
+    /// came since its newest, or to make that again. Returns how many came.
+    pub(super) fn plan_snapshot(&mut self, row: &DocumentRow, tx: &Tx<'_>) -> Result<usize, StoreError> {
         if self.config.snapshot_entries == usize::MAX {
-            return Ok(());
+            return Ok(0);
         }
-        if tx.entries_since_snapshot(row.row)? >= self.config.snapshot_entries as u64 {
+        let since = usize::try_from(tx.entries_since_snapshot(row.row)?).unwrap_or(usize::MAX);
+        if since >= self.config.snapshot_entries {
             self.findings.to_publish.insert(row.row);
             self.wake_channels(row.workspace);
         }
-        self.plan_check(row, tx)
+        self.plan_check(row, tx)?;
+        Ok(since)
+    }
+
+    /// Counts an entry of a document that stays open, and looks at it again once there are as many as it is published of.
+    pub(crate) fn note_entry(&mut self, document: i64, tx: &Tx<'_>) -> Result<(), StoreError> {
+        let due = self.config.snapshot_entries;
+        let Some(opened) = self.documents.beside(document) else {
+            return Ok(());
+        };
+        opened.since_snapshot = opened.since_snapshot.saturating_add(1);
+        if opened.since_snapshot < due {
+            return Ok(());
+        }
+        // Who does not publish it looks as seldom.
+        opened.since_snapshot = 0;
+        let row = opened.row.clone();
+        self.plan_snapshot(&row, tx).map(drop)
     }
 
     /// Lets level channels of a workspace look at what there is to say.

@@ -135,6 +135,7 @@ impl Engine {
         let (chain, head_seq) = self.seal_pending(now, &row, key, chain, rows, tx)?;
         let arrived = self.retire_pending(at.1, (document, stream), sealed, &damaged, tx)?;
         self.note_sealed(document, arrived, (chain, head_seq), tx)?;
+        self.note_entry(document, tx)?;
         self.touched.insert(document);
         for relay in self.relays.values_mut() {
             if let Some(channel) = relay.channel_mut(at.1) {

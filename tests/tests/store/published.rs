@@ -64,3 +64,24 @@ async fn what_an_app_lets_be_published_the_other_member_vouches_for() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_note_that_stays_open_is_published_as_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let address = relay(folder.path()).await;
+    let path = folder.path().join("alice");
+    let alice = publishing(&path).await;
+    let workspace = alice.create_workspace("Notes").await.unwrap();
+    alice.dial(&address).await.unwrap();
+    let note = noted(&workspace, Crdt::Yrs, "x").await;
+    for _ in 0..3 * ENTRIES {
+        write(&note, "x").await.unwrap();
+        soon("durable", note.wait_for(Milestone::RelayDurable)).await.unwrap();
+    }
+    soon("settled", workspace.settled()).await.unwrap();
+    alice.close().await.unwrap();
+    // The last parts of snapshots, by their kind and flags.
+    let query = "SELECT count(*) FROM entry WHERE substr(bytes, 6, 1) = x'01' AND substr(bytes, 8, 1) = x'00'";
+    let snapshots: i64 = open_file(&path).query_row(query, [], |row| row.get(0)).unwrap();
+    assert!((2..=3).contains(&snapshots), "{snapshots} of {} entries", 3 * ENTRIES);
+}

@@ -53,7 +53,7 @@ impl OpenDocuments {
     }
 
     /// Returns a document for what comes in by itself, which is no use of it.
-    pub(super) fn beside(&mut self, row: i64) -> Option<&mut Opened> {
+    pub(in crate::engine) fn beside(&mut self, row: i64) -> Option<&mut Opened> {
         self.touched.insert(row);
         self.by_row.get_mut(&row)
     }
