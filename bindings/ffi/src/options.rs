@@ -53,7 +53,7 @@ pub struct OpenOptions {
     /// Bounds the memory of open documents that nobody watches; 64 MiB by default.
     #[uniffi(default = None)]
     pub memory_bytes: Option<u64>,
-    /// Entries since a document's newest snapshot from which its busiest writer publishes it anew as it is opened, while
+    /// Entries since a document's newest snapshot from which its busiest writer publishes it anew while it is open, and
     /// the others vouch for it: then a relay may delete what the snapshot stands for, if it is told to. Never by default.
     #[uniffi(default = None)]
     pub snapshot_entries: Option<u64>,

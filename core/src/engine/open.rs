@@ -196,10 +196,9 @@ impl Engine {
         &mut self,
         now: Now,
         document: i64,
-        stored: (i64, i64, Entry),
+        (chain, arrival, entry): (i64, i64, Entry),
         tx: &Tx<'_>,
     ) -> Result<(), StoreError> {
-        let (chain, arrival, entry) = stored;
         let Some(opened) = self.documents.beside(document) else {
             return Ok(());
         };

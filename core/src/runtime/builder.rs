@@ -61,7 +61,7 @@ impl ReplicaBuilder {
         self
     }
 
-    /// Lets documents be published in short: one that is opened with so many entries (at least one) since its newest
+    /// Lets documents be published in short: one that is open and has so many entries (at least one) since its newest
     /// snapshot is published anew by whoever has written most into it, and what others published is made again here and
     /// vouched for. Never by default.
     ///

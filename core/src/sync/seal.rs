@@ -135,14 +135,18 @@ impl Engine {
         let (chain, head_seq) = self.seal_pending(now, &row, key, chain, rows, tx)?;
         let arrived = self.retire_pending(at.1, (document, stream), sealed, &damaged, tx)?;
         self.note_sealed(document, arrived, (chain, head_seq), tx)?;
-        self.note_entry(document, tx)?;
+        self.owe(at.1, (document, chain));
+        self.note_entry(document, tx)
+    }
+
+    /// Notes that something of a document was sealed, which no relay has yet.
+    fn owe(&mut self, workspace: i64, (document, chain): (i64, i64)) {
         self.touched.insert(document);
         for relay in self.relays.values_mut() {
-            if let Some(channel) = relay.channel_mut(at.1) {
+            if let Some(channel) = relay.channel_mut(workspace) {
                 channel.unplaced.insert(chain);
             }
         }
-        Ok(())
     }
 
     /// Returns what there is to seal of a document, all of it this life's own.

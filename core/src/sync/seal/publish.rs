@@ -46,12 +46,7 @@ impl Engine {
             return Ok(());
         };
         let chain = self.seal_snapshot(now, row, (key, chain), &made, tx)?;
-        self.touched.insert(row.row);
-        for relay in self.relays.values_mut() {
-            if let Some(channel) = relay.channel_mut(at.1) {
-                channel.unplaced.insert(chain);
-            }
-        }
+        self.owe(at.1, (row.row, chain));
         Ok(())
     }
 
