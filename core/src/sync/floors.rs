@@ -110,7 +110,11 @@ impl Engine {
 
     fn next_to_show(&self, at: (i64, i64), tx: &Tx<'_>) -> Result<Option<i64>, StoreError> {
         let live = self.relays.get(&at.0).and_then(|relay| relay.live()?.channels.get(&at.1));
-        for chain in live.into_iter().flat_map(|channel| &channel.unplaced) {
+        let (Some(held), Some(channel)) = (self.workspaces.get(&at.1), live) else {
+            return Ok(None);
+        };
+        // There may be very many that have no place, and few that begin above 1.
+        for chain in held.lifted.keys().filter(|chain| channel.unplaced.contains(chain)) {
             if let Some(document) = self.document_to_show(at, *chain, tx)? {
                 return Ok(Some(document));
             }
