@@ -9,9 +9,10 @@ use tombolo_protocol::hash::Digest;
 use tombolo_protocol::item::ItemHash;
 use tombolo_protocol::log::{Frontier, LogOrigin};
 
-/// Items after which a frontier is kept, and how many such stretches: fellows tell of their places within seconds.
-const STRETCH_ITEMS: usize = 256;
-const STRETCHES_MAX: usize = 4;
+/// Items after which a frontier is kept: as many are hashed again, at most, for a head that is asked for afterwards.
+const STRETCH_ITEMS: usize = 16;
+/// How many such stretches are kept, a thousand items: fellows tell of their places within seconds.
+const STRETCHES_MAX: usize = 64;
 
 /// Items that follow one another, and the frontier before the first.
 struct Stretch {
@@ -94,7 +95,7 @@ mod tests {
             assert_eq!(course.head_at(before.length(), &origin), Some(before.head(&origin)));
         }
         let known = heads.iter().filter(|(length, _)| course.head_at(*length, &origin).is_some()).count();
-        assert!((768..=1_025).contains(&known), "{known}");
+        assert!((1_008..=1_025).contains(&known), "{known}");
         for (length, head) in &heads[heads.len() - known..] {
             assert_eq!(course.head_at(*length, &origin), Some(*head), "{length}");
         }

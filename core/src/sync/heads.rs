@@ -195,7 +195,8 @@ impl Engine {
             let Some(at) = self.log_at(workspace, &place) else {
                 continue;
             };
-            if self.own_head(at, (&place.log, place.position), tx)? == Some(place.head) {
+            let agrees = self.own_head(at, (&place.log, place.position), tx)? == Some(place.head);
+            if agrees {
                 tx.agree(at, &device, place.position)?;
             }
             if let Some(forked) = self.contradicts(at, &place, tx)? {
@@ -204,7 +205,8 @@ impl Engine {
             }
             let channel = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(workspace));
             if let Some(channel) = channel.filter(|channel| channel.log == place.log) {
-                channel.heads.told.insert(device, place.into());
+                // What agrees is judged: once more of the log has come, the head there would have to be made again.
+                channel.heads.told.insert(device, Told { judged: agrees, ..place.into() });
                 channel.heads.measure(now, channel.course.length());
             }
         }
