@@ -36,6 +36,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/002_ended.sql"),
     include_str!("migrations/003_attests.sql"),
     include_str!("migrations/004_pruned.sql"),
+    include_str!("migrations/005_membership.sql"),
 ];
 
 /// All logs, in one file.

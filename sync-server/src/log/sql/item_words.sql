@@ -1,2 +1,2 @@
 SELECT bytes FROM item INDEXED BY item_of_membership
-WHERE kind IN (1, 2, 5) AND kind = 5 AND place BETWEEN ?1 AND ?2 ORDER BY place;
+WHERE kind = 5 AND place BETWEEN ?1 AND ?2 ORDER BY place;

@@ -143,3 +143,24 @@ fn insert_items(transaction: &Transaction<'_>, row: Row, items: &[NewItem]) -> r
     }
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::SqliteLog;
+
+    /// A list in the condition of an index had SQLite make one for every item: a sixth of what an item took.
+    #[test]
+    fn an_item_is_inserted_without_a_table_that_is_made_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.sqlite");
+        drop(SqliteLog::open(&path).unwrap());
+        let connection = rusqlite::Connection::open(&path).unwrap();
+        let explain = format!("EXPLAIN {}", include_str!("../sql/item_insert.sql"));
+        let mut steps = connection.prepare(&explain).unwrap();
+        let nothing = rusqlite::params![None::<i64>, None::<i64>, None::<i64>, None::<i64>, None::<i64>, None::<i64>];
+        let steps = steps.query_map(nothing, |row| row.get::<_, String>(1)).unwrap();
+        let steps: Vec<String> = steps.collect::<Result<_, _>>().unwrap();
+        assert!(steps.iter().any(|step| step == "IdxInsert"), "{steps:?}");
+        assert!(!steps.iter().any(|step| step == "OpenEphemeral"), "{steps:?}");
+    }
+}
