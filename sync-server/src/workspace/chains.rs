@@ -95,7 +95,13 @@ impl Chains {
     }
 
     /// Moves a chain's end to an entry, and returns the entry in its stored form.
-    pub(super) fn extend(&mut self, state: Option<ChainState>, entry: &Entry, position: u64) -> (Vec<u8>, ChainRow) {
+    pub(super) fn extend(
+        &mut self,
+        chain: ChainId,
+        state: Option<ChainState>,
+        entry: &Entry,
+        position: u64,
+    ) -> (Vec<u8>, ChainRow) {
         let header = entry.header();
         let declared = state.as_ref().and_then(|state| {
             let declaration = state.declaration.as_ref()?;
@@ -115,7 +121,6 @@ impl Chains {
             declared_at,
             declared_seq,
         };
-        let chain = header.chain.id();
         self.recent.insert((chain, header.seq), (entry.hash(), position));
         let state = ChainState { end: end.clone(), declaration, position };
         self.keep(chain, state);

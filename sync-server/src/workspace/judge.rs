@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use tombolo_protocol::entry::{Entry, verify_run};
 use tombolo_protocol::frame::RefusalReason;
 use tombolo_protocol::hash::Digest;
-use tombolo_protocol::ids::{ChainId, DeviceId, DocumentTag, EntryHash, RecordId, WorkspaceTag};
+use tombolo_protocol::ids::{ChainId, ChainKey, DeviceId, DocumentTag, EntryHash, RecordId, WorkspaceTag};
 use tombolo_protocol::item::{ElidedEntry, ItemHash, LogItem};
 use tombolo_protocol::keys::VerifyKey;
 use tombolo_protocol::membership::{Admission, Claim, Membership, View};
@@ -33,6 +33,7 @@ pub use floors::{Proof, Room, Showing};
 #[derive(Debug)]
 pub struct Candidate {
     item: u32,
+    chain: ChainId,
     entry: Entry,
     author: VerifyKey,
     genuine: bool,
@@ -40,8 +41,24 @@ pub struct Candidate {
     members_nth: u64,
 }
 
-/// Seq and hash of the last entry of each chain that an append has brought so far.
-type Tails = BTreeMap<ChainId, (u64, EntryHash)>;
+/// The chains of an append, as it has brought them so far.
+#[derive(Default)]
+struct Tails {
+    /// Seq and hash of the last entry of each.
+    ends: BTreeMap<ChainId, (u64, EntryHash)>,
+    /// The one that was asked for last.
+    last: Option<(ChainKey, ChainId)>,
+}
+
+impl Tails {
+    /// Returns the short form of a key, which is a hash: most entries are of the same chain as the one before.
+    fn id(&mut self, key: &ChainKey) -> ChainId {
+        match self.last {
+            Some((last, id)) if last == *key => id,
+            _ => self.last.insert((*key, key.id())).1,
+        }
+    }
+}
 
 /// What the next items are judged against.
 pub struct Judge {
@@ -106,15 +123,15 @@ impl Judge {
         items: &[(u32, LogItem<'_>)],
         verdicts: &mut Verdicts,
     ) -> Result<Vec<Candidate>, LogError> {
-        let mut tails = Tails::new();
+        let mut tails = Tails::default();
         let mut candidates = Vec::with_capacity(items.len());
         for (index, item) in items {
-            match self.expand_one(log, caller, item, &tails) {
+            match self.expand_one(log, caller, item, &mut tails) {
                 Ok((entry, author)) => {
-                    let header = entry.header();
-                    tails.insert(header.chain.id(), (header.seq, entry.hash()));
+                    let chain = tails.id(&entry.header().chain);
+                    tails.ends.insert(chain, (entry.header().seq, entry.hash()));
                     let members_nth = self.members_nth;
-                    candidates.push(Candidate { item: *index, entry, author, genuine: false, members_nth });
+                    candidates.push(Candidate { item: *index, chain, entry, author, genuine: false, members_nth });
                 }
                 Err(stop) => verdicts.stop(*index, stop)?,
             }
@@ -127,7 +144,7 @@ impl Judge {
         log: &dyn Log,
         caller: &Caller<'_>,
         item: &LogItem<'_>,
-        tails: &Tails,
+        tails: &mut Tails,
     ) -> Result<(Entry, VerifyKey), Stop> {
         let entry = match item {
             LogItem::Entry(bytes) => Entry::decode(bytes).map_err(|_| RefusalReason::Malformed)?,
@@ -138,13 +155,13 @@ impl Judge {
         Ok((entry, author))
     }
 
-    fn expand_elided(&mut self, log: &dyn Log, elided: &ElidedEntry<'_>, tails: &Tails) -> Result<Entry, Stop> {
+    fn expand_elided(&mut self, log: &dyn Log, elided: &ElidedEntry<'_>, tails: &mut Tails) -> Result<Entry, Stop> {
         let declared = self.chains.declared(log, elided.declared_at)?;
         let declared = declared.ok_or(RefusalReason::UnknownDeclaration)?;
-        let chain = declared.chain().id();
+        let chain = tails.id(declared.chain());
         let state = self.chains.state(log, &chain)?;
         let end = state.map(|state| (state.end.seq, state.end.hash));
-        let end = tails.get(&chain).copied().or(end);
+        let end = tails.ends.get(&chain).copied().or(end);
         let (seq, hash) = end.ok_or(RefusalReason::UnknownDeclaration)?;
         let wanted = elided.seq - 1;
         let prev = match wanted.cmp(&seq) {
@@ -241,7 +258,7 @@ impl Judge {
 pub fn verify(candidates: &mut [Candidate]) {
     let mut runs: BTreeMap<ChainId, Vec<usize>> = BTreeMap::new();
     for (index, candidate) in candidates.iter().enumerate() {
-        runs.entry(candidate.entry.header().chain.id()).or_default().push(index);
+        runs.entry(candidate.chain).or_default().push(index);
     }
     for run in runs.values() {
         let of_run = run.iter().filter_map(|index| candidates.get(*index));

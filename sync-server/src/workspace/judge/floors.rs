@@ -319,7 +319,7 @@ impl Judge {
             verdicts.floors.push(TakenFloor { chain, document, floor });
         }
         // Behind a gap it says in full what later short forms name.
-        self.write_entry(state.filter(|_| follows), entry, verdicts);
+        self.write_entry(chain, state.filter(|_| follows), entry, verdicts);
         Ok(())
     }
 

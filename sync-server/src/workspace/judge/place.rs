@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use tombolo_protocol::entry::{Entry, Header};
 use tombolo_protocol::frame::RefusalReason;
+use tombolo_protocol::ids::ChainId;
 use tombolo_protocol::item::ItemHash;
 
 use super::floors::Showing;
@@ -33,16 +34,16 @@ impl Judge {
     ) -> Result<(), LogError> {
         let (mut broken, mut shown) = (BTreeSet::new(), None);
         for candidate in candidates {
-            let chain = candidate.entry.header().chain.id();
-            let outcome = if broken.contains(&chain) {
-                let end = self.chains.end_seq(log, &chain)?;
+            let chain = &candidate.chain;
+            let outcome = if broken.contains(chain) {
+                let end = self.chains.end_seq(log, chain)?;
                 Err(Stop::Refused(RefusalReason::Gap, Some(end)))
             } else if !candidate.genuine {
                 Err(RefusalReason::BadSignature.into())
             } else if let Err(stop) = self.judge_again(caller, &candidate) {
                 Err(stop)
             } else {
-                let outcome = self.place_entry(log, &candidate.entry, quota_bytes, verdicts);
+                let outcome = self.place_entry(log, &candidate, quota_bytes, verdicts);
                 self.look_at_shown(log, showing, &candidate.entry, outcome)
             };
             match outcome {
@@ -51,7 +52,7 @@ impl Judge {
                     if matches!(stop, Stop::Shown) {
                         shown = Some(candidate.item);
                     } else if !matches!(stop, Stop::Below(_)) {
-                        broken.insert(chain);
+                        broken.insert(*chain);
                     }
                     verdicts.stop(candidate.item, stop)?;
                 }
@@ -72,44 +73,48 @@ impl Judge {
     fn place_entry(
         &mut self,
         log: &dyn Log,
-        entry: &Entry,
+        candidate: &Candidate,
         quota_bytes: Option<u64>,
         verdicts: &mut Verdicts,
     ) -> Result<u64, Stop> {
+        let Candidate { entry, chain, .. } = candidate;
         let header = entry.header();
-        let chain = header.chain.id();
-        let state = self.chains.state(log, &chain)?.cloned();
+        let state = self.chains.state(log, chain)?.cloned();
         let end_seq = state.as_ref().map_or(0, |state| state.end.seq);
         if header.seq <= end_seq {
             // Sent again, or a second entry for the same place.
-            let held = self.chains.held(log, &chain, header.seq)?;
+            let held = self.chains.held(log, chain, header.seq)?;
             if let Some((_, position)) = held.filter(|(hash, _)| *hash == entry.hash()) {
                 return Ok(position);
             }
             if held.is_none() {
-                self.judge_below(log, &chain, header.seq)?;
+                self.judge_below(log, chain, header.seq)?;
             }
-            return self.place_beside(log, entry, quota_bytes, verdicts);
+            return self.place_beside(log, candidate, quota_bytes, verdicts);
         }
         if let Some(state) = &state {
             if header.seq > end_seq + 1 || header.prev != state.end.hash {
-                return self.place_beside(log, entry, quota_bytes, verdicts);
+                return self.place_beside(log, candidate, quota_bytes, verdicts);
             }
             self.judge_members(header, state)?;
         } else if header.seq > 1 {
             return Err(Stop::Refused(RefusalReason::Gap, Some(end_seq)));
         }
         self.judge_size(entry, quota_bytes)?;
-        Ok(self.write_entry(state, entry, verdicts))
+        Ok(self.write_entry(*chain, state, entry, verdicts))
     }
 
     /// Places an entry as the end of its chain.
-    pub(super) fn write_entry(&mut self, state: Option<ChainState>, entry: &Entry, verdicts: &mut Verdicts) -> u64 {
-        let header = entry.header();
-        let (bytes, end) = self.chains.extend(state, entry, self.next_position);
-        verdicts.chains.insert(header.chain.id(), end);
-        let place = (header.chain.id(), header.seq);
-        self.push(ItemHash::Entry(entry.hash()), Some(place), bytes, verdicts)
+    pub(super) fn write_entry(
+        &mut self,
+        chain: ChainId,
+        state: Option<ChainState>,
+        entry: &Entry,
+        verdicts: &mut Verdicts,
+    ) -> u64 {
+        let (bytes, end) = self.chains.extend(chain, state, entry, self.next_position);
+        verdicts.chains.insert(chain, end);
+        self.push(ItemHash::Entry(entry.hash()), Some((chain, entry.header().seq)), bytes, verdicts)
     }
 
     /// Places an entry that does not continue its chain into the second branch of it, if it continues or begins
@@ -117,17 +122,18 @@ impl Judge {
     fn place_beside(
         &mut self,
         log: &dyn Log,
-        entry: &Entry,
+        candidate: &Candidate,
         quota_bytes: Option<u64>,
         verdicts: &mut Verdicts,
     ) -> Result<u64, Stop> {
+        let Candidate { entry, chain, .. } = candidate;
         let header = entry.header();
-        let (chain, branch) = (header.chain.id(), header.chain.branch());
-        let end_seq = self.chains.end_seq(log, &chain)?;
+        let branch = header.chain.branch();
+        let end_seq = self.chains.end_seq(log, chain)?;
         let state = self.chains.state(log, &branch.id())?.cloned();
         let is_next = match &state {
             Some(state) => header.seq == state.end.seq + 1 && header.prev == state.end.hash,
-            None => header.seq <= end_seq + 1 && self.chains.prev(log, &chain, header.seq - 1)? == Some(header.prev),
+            None => header.seq <= end_seq + 1 && self.chains.prev(log, chain, header.seq - 1)? == Some(header.prev),
         };
         if !is_next {
             let held = self.chains.held(log, &branch.id(), header.seq)?;
