@@ -3,11 +3,9 @@
 //! Invariant: a connection that says nothing is dropped after ten seconds; readiness is shown by a
 //! commit that was made for it.
 
-use std::io;
-use std::pin::Pin;
+mod watched;
+
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
@@ -17,7 +15,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tombolo_protocol::auth::Binding;
 use tombolo_protocol::limits::FRAME_BYTES_MAX;
@@ -27,11 +25,12 @@ use crate::connection::{Patience, Progress, drive};
 use crate::relay::Relay;
 use crate::session::Peer;
 use crate::writer::Job;
+use watched::Watched;
 
 /// Bytes of a request's head: no request here needs more.
 const HEAD_BYTES_MAX: usize = 16 << 10;
-/// Bytes of a socket's read buffer, which it holds while nothing comes as well: what most frames fit. A longer one is
-/// read in as many pieces, a system call each.
+/// Bytes of a socket's read buffer, which it holds while nothing comes as well: what most frames fit. More is read ahead
+/// while more comes ([`Watched`]).
 const READ_BUFFER_BYTES: usize = 1 << 10;
 /// How long the readiness check waits for its commit.
 const PROBE_PATIENCE: Duration = Duration::from_secs(5);
@@ -89,7 +88,7 @@ where
         request.extensions_mut().insert(connection.clone());
         routes.clone().call(request)
     });
-    let io = TokioIo::new(Watched { stream, progress });
+    let io = TokioIo::new(Watched::new(stream, progress));
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_PATIENCE)
@@ -147,41 +146,4 @@ fn unavailable(text: &'static str) -> Response {
 async fn metrics(State(service): State<Service>) -> Response {
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
     (kind, service.relay.metrics().to_prometheus()).into_response()
-}
-
-/// A stream that counts the bytes its peer has taken and given.
-struct Watched<S> {
-    stream: S,
-    progress: Arc<Progress>,
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
-        self.progress.given.fetch_add(buffer.filled().len().saturating_sub(before) as u64, Ordering::Relaxed);
-        read
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        if let Poll::Ready(Ok(count)) = &written {
-            self.progress.taken.fetch_add(*count as u64, Ordering::Relaxed);
-        }
-        written
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
 }
