@@ -22,7 +22,7 @@ mod view;
 mod vouching;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 pub use admission::{Admission, Claim};
 pub use attestations::{ATTESTATIONS_EARLY_MAX, ATTESTERS_PER_RECORD_MAX};
@@ -149,8 +149,9 @@ struct Kept {
 #[derive(Clone, Debug)]
 pub struct Membership {
     workspace: WorkspaceId,
-    // A map's smallest node has room for eleven values: what is large is boxed, for most workspaces have few.
-    records: BTreeMap<RecordId, Box<Kept>>,
+    // Shared, for a relay judges each record on a copy; and a map's smallest node has room for eleven values, where most
+    // workspaces have few.
+    records: BTreeMap<RecordId, Arc<Kept>>,
     /// Other signatures under which a record came whose own can not be judged yet.
     rivals: BTreeMap<RecordId, BTreeSet<Signature>>,
     attestations: Attestations,
@@ -211,6 +212,7 @@ impl Membership {
                     return outcome;
                 }
                 if proven {
+                    let known = Arc::make_mut(known);
                     (known.record, known.proven) = (record, true);
                 } else {
                     self.add_rival(record);
@@ -316,7 +318,7 @@ impl Membership {
     pub fn counting(&self) -> impl Iterator<Item = &Record> {
         let counts =
             |kept: &Kept| matches!(kept.outcome, Some(RecordOutcome::Admitted | RecordOutcome::AwaitsAttestation));
-        self.records.values().map(Box::as_ref).filter(move |kept| counts(kept)).map(|kept| &kept.record)
+        self.records.values().map(Arc::as_ref).filter(move |kept| counts(kept)).map(|kept| &kept.record)
     }
 
     /// Returns every record that counts or awaits its attestation, each behind its parents.

@@ -5,7 +5,7 @@
 //! the order. Heads are the admitted records without an admitted child.
 
 use std::collections::BTreeSet;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use super::facts::Facts;
 use super::judge::{Judgement, Stop, refuse};
@@ -42,14 +42,15 @@ impl Membership {
             self.joins.entry(join.invite).or_default().insert(id);
         }
         self.unadmitted_bytes += cost(&record);
-        self.records.insert(id, Box::new(Kept { record, proven, outcome: None, admitted: None }));
+        self.records.insert(id, Arc::new(Kept { record, proven, outcome: None, admitted: None }));
     }
 
     /// Removes a record that has not been admitted from the indexes.
     fn forget(&mut self, id: &RecordId) {
-        let Some(record) = self.records.remove(id).map(|kept| kept.record) else {
+        let Some(kept) = self.records.remove(id) else {
             return;
         };
+        let record = &kept.record;
         for parent in record.parents() {
             self.children.remove(&(*parent, *id));
         }
@@ -58,7 +59,7 @@ impl Membership {
         {
             joins.remove(id);
         }
-        self.unadmitted_bytes = self.unadmitted_bytes.saturating_sub(cost(&record));
+        self.unadmitted_bytes = self.unadmitted_bytes.saturating_sub(cost(record));
         self.rivals.remove(id);
     }
 
@@ -116,7 +117,7 @@ impl Membership {
             Err(Stop::Outcome(outcome)) => (outcome, None),
             Err(Stop::Forged) => return self.try_rival(id),
         };
-        let Some(kept) = self.records.get_mut(id) else {
+        let Some(kept) = self.records.get_mut(id).map(Arc::make_mut) else {
             return false;
         };
         let before = kept.outcome.replace(outcome);
@@ -152,7 +153,7 @@ impl Membership {
     /// Goes on with the next signature of a record whose own was forged, or forgets the record.
     fn try_rival(&mut self, id: &RecordId) -> bool {
         let rival = self.rivals.get_mut(id).and_then(BTreeSet::pop_first);
-        match (rival, self.records.get_mut(id)) {
+        match (rival, self.records.get_mut(id).map(Arc::make_mut)) {
             (Some(signature), Some(kept)) => {
                 kept.record.resign(signature);
                 self.settle(id)
