@@ -24,6 +24,7 @@ pub(super) use self::reauthor::{is_own, reauthor};
 use self::session::AutomergeSession;
 use super::poison::guarded;
 use super::saved::Saved;
+use super::text::may_hold_pairs;
 use super::view::{Inner as ViewInner, View};
 use super::{
     Actor, ApplyError, ApplyReason, DocumentError, EditError, Edited, ForeignChange, LocalChange, MapEdit, Patch,
@@ -34,8 +35,9 @@ pub(super) struct AutomergeDocument {
     document: Automerge,
     actor: Actor,
     damaged: bool,
-    /// Whether any text may hold a character of two UTF-16 code units.
     applied_bytes: usize,
+    /// Whether any text may hold a character of two UTF-16 code units.
+    pairs: bool,
     /// Set while what is held is not named as others know it.
     renamed: Option<Box<Renamed>>,
 }
@@ -43,7 +45,7 @@ pub(super) struct AutomergeDocument {
 impl AutomergeDocument {
     pub(super) fn new(actor: Actor) -> Self {
         let document = Automerge::new_with_encoding(TextEncoding::Utf16CodeUnit).with_actor(actor_id(actor));
-        Self { document, actor, damaged: false, applied_bytes: 0, renamed: None }
+        Self { document, actor, damaged: false, applied_bytes: 0, pairs: false, renamed: None }
     }
 
     pub(super) fn load(actor: Actor, changes: &[ForeignChange<'_>]) -> Result<Self, DocumentError> {
@@ -60,13 +62,13 @@ impl AutomergeDocument {
         let loaded = guarded(|| Automerge::load_with_options(saved.state, options))?;
         let document = loaded.map_err(|_| ApplyReason::Malformed)?.with_actor(actor_id(actor));
         let applied_bytes = usize::try_from(saved.applied_bytes).unwrap_or(usize::MAX);
-        Ok(Self { document, applied_bytes, ..Self::new(actor) })
+        Ok(Self { document, applied_bytes, pairs: saved.pairs, ..Self::new(actor) })
     }
 
     /// Makes a document of a state that somebody else may have made.
     pub(super) fn from_state(actor: Actor, state: &[u8]) -> Result<Self, ApplyReason> {
         let applied_bytes = state.len() as u64;
-        let saved = Saved { pairs: false, depth: 0, applied_bytes, state };
+        let saved = Saved { pairs: may_hold_pairs(state), depth: 0, applied_bytes, state };
         let restored = Self::restore(actor, &saved)?;
         if state.is_empty() || !restored.is_whole()? { Err(ApplyReason::Malformed) } else { Ok(restored) }
     }
@@ -89,9 +91,9 @@ impl AutomergeDocument {
         guarded(|| self.document.save_with_options(SaveOptions { deflate: false, retain_orphans: false }))
     }
 
-    /// Says nothing of pairs, which the library finds by itself, nor of the depth, which it does not mind.
+    /// Tells whether texts may hold pairs; says nothing of the depth, which the library does not mind.
     pub(super) fn shape(&self) -> (bool, u32) {
-        (false, 0)
+        (self.pairs, 0)
     }
 
     pub(super) fn actor(&self) -> Actor {
@@ -145,8 +147,9 @@ impl AutomergeDocument {
         patches: PatchMode,
         closure: impl FnOnce(&mut MapEdit<'_>) -> Result<R, EditError>,
     ) -> Result<Edited<R>, EditError> {
+        let pairs = self.pairs;
         self.transact(wall_ms, patches, |transaction| {
-            let mut session = AutomergeSession::new(transaction);
+            let mut session = AutomergeSession::new(transaction, pairs);
             closure(&mut MapEdit::root(&mut session))
         })
     }
@@ -203,6 +206,7 @@ impl AutomergeDocument {
             return Err(EditError::ReloadRequired);
         };
         let bytes = said.as_ref().unwrap_or(&change).raw_bytes().to_vec();
+        self.pairs = self.pairs || scan::check(&bytes).unwrap_or(true);
         self.applied_bytes = self.applied_bytes.saturating_add(bytes.len());
         let patches = match mode {
             PatchMode::On => patches::from_log(&self.document, &mut log),
@@ -216,15 +220,19 @@ impl AutomergeDocument {
             return Err(ApplyError { index: None, reason: ApplyReason::ReloadRequired });
         }
         let mut decoded = Vec::with_capacity(changes.len());
+        let mut pairs = self.pairs;
         for (index, change) in changes.iter().enumerate() {
             let at = |reason| ApplyError { index: Some(index), reason };
-            decoded.push(decode(change).map_err(at)?);
+            let (change, holds_pairs) = look_into(change).map_err(at)?;
+            decoded.push(change);
+            pairs |= holds_pairs;
         }
         let patches = self.renew().and_then(|()| self.integrate(decoded, mode)).map_err(|reason| {
             self.damaged = true;
             let index = (changes.len() == 1).then_some(0);
             ApplyError { index, reason }
         })?;
+        self.pairs = pairs;
         for change in changes {
             self.applied_bytes = self.applied_bytes.saturating_add(change.bytes.len());
         }
@@ -253,7 +261,12 @@ impl AutomergeDocument {
 
 /// Scans, decodes and checks one foreign change.
 fn decode(change: &ForeignChange<'_>) -> Result<Change, ApplyReason> {
-    scan::check(change.bytes)?;
+    look_into(change).map(|(change, _)| change)
+}
+
+/// As [`decode`]; tells as well whether the change may put a pair into a text.
+fn look_into(change: &ForeignChange<'_>) -> Result<(Change, bool), ApplyReason> {
+    let holds_pairs = scan::check(change.bytes)?;
     let decoded = guarded(|| Change::try_from(change.bytes))?.map_err(|_| ApplyReason::Malformed)?;
     // The library computes the hash but does not compare it with the checksum.
     if change.bytes.get(4..8) != decoded.hash().0.get(..4) {
@@ -261,7 +274,7 @@ fn decode(change: &ForeignChange<'_>) -> Result<Change, ApplyReason> {
     }
     match change.actor {
         Some(actor) if decoded.actor_id() != &actor_id(actor) => Err(ApplyReason::ActorMismatch),
-        _ => Ok(decoded),
+        _ => Ok((decoded, holds_pairs)),
     }
 }
 

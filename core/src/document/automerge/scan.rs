@@ -4,10 +4,12 @@
 //! chunk once, in time and memory bounded by its length, and refuses what announces more than
 //! [`OPS_FREE_MAX`] plus its own size. It does not judge whether operations make sense.
 
+use crate::document::text::may_hold_pairs;
 use crate::document::{ApplyReason, CHANGE_BYTES_MAX};
 
-/// Accepts a change chunk whose announced sizes are bounded.
-pub(super) fn check(bytes: &[u8]) -> Result<(), ApplyReason> {
+/// Accepts a change chunk whose announced sizes are bounded; tells whether its values may hold a character of two UTF-16
+/// code units.
+pub(super) fn check(bytes: &[u8]) -> Result<bool, ApplyReason> {
     if bytes.len() > CHANGE_BYTES_MAX {
         return Err(ApplyReason::TooLarge);
     }
@@ -46,7 +48,7 @@ fn header(reader: &mut Reader<'_>) -> Result<(), ApplyReason> {
     Ok(())
 }
 
-fn columns(reader: &mut Reader<'_>, items_max: u64) -> Result<(), ApplyReason> {
+fn columns(reader: &mut Reader<'_>, items_max: u64) -> Result<bool, ApplyReason> {
     let count = reader.count(COLUMNS_MAX)?;
     let mut specs = Vec::with_capacity(count);
     for _ in 0..count {
@@ -54,6 +56,7 @@ fn columns(reader: &mut Reader<'_>, items_max: u64) -> Result<(), ApplyReason> {
         let len = usize::try_from(reader.unsigned()?).map_err(|_| ApplyReason::TooLarge)?;
         specs.push((spec, len));
     }
+    let mut holds_pairs = false;
     for (spec, len) in specs {
         let column = Reader { bytes: reader.take(len)? };
         if spec & COLUMN_DEFLATED != 0 {
@@ -66,10 +69,11 @@ fn columns(reader: &mut Reader<'_>, items_max: u64) -> Result<(), ApplyReason> {
             3 => runs(column, items_max, Item::Signed)?,
             4 => booleans(column, items_max)?,
             5 => runs(column, items_max, Item::String)?,
-            _ => {}
+            // The values as they are: each character of a text is one.
+            _ => holds_pairs |= may_hold_pairs(column.bytes),
         }
     }
-    Ok(())
+    Ok(holds_pairs)
 }
 
 /// What a run-length encoded column holds.

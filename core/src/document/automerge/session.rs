@@ -5,13 +5,15 @@ use ::automerge::{ObjId, ObjType, Prop, ROOT as ROOT_OBJECT, ReadDoc, ScalarValu
 
 use super::read;
 use crate::document::editor::{BUDGET, Child, NodeId, Place, Session, Step};
-use crate::document::text::splice_range;
+use crate::document::text::{may_hold_pairs, splice_range};
 use crate::document::{Crdt, EditError, Kind, Value};
 
 pub(super) struct AutomergeSession<'t, 'd> {
     transaction: &'t mut Transaction<'d>,
     nodes: Vec<Node>,
     budget: usize,
+    /// Whether any text may hold a character of two UTF-16 code units.
+    pairs: bool,
 }
 
 /// A container, or the place of a counter, which is a scalar in automerge.
@@ -22,14 +24,17 @@ struct Node {
 }
 
 impl<'t, 'd> AutomergeSession<'t, 'd> {
-    pub(super) fn new(transaction: &'t mut Transaction<'d>) -> Self {
+    pub(super) fn new(transaction: &'t mut Transaction<'d>, pairs: bool) -> Self {
         let root = Node { object: ROOT_OBJECT, counter: None, depth: 0 };
-        Self { transaction, nodes: vec![root], budget: BUDGET }
+        Self { transaction, nodes: vec![root], budget: BUDGET, pairs }
     }
 
     /// Tells whether a position of a text lies inside a character: then the library finds the same one before it and
     /// after it.
     fn splits(&self, text: &ObjId, position: usize) -> Result<bool, EditError> {
+        if !self.pairs {
+            return Ok(false);
+        }
         let Some(before) = position.checked_sub(1) else { return Ok(false) };
         let found = |position: usize| Ok::<_, EditError>(self.transaction.get(text, position)?.map(|(_, id)| id));
         let before = found(before)?;
@@ -139,7 +144,8 @@ impl Session for AutomergeSession<'_, '_> {
     fn splice(&mut self, node: NodeId, index: usize, removed: usize, inserted: &str) -> Result<(), EditError> {
         splice_range(self.len(node), index, removed)?;
         let object = self.node(node).object.clone();
-        for position in [index, index + removed] {
+        let positions = [index, index + removed];
+        for position in positions.into_iter().take(if removed == 0 { 1 } else { 2 }) {
             if self.splits(&object, position)? {
                 return Err(EditError::SplitsCharacter { index: position });
             }
@@ -147,6 +153,7 @@ impl Session for AutomergeSession<'_, '_> {
         if removed == 0 && inserted.is_empty() {
             return Ok(());
         }
+        self.pairs = self.pairs || may_hold_pairs(inserted.as_bytes());
         let count = isize::try_from(removed).map_err(|_| EditError::ChangeTooLarge)?;
         Ok(self.transaction.splice_text(&object, index, count, inserted)?)
     }
