@@ -202,6 +202,11 @@ pub trait Log: Send + Sync {
     /// # Errors
     /// [`LogError`] if the store can not be read.
     fn words(&self, row: Row) -> Result<Vec<Vec<u8>>, LogError>;
+    /// Returns members' words on one snapshot, given by its last part, in order.
+    ///
+    /// # Errors
+    /// [`LogError`] if the store can not be read.
+    fn words_on(&self, row: Row, snapshot: &EntryHash) -> Result<Vec<Vec<u8>>, LogError>;
     /// Returns position and name of the last parts of a workspace's snapshots, the newest first.
     ///
     /// # Errors

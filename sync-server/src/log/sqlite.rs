@@ -37,6 +37,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/003_attests.sql"),
     include_str!("migrations/004_pruned.sql"),
     include_str!("migrations/005_membership.sql"),
+    include_str!("migrations/006_words.sql"),
 ];
 
 /// All logs, in one file.
@@ -140,6 +141,15 @@ impl Log for SqliteLog {
         self.read(|connection| {
             let mut statement = connection.prepare_cached(include_str!("sql/item_words.sql"))?;
             let items = statement.query_map([place(row, 0), place(row, LAST_POSITION)], |row| row.get(0))?;
+            items.collect()
+        })
+    }
+
+    fn words_on(&self, row: Row, snapshot: &EntryHash) -> Result<Vec<Vec<u8>>, LogError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(include_str!("sql/item_words_on.sql"))?;
+            let of = (place(row, 0), place(row, LAST_POSITION), snapshot.as_bytes());
+            let items = statement.query_map(of, |row| row.get(0))?;
             items.collect()
         })
     }

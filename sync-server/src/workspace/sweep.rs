@@ -19,7 +19,7 @@ use super::Workspace;
 use crate::log::{Cut, Floor, Log, LogError, Row, SweptWrite, expand_run};
 
 /// The words on each snapshot: who spoke, and the members_head that they name.
-pub(super) type Words = BTreeMap<EntryHash, Vec<(DeviceId, RecordId)>>;
+type Words = BTreeMap<EntryHash, Vec<(DeviceId, RecordId)>>;
 
 /// A snapshot that has enough words.
 struct Vouchee {
@@ -74,16 +74,26 @@ impl Workspace {
 }
 
 /// Reads the words on all snapshots of a workspace.
-pub(super) fn words(log: &dyn Log, row: Row) -> Result<Words, LogError> {
+fn words(log: &dyn Log, row: Row) -> Result<Words, LogError> {
     let mut words = Words::new();
     for item in log.words(row)? {
-        let Ok(LogItem::Attest(bytes)) = LogItem::decode(&item) else {
-            return Err(LogError::Corrupt { what: "word" });
-        };
-        let word = Attest::decode(bytes).map_err(|_| LogError::Corrupt { what: "word" })?;
+        let word = word(&item)?;
         words.entry(word.snapshot).or_default().push((word.device, word.members_head));
     }
     Ok(words)
+}
+
+/// Reads the words on one snapshot, given by its last part: who spoke, and the members_head that they name.
+pub(super) fn words_on(log: &dyn Log, row: Row, last: &EntryHash) -> Result<Vec<(DeviceId, RecordId)>, LogError> {
+    let of = |item: &Vec<u8>| word(item).map(|word| (word.device, word.members_head));
+    log.words_on(row, last)?.iter().map(of).collect()
+}
+
+fn word(item: &[u8]) -> Result<Attest, LogError> {
+    let Ok(LogItem::Attest(bytes)) = LogItem::decode(item) else {
+        return Err(LogError::Corrupt { what: "word" });
+    };
+    Attest::decode(bytes).map_err(|_| LogError::Corrupt { what: "word" })
 }
 
 /// Returns the snapshots that have enough words, the newest first.
@@ -94,9 +104,8 @@ fn vouched(log: &dyn Log, row: Row, membership: &Membership, words: &Words) -> R
         let Some(last) = entry_at(log, row, position)? else { continue };
         let header = last.header();
         let author = (&header.chain.device, &header.members_head);
-        // What stands on another, or leaves something out, is made by nobody yet.
-        let cover = Cover::decode(last.clear()).ok();
-        let cover = cover.filter(|cover| cover.base.is_none() && cover.excluded.is_empty());
+        // What leaves something out is made by nobody yet.
+        let cover = Cover::decode(last.clear()).ok().filter(|cover| cover.excluded.is_empty());
         if let Some(cover) = cover
             && membership.vouched(author, words) == Vouched::Enough
         {
@@ -106,7 +115,8 @@ fn vouched(log: &dyn Log, row: Row, membership: &Membership, words: &Words) -> R
     Ok(vouched)
 }
 
-fn entry_at(log: &dyn Log, row: Row, position: u64) -> Result<Option<Entry>, LogError> {
+/// Returns the entry at a position, if it is there in full.
+pub(super) fn entry_at(log: &dyn Log, row: Row, position: u64) -> Result<Option<Entry>, LogError> {
     let bytes = log.item(row, position)?.unwrap_or_default();
     match LogItem::decode(&bytes) {
         Ok(LogItem::Entry(entry)) => Ok(Entry::decode(entry).ok()),
