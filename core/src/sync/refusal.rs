@@ -112,8 +112,9 @@ impl Engine {
                 tx.forget_log(at.0, at.1)?;
                 return Err(Fault::Session(CloseCode::Going, SetAsideReason::Malformed));
             }
-            // What the log lacks may not be here either: then it must come from somebody else.
-            RefusalReason::Gap if !is_gone => {
+            // What the log lacks may not be here either: then it must come from somebody else. And where it does not say how far
+            // it is, it keeps the entry until the rest of a snapshot is there.
+            RefusalReason::Gap if !is_gone && refused.chain_seq.is_some() => {
                 channel.begin_again(chain, stands);
                 tx.unplace(at.0, chain, stands)?;
             }

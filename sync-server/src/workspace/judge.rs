@@ -166,7 +166,11 @@ impl Judge {
         let wanted = elided.seq - 1;
         let prev = match wanted.cmp(&seq) {
             Ordering::Equal => Some(hash),
-            Ordering::Less => self.chains.prev(log, &chain, wanted)?,
+            Ordering::Less => match self.chains.prev(log, &chain, wanted)? {
+                // Below a floor nothing is here, and the floor itself says what it stands on.
+                None => self.prev_of_held(log, &chain, elided.seq)?,
+                prev => prev,
+            },
             Ordering::Greater => None,
         };
         if prev.is_none() {

@@ -14,14 +14,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tombolo_protocol::entry::{Entry, EntryFlags, EntryKind};
 use tombolo_protocol::frame::RefusalReason;
-use tombolo_protocol::ids::{ChainId, Stream};
+use tombolo_protocol::ids::{ChainId, EntryHash, Stream};
 use tombolo_protocol::limits::CHANGE_BYTES_MAX;
 use tombolo_protocol::membership::{Claim, Vouched};
 use tombolo_protocol::snapshot::Cover;
 
 use super::Judge;
 use crate::log::{Floor, Log, LogError, TakenFloor};
-use crate::workspace::sweep::words;
+use crate::workspace::sweep::{entry_at, words_on};
 use crate::workspace::verdicts::{Stop, Verdicts};
 
 /// Bytes that all sessions of a relay may have shown and not made whole: one snapshot of the greatest size.
@@ -178,9 +178,8 @@ impl Judge {
         last: &Entry,
         lacks: bool,
     ) -> Result<Option<Proof>, Stop> {
-        let cover = Cover::decode(last.clear()).ok();
-        // What stands on another, or leaves something out, is made by nobody yet.
-        let Some(cover) = cover.filter(|cover| cover.base.is_none() && cover.excluded.is_empty()) else {
+        // What leaves something out is made by nobody yet.
+        let Some(cover) = Cover::decode(last.clear()).ok().filter(|cover| cover.excluded.is_empty()) else {
             return Ok(None);
         };
         let mut lacks = lacks;
@@ -198,7 +197,7 @@ impl Judge {
     /// Tells whether a snapshot may stand for entries: by the words that are committed, and the records of this moment.
     fn is_vouched(&self, log: &dyn Log, last: &Entry) -> Result<bool, LogError> {
         let header = last.header();
-        let words = words(log, self.chains.row())?.remove(&last.hash()).unwrap_or_default();
+        let words = words_on(log, self.chains.row(), &last.hash())?;
         let vouched = self.membership.vouched((&header.chain.device, &header.members_head), &words);
         Ok(vouched == Vouched::Enough && !self.view.has_verdicts())
     }
@@ -321,6 +320,14 @@ impl Judge {
         // Behind a gap it says in full what later short forms name.
         self.write_entry(chain, state.filter(|_| follows), entry, verdicts);
         Ok(())
+    }
+
+    /// Returns what the entry in a place names as its predecessor, if that entry is here in full.
+    pub(super) fn prev_of_held(&self, log: &dyn Log, chain: &ChainId, seq: u64) -> Result<Option<EntryHash>, LogError> {
+        let Some((_, position)) = self.chains.held(log, chain, seq)? else {
+            return Ok(None);
+        };
+        Ok(entry_at(log, self.chains.row(), position)?.map(|entry| entry.header().prev))
     }
 
     /// Refuses an entry that a snapshot stands for and that is not here; its author goes on from the floor.
