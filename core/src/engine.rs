@@ -38,7 +38,7 @@ pub use edit::DocumentSummary;
 pub(crate) use findings::Findings;
 pub use input::{Connection, Effect, Event, Input, Now, Origin, RelayRef, RelayState};
 pub(crate) use open::OpenDocuments;
-pub(crate) use snapshot::{Made, creation_of};
+pub(crate) use snapshot::{Compaction, Made, creation_of};
 pub use stats::DocumentStats;
 use tombolo_crypto::{DeviceSecrets, Entropy, array};
 use tombolo_protocol::close::CloseCode;
@@ -68,6 +68,8 @@ pub struct EngineConfig {
     /// Entries since a document's newest published snapshot from which its busiest writer publishes it anew;
     /// [`usize::MAX`] for never.
     pub snapshot_entries: usize,
+    /// How long a snapshot must have had enough words before this device gives up what it stands for; `None` for never.
+    pub compact_after: Option<Duration>,
 }
 
 impl Default for EngineConfig {
@@ -78,6 +80,7 @@ impl Default for EngineConfig {
             offline: false,
             tail_entries: 1024,
             snapshot_entries: usize::MAX,
+            compact_after: None,
         }
     }
 }
@@ -111,6 +114,7 @@ pub struct Engine {
     pub(crate) waiters: Waiters,
     pub(crate) counters: Counters,
     pub(crate) findings: Findings,
+    pub(crate) compaction: Compaction,
     pub(crate) again: Again,
     /// Whether the store does not know this life of the device's chains yet: its disk was full.
     incarnation_unsaved: bool,
@@ -150,6 +154,7 @@ impl Engine {
             waiters: Waiters::default(),
             counters: Counters::default(),
             findings: Findings::default(),
+            compaction: Compaction::default(),
             again: Again::default(),
             incarnation_unsaved,
             touched: BTreeSet::new(),
@@ -230,6 +235,7 @@ impl Engine {
         self.rebuild_forked(now, tx)?;
         self.recount_due(now, tx)?;
         self.open_wanted(tx)?;
+        self.compact_due(now, tx)?;
         if on_platter {
             // What is sealed names only what counts.
             if tx.has_written() {
@@ -265,7 +271,7 @@ impl Engine {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Duration> {
         let relays = self.relays.values().filter_map(|relay| relay.wake_at(self.paused));
-        relays.chain(self.documents.next_apply()).chain(self.own.wake_at()).min()
+        relays.chain(self.documents.next_apply()).chain(self.own.wake_at()).chain(self.compaction.wake_at()).min()
     }
 
     /// Returns the device.

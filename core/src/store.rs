@@ -24,6 +24,7 @@ mod packed;
 mod pending;
 mod saved;
 pub(crate) mod sql;
+mod vouched;
 mod workspaces;
 
 use std::cell::Cell;
@@ -44,6 +45,7 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction};
 pub(crate) use saved::SavedRow;
 use sql::sql;
 use tombolo_crypto::{Entropy, KeyVault, StoreCipher};
+pub(crate) use vouched::VouchedRow;
 pub(crate) use workspaces::WorkspaceRow;
 pub use workspaces::{JoinRefusal, WorkspaceState};
 

@@ -228,6 +228,11 @@ impl Workspace {
         self.damaged.range((chain, seq.saturating_add(1))..=(chain, u64::MAX)).next().is_some()
     }
 
+    /// Tells whether records wait for others that are not here.
+    pub(crate) fn awaits_records(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// Tells whether the disk has changed an entry of a chain up to this seq.
     pub(crate) fn is_damaged_up_to(&self, chain: i64, seq: u64) -> bool {
         self.damaged.range((chain, 0)..=(chain, seq)).next().is_some()

@@ -39,7 +39,7 @@ fn a_recipe_says_how_it_is_played_again() {
 }
 
 /// Histories that broke something once, and what: the newest last.
-const REGRESSIONS: [(u64, Scenario, &str); 23] = [
+const REGRESSIONS: [(u64, Scenario, &str); 25] = [
     (1021, Scenario::Swarm, "seen by: what came spoilt was passed by"),
     (1023, Scenario::Swarm, "seen by: what came spoilt was passed by"),
     (1128, Scenario::Swarm, "seen by: what came spoilt was passed by"),
@@ -63,6 +63,12 @@ const REGRESSIONS: [(u64, Scenario, &str); 23] = [
     (21536, Scenario::Swarm, "a reader alone held what a lost member wrote, and no relay took it back from one"),
     (21872, Scenario::Swarm, "files were put back on a disk whose power was cut, and the cut took from them"),
     (245, Scenario::Snapshots, "what a relay had deleted was said to be in a snapshot that it had deleted since"),
+    (
+        20003,
+        Scenario::Snapshots,
+        "what a log's floor begins with was refused in short form, and sent again at once for ever",
+    ),
+    (20106, Scenario::Snapshots, "what had waited below a floor waited on above it"),
 ];
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use tombolo::Durability;
 use tombolo::crypto::{MemoryVault, PassphraseVault};
@@ -57,6 +58,10 @@ pub struct OpenOptions {
     /// the others vouch for it: then a relay may delete what the snapshot stands for, if it is told to. Never by default.
     #[uniffi(default = None)]
     pub snapshot_entries: Option<u64>,
+    /// How long a published snapshot must have had the words of enough members before this device gives up the entries that
+    /// it stands for; the document stays as it is. Never by default.
+    #[uniffi(default = None)]
+    pub compact_after: Option<Duration>,
     /// Marks the documents that this app creates with a type of its own.
     #[uniffi(default = None)]
     pub app_type: Option<String>,
@@ -91,6 +96,9 @@ impl OpenOptions {
         }
         if let Some(entries) = self.snapshot_entries {
             builder = builder.snapshot_entries(narrow(entries)?);
+        }
+        if let Some(time) = self.compact_after {
+            builder = builder.compact_after(time);
         }
         if let Some(app_type) = self.app_type {
             builder = builder.app_type(&app_type);

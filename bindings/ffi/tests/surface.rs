@@ -29,6 +29,7 @@ fn at(folder: &tempfile::TempDir, key: Option<KeyPlace>) -> OpenOptions {
         durability: None,
         memory_bytes: None,
         snapshot_entries: None,
+        compact_after: None,
         app_type: None,
         trusted_roots: Vec::new(),
         offline: false,

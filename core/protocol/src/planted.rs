@@ -68,6 +68,8 @@ bugs! {
     OutsideChance = 18, "outside-chance";
     /// Of each chain one entry more is deleted than a snapshot stands for.
     PrunedTooFar = 19, "pruned-too-far";
+    /// A device that gives up what a snapshot stands for forgets what no entry carries yet.
+    CompactionDropsPending = 20, "compaction-drops-pending";
 }
 
 static PLANTED: AtomicU8 = AtomicU8::new(0);

@@ -40,9 +40,8 @@ impl Workspace {
             if !is_last || !self.is_vouched(&one.entry) {
                 continue;
             }
-            // What stands on another, or leaves something out, is made by nobody yet.
-            let cover = Cover::decode(one.entry.clear()).ok();
-            let cover = cover.filter(|cover| cover.base.is_none() && cover.excluded.is_empty());
+            // What leaves something out is made by nobody yet.
+            let cover = Cover::decode(one.entry.clear()).ok().filter(|cover| cover.excluded.is_empty());
             for (chain, end) in cover.map(|cover| cover.chains).unwrap_or_default() {
                 covered.entry(chain).or_default().push(end);
             }
@@ -100,8 +99,14 @@ impl Engine {
             return Ok(());
         };
         let snapshot = attest.snapshot;
-        if held.take_attest(attest, tx)? && (held.membership.strikes_entries() || !held.branches.is_empty()) {
-            self.again.recounts.extend(tx.documents_of(workspace, &[snapshot].into())?);
+        if !held.take_attest(attest, tx)? {
+            return Ok(());
+        }
+        let counts_by_cover = held.membership.strikes_entries() || !held.branches.is_empty();
+        if counts_by_cover || self.config.compact_after.is_some() {
+            let documents = tx.documents_of(workspace, &[snapshot].into())?;
+            self.again.recounts.extend(documents.iter().filter(|_| counts_by_cover));
+            self.findings.to_weigh.extend(documents);
         }
         Ok(())
     }

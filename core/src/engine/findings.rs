@@ -26,6 +26,8 @@ pub(crate) struct Findings {
     pub(crate) to_publish: BTreeSet<i64>,
     /// Documents whose newest snapshot is to be made again, to see whether it is right.
     pub(super) to_check: BTreeSet<i64>,
+    /// Documents of which a snapshot may have got enough words, to be given up what it stands for.
+    pub(crate) to_weigh: BTreeSet<i64>,
     /// Snapshots that others vouched for and that do not load here.
     pub(super) useless: BTreeSet<EntryHash>,
 }

@@ -15,11 +15,12 @@ use tombolo_protocol::membership::Vouched;
 use tombolo_protocol::snapshot::Cover;
 
 use super::gather::Which;
-use super::snapshot::{says, state_of};
+use super::snapshot::{carried, says, state_of};
 use super::{Engine, Event, Now};
 use crate::document::{Actor, Crdt, Encoder};
 use crate::error::Error;
 use crate::store::{About, DocumentRow, Floor, StoreError, Tx};
+use crate::sync::reason::SetAsideReason;
 use crate::workspace::Workspace;
 
 /// A snapshot that may stand for what a log does not hold any more.
@@ -53,7 +54,7 @@ impl Engine {
             return Ok(None);
         };
         let row = tx.document_by_tag(workspace, &header.chain.document)?;
-        let payload: Vec<u8> = bodies.iter().flat_map(|body| &body.changes).flatten().copied().collect();
+        let payload = carried(&bodies);
         let about = row.as_ref().and_then(|row| row.about.clone()).or_else(|| about_of(&bodies, &payload));
         let tag = |about: &About| held.blinding.as_ref().map(|key| key.document_tag(&about.id));
         let Some(about) = about.filter(|about| tag(about) == Some(header.chain.document) && says(&bodies, about))
@@ -120,13 +121,13 @@ impl Engine {
     /// Lets a chain begin with the last entry that a snapshot stands for; what was here below goes.
     pub(crate) fn lift(&mut self, workspace: i64, chain: i64, floor: &Floor, tx: &Tx<'_>) -> Result<(), StoreError> {
         let behind = floor.seq.saturating_sub(1);
+        self.forget_damage(workspace, chain, behind, tx)?;
         let gone: BTreeSet<_> = tx.lift(chain, behind)?.into_iter().collect();
         self.forget_saved(floor.document, tx)?;
         let Some(held) = self.workspaces.get_mut(&workspace) else {
             return Ok(());
         };
         held.lifted.insert(chain, behind);
-        held.damaged.retain(|(of, seq)| *of != chain || *seq > behind);
         for entry in &gone {
             if let Some(struck) = held.struck.get_mut(&floor.document) {
                 struck.forget(entry);
@@ -136,7 +137,23 @@ impl Engine {
         Ok(())
     }
 
-    fn forget_saved(&mut self, document: i64, tx: &Tx<'_>) -> Result<(), StoreError> {
+    /// Forgets which entries of a chain the disk has changed, up to one behind which it will begin.
+    fn forget_damage(&mut self, workspace: i64, chain: i64, behind: u64, tx: &Tx<'_>) -> Result<(), StoreError> {
+        let Some(held) = self.workspaces.get_mut(&workspace) else {
+            return Ok(());
+        };
+        for (_, seq) in held.damaged.extract_if((chain, 0)..=(chain, behind), |_| true) {
+            if let Some(hash) = tx.entry_hash(chain, seq)? {
+                tx.release_quarantined(workspace, &hash, SetAsideReason::Damaged.code())?;
+            }
+            if let Some(arrival) = tx.entry_arrival(chain, seq)? {
+                self.findings.forget(arrival);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn forget_saved(&mut self, document: i64, tx: &Tx<'_>) -> Result<(), StoreError> {
         self.findings.to_save.remove(document);
         tx.delete_saved(document)
     }
@@ -156,7 +173,7 @@ impl Engine {
             Some(last) => self.parts_of(row.workspace, (chain, &last), tx)?,
             None => None,
         };
-        let payload: Vec<u8> = bodies.iter().flatten().flat_map(|body| &body.changes).flatten().copied().collect();
+        let payload = bodies.map(|bodies| carried(&bodies)).unwrap_or_default();
         if let Some(state) = state_of(about, &payload) {
             return Ok(Some(state.to_vec()));
         }
@@ -177,7 +194,7 @@ impl Workspace {
             return None;
         }
         let cover = Cover::decode(last.clear()).ok();
-        let cover = cover.filter(|cover| cover.base.is_none() && cover.excluded.is_empty());
+        let cover = cover.filter(|cover| cover.excluded.is_empty());
         cover.filter(|_| matches!(self.vouched(last), Vouched::Enough | Vouched::WasEnough))
     }
 

@@ -2,9 +2,12 @@
 //! makes again to see whether it is the same.
 //!
 //! Invariant: a state is made only of entries of which every one is here, sound, and counts, up to one place of
-//! each chain; it is a function of those entries and of the encoder. What this device has not sealed is never in it.
+//! each chain, but for those that an earlier snapshot stands for, which this device has made itself or has nothing below of;
+//! it is a function of that snapshot, those entries and the encoder. What this device has not sealed is never in it.
 
+mod base;
 mod check;
+mod compaction;
 mod order;
 mod resume;
 
@@ -16,8 +19,11 @@ use tombolo_protocol::ids::{ChainId, ChainKey, DeviceId, EntryHash, Instance};
 use tombolo_protocol::limits::{CHANGE_BYTES_MAX, COVERED_CHAINS_MAX};
 use tombolo_protocol::snapshot::Cover;
 
-pub(super) use self::check::says;
+use self::base::Base;
+pub(super) use self::check::{carried, says};
+pub(crate) use self::compaction::Compaction;
 use self::order::{Link, canonical};
+use self::resume::split;
 pub(super) use self::resume::state_of;
 use super::build::join_parts;
 use super::counting::OpenedEntry;
@@ -80,28 +86,37 @@ impl Engine {
         row: &DocumentRow,
         tx: &Tx<'_>,
     ) -> Result<Option<Made>, StoreError> {
-        let Some((about, opened)) = self.open_whole(now, row, tx)? else {
+        let base = self.base_to_go_on_from(row, tx)?;
+        let Some((about, opened)) = self.open_above(now, row, base.as_ref(), tx)? else {
             return Ok(None);
         };
-        let ends = ends(&opened);
+        let ends = ends(base.as_ref(), &opened);
         if ends.is_empty() || ends.len() > COVERED_CHAINS_MAX {
             return Ok(None);
         }
         let Some(encoder) = Crdt::from_u8(about.crdt).map(Encoder::of) else {
             return Ok(None);
         };
-        let cover = Cover { encoder: encoder.as_u8(), base: None, chains: ends, excluded: [].into() };
-        Ok(payload(encoder, &about, opened).map(|payload| Made { cover, payload }))
+        let Some(before) = self.payload_of(row, base.as_ref(), tx)? else {
+            return Ok(None);
+        };
+        let name = base.as_ref().map(|base| base.last.hash());
+        let cover = Cover { encoder: encoder.as_u8(), base: name, chains: ends, excluded: [].into() };
+        Ok(payload(encoder, &about, &before, opened).map(|payload| Made { cover, payload }))
     }
 
-    /// Opens all content of a document; `None` if something of it is missing, is set aside, or does not count.
-    fn open_whole(
+    /// Opens all content of a document above what a snapshot stands for; `None` if something of it is missing, is set
+    /// aside, or does not count.
+    fn open_above(
         &mut self,
         now: Now,
         row: &DocumentRow,
+        base: Option<&Base>,
         tx: &Tx<'_>,
     ) -> Result<Option<(About, Vec<OpenedEntry>)>, StoreError> {
-        if tx.horizon(row.row)?.is_some() || !self.counts_whole(row, tx)? {
+        let floors = base.map_or(BTreeMap::new(), |base| base.floors.clone());
+        let is_gone = base.is_none() && tx.horizon(row.row)?.is_some();
+        if is_gone || !self.counts_above(row, &floors, tx)? {
             return Ok(None);
         }
         let about = match self.about_of(row, tx) {
@@ -109,9 +124,10 @@ impl Engine {
             Err(Error::Store(error)) => return Err(error),
             Err(_) => return Ok(None),
         };
-        let (opened, is_whole) = self.open_entries(now, (row, &about), Which::All, tx)?;
+        let which = if base.is_some() { Which::Above(&floors) } else { Which::All };
+        let (opened, is_whole) = self.open_entries(now, (row, &about), which, tx)?;
         // Judged again: opening may have found what does not count.
-        let counts = is_whole && self.counts_whole(row, tx)? && is_without_gaps(&opened);
+        let counts = is_whole && self.counts_above(row, &floors, tx)? && is_without_gaps(base, &opened);
         Ok(counts.then_some((about, opened)))
     }
 }
@@ -128,9 +144,9 @@ pub(super) fn work_of(entry: &Entry, crdt: u8) -> Option<Body> {
     is_snapshot.then_some(Body { creation, crdt, instance: Instance(0), wall_ms: 0, deps, changes })
 }
 
-/// Returns the last entry of each chain.
-fn ends(opened: &[OpenedEntry]) -> BTreeMap<ChainId, (u64, EntryHash)> {
-    let mut ends = BTreeMap::new();
+/// Returns the last entry of each chain: of these entries, or of what a snapshot below them stands for.
+fn ends(base: Option<&Base>, opened: &[OpenedEntry]) -> BTreeMap<ChainId, (u64, EntryHash)> {
+    let mut ends = base.map_or(BTreeMap::new(), |base| base.cover.chains.clone());
     for one in opened {
         let (chain, seq) = (one.entry.header().chain.id(), one.entry.header().seq);
         let end = ends.entry(chain).or_insert((seq, one.entry.hash()));
@@ -141,18 +157,23 @@ fn ends(opened: &[OpenedEntry]) -> BTreeMap<ChainId, (u64, EntryHash)> {
     ends
 }
 
-/// Tells whether every chain is here from its first entry on.
-fn is_without_gaps(opened: &[OpenedEntry]) -> bool {
-    let mut counts: BTreeMap<ChainId, u64> = BTreeMap::new();
+/// Tells whether every chain is here from its first entry on, or from where a snapshot ends that stands for its beginning.
+fn is_without_gaps(base: Option<&Base>, opened: &[OpenedEntry]) -> bool {
+    let mut reaches: BTreeMap<ChainId, u64> = base.map_or(BTreeMap::new(), Base::reach);
     for one in opened {
-        *counts.entry(one.entry.header().chain.id()).or_default() += 1;
+        *reaches.entry(one.entry.header().chain.id()).or_default() += 1;
     }
-    ends(opened).iter().all(|(chain, (seq, _))| counts.get(chain) == Some(seq))
+    ends(base, opened).iter().all(|(chain, (seq, _))| reaches.get(chain) == Some(seq))
 }
 
-/// Makes what a snapshot's parts carry; `None` if the entries do not make one whole document.
-fn payload(encoder: Encoder, about: &About, opened: Vec<OpenedEntry>) -> Option<Vec<u8>> {
-    let creator = opened.iter().find_map(|one| creator(about, &one.entry))?;
+/// Makes what a snapshot's parts carry, of what those of the one before it carry if there is one; `None` if the entries do
+/// not make one whole document.
+fn payload(encoder: Encoder, about: &About, before: &[u8], opened: Vec<OpenedEntry>) -> Option<Vec<u8>> {
+    let (creator, base) = match split(about, before) {
+        Some((creator, base)) => (creator, Some(base)),
+        None if before.is_empty() => (opened.iter().find_map(|one| creator(about, &one.entry))?, None),
+        None => return None,
+    };
     let links: Vec<Link> = opened.iter().map(link).collect();
     let order = canonical(&links)?;
     let mut entries: Vec<Option<OpenedEntry>> = opened.into_iter().map(Some).collect();
@@ -167,7 +188,7 @@ fn payload(encoder: Encoder, about: &About, opened: Vec<OpenedEntry>) -> Option<
         return None;
     }
     let foreign: Vec<_> = changes.iter().map(|(bytes, actor)| ForeignChange { bytes, actor: *actor }).collect();
-    let state = encoder.encode(None, &foreign).ok().flatten()?;
+    let state = encoder.encode(base, &foreign).ok().flatten()?;
     let payload = [creator.as_bytes().as_slice(), &state].concat();
     (payload.len() <= CHANGE_BYTES_MAX).then_some(payload)
 }

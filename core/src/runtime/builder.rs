@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tombolo_crypto::{FileVault, KeyVault};
 
@@ -70,6 +71,17 @@ impl ReplicaBuilder {
     /// how it came to be, letter by letter.
     pub fn snapshot_entries(mut self, entries: usize) -> Self {
         self.config.snapshot_entries = entries.max(1);
+        self
+    }
+
+    /// Lets this device give up what a published snapshot stands for, once enough members have vouched for that for so long
+    /// (at least a second) and every relay that this replica knows holds all of it; never by default.
+    ///
+    /// The document stays as it is, and so does what its members wrote; what goes is how it came to be, letter by letter,
+    /// on this device. Nothing goes for others' word: this device makes the snapshot's state itself first, of the very
+    /// entries, and compares it byte for byte.
+    pub fn compact_after(mut self, time: Duration) -> Self {
+        self.config.compact_after = Some(time.max(Duration::from_secs(1)));
         self
     }
 

@@ -91,6 +91,8 @@ impl Tx<'_> {
         }
         self.transaction.prepare_cached(sql!("move_declarations"))?.execute(place)?;
         self.transaction.prepare_cached(sql!("delete_entries_up_to"))?.execute(place)?;
+        // What waits for something below waits for nothing that comes; the first that stays is here.
+        self.transaction.prepare_cached(sql!("release_held_up_to"))?.execute(place)?;
         self.transaction.prepare_cached(sql!("set_chain_floor"))?.execute(place)?;
         Ok(gone)
     }

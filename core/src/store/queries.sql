@@ -48,6 +48,8 @@ DELETE FROM quarantine WHERE workspace = ?1;
 DELETE FROM saved WHERE document IN (SELECT document FROM document WHERE workspace = ?1);
 -- name: forget_horizons
 DELETE FROM horizon WHERE document IN (SELECT document FROM document WHERE workspace = ?1);
+-- name: forget_vouched
+DELETE FROM vouched WHERE document IN (SELECT document FROM document WHERE workspace = ?1);
 -- name: forget_floors
 DELETE FROM floor WHERE workspace = ?1;
 -- name: forget_documents
@@ -215,8 +217,23 @@ SELECT hash FROM entry WHERE chain = ?1 AND seq <= ?2;
 DELETE FROM entry WHERE chain = ?1 AND seq <= ?2;
 -- name: move_declarations
 UPDATE declaration SET seq = ?2 + 1 WHERE chain = ?1 AND seq <= ?2;
+-- name: release_held_up_to
+DELETE FROM held WHERE workspace = (SELECT workspace FROM chain WHERE chain = ?1)
+AND chain = (SELECT id FROM chain WHERE chain = ?1) AND seq <= ?2 + 1;
 -- name: set_chain_floor
 UPDATE chain SET floor_seq = ?2 WHERE chain = ?1;
+-- name: vouched
+SELECT chain, seq, since_ms FROM vouched WHERE document = ?1;
+-- name: set_vouched
+INSERT INTO vouched (document, chain, seq, since_ms) VALUES (?1, ?2, ?3, ?4)
+ON CONFLICT (document) DO UPDATE SET chain = excluded.chain, seq = excluded.seq, since_ms = excluded.since_ms;
+-- name: delete_vouched
+DELETE FROM vouched WHERE document = ?1;
+-- name: longest_vouched
+SELECT document, since_ms FROM vouched ORDER BY since_ms;
+-- name: is_everywhere
+SELECT count(*) > 0 AND coalesce(min(coalesce(placed.seq, 0)), 0) >= ?2 FROM relay
+LEFT JOIN placed ON placed.relay = relay.relay AND placed.chain = ?1;
 
 -- name: insert_pending
 INSERT INTO pending (document, stream, instance, wall_ms, change_sealed) VALUES (?1, ?2, ?3, ?4, ?5);

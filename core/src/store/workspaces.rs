@@ -177,6 +177,7 @@ impl Tx<'_> {
             sql!("forget_entries"),
             sql!("forget_pending"),
             sql!("forget_horizons"),
+            sql!("forget_vouched"),
             sql!("forget_floors"),
             sql!("forget_chains"),
             sql!("forget_held"),

@@ -10,7 +10,7 @@
 mod branch;
 mod floor;
 
-use tombolo_protocol::entry::{Entry, EntryFlags, Header};
+use tombolo_protocol::entry::{Entry, EntryFlags, EntryKind, Header};
 use tombolo_protocol::frame::Fetch;
 use tombolo_protocol::ids::{ChainKey, RecordId};
 use tombolo_protocol::limits::HOLD_BYTES_MAX;
@@ -125,6 +125,9 @@ impl Engine {
     ) -> Result<(), StoreError> {
         let (chain, entry) = of;
         self.note_places(now, row.workspace, chain, &entry, tx)?;
+        if entry.header().kind == EntryKind::Snapshot {
+            self.findings.to_weigh.insert(row.row);
+        }
         let arrival = tx.insert_entry(chain, &entry, state_of(verdict))?;
         match verdict {
             Ok(()) if self.is_forked(row.workspace, chain) => {

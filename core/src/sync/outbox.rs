@@ -77,8 +77,8 @@ impl Engine {
             self.state_intents(now, at.1, tx)?;
             self.state_owed(now, at, tx)?;
             self.seal_workspace(now, at, tx)?;
-            self.publish_due(now, at, tx)?;
             self.check_due(now, at.1, tx)?;
+            self.publish_due(now, at, tx)?;
             self.send_records(at, tx)?;
             self.send_entries(now, at, tx)?;
         }

@@ -71,6 +71,8 @@ pub struct Net {
     trace: Trace,
     /// From how many entries on every device publishes, and saves what it opens.
     publishes_from: Option<usize>,
+    /// After which time every second device gives up what a snapshot stands for.
+    compacts_after: Option<Duration>,
     pub(crate) workspace: Option<WorkspaceId>,
     pub(crate) documents: Vec<DocumentId>,
     /// Words that an edit was confirmed for, and words whose edit died with its device.
@@ -108,6 +110,7 @@ impl Net {
             found: Vec::new(),
             trace: Trace::default(),
             publishes_from: None,
+            compacts_after: None,
             workspace: None,
             documents: Vec::new(),
             written: BTreeSet::new(),
@@ -136,6 +139,8 @@ impl Net {
         if let Some(entries) = self.publishes_from {
             (device.snapshot_entries, device.tail_entries) = (Some(entries), Some(entries));
         }
+        // The others hold everything for good.
+        device.compact_after = self.compacts_after.filter(|_| self.devices.len() % 2 == 1);
         self.devices.push(device);
         Replica(self.devices.len() - 1)
     }

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tombolo::crypto::{DeviceSecrets, MemoryVault};
 use tombolo::engine::{Effect, Engine, EngineConfig, Event, Input, Now};
@@ -50,6 +51,7 @@ pub(crate) struct Device {
     pub(crate) tail_entries: Option<usize>,
     /// From how many entries behind its newest snapshot on a document is published, where a story says so.
     pub(crate) snapshot_entries: Option<usize>,
+    pub(crate) compact_after: Option<Duration>,
     /// How far its wall clock is off.
     pub(crate) skew_ms: i64,
     // The engine goes before the store whose transactions it saw.
@@ -77,6 +79,7 @@ impl Device {
             boots: 0,
             tail_entries: None,
             snapshot_entries: None,
+            compact_after: None,
             skew_ms: 0,
             engine: None,
             store: None,
@@ -207,7 +210,8 @@ impl Device {
         let chance = Chance::new(self.seed, &self.label("engine", self.boots));
         let tail_entries = self.tail_entries.unwrap_or(EngineConfig::default().tail_entries);
         let snapshot_entries = self.snapshot_entries.unwrap_or(EngineConfig::default().snapshot_entries);
-        let config = EngineConfig { tail_entries, snapshot_entries, ..EngineConfig::default() };
+        let compact_after = self.compact_after;
+        let config = EngineConfig { tail_entries, snapshot_entries, compact_after, ..EngineConfig::default() };
         let loaded = Engine::load(&mut store, Box::new(chance), config);
         self.engine = Some(loaded.expect("the engine loads"));
         self.store = Some(store);

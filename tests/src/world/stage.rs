@@ -29,6 +29,8 @@ pub(super) const NEEDLE: &str = "reef7b1f";
 const PUBLISHED_FROM: usize = 6;
 /// How long relays keep what a snapshot stands for, where devices publish.
 const PRUNED_AFTER: Duration = Duration::from_secs(20);
+/// How long some devices keep it, where devices publish.
+const COMPACTED_AFTER: Duration = Duration::from_secs(10);
 
 /// How an actor stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +115,7 @@ impl World {
         let mut net = Net::seeded(recipe.seed);
         if recipe.scenario == Scenario::Snapshots {
             net.publish_all(PUBLISHED_FROM);
+            net.compact_some(COMPACTED_AFTER);
         }
         net.watch();
         net.hide(NEEDLE.as_bytes());

@@ -1,5 +1,7 @@
 //! Stories of published snapshots: who publishes and vouches, and who opens from what was vouched for.
 #[cfg(test)]
+mod compaction;
+#[cfg(test)]
 mod floors;
 #[cfg(test)]
 mod leaving;

@@ -158,12 +158,29 @@ pub(crate) fn remove_user(net: &mut Net, by: Replica, user: UserId) {
 
 /// Lets the disk change what is covered on a device that is down: every entry of changes before the first snapshot.
 pub(crate) fn spoil_what_is_covered(net: &Net, replica: Replica) -> usize {
+    spoil(net, replica, "true")
+}
+
+/// The same, but for the last of these entries of each chain.
+pub(crate) fn spoil_below_what_is_covered(net: &Net, replica: Replica) -> usize {
+    spoil(
+        net,
+        replica,
+        "EXISTS (SELECT 1 FROM entry AS next WHERE next.chain = entry.chain AND next.seq = entry.seq + 1
+        AND substr(next.bytes, 6, 1) = x'00')",
+    )
+}
+
+fn spoil(net: &Net, replica: Replica, which: &str) -> usize {
     let file = rusqlite::Connection::open(replica.store_path(net)).unwrap();
     // What is sealed stands before the signature of 64 bytes, which no name covers.
-    let spoil = "UPDATE entry
+    let spoil = format!(
+        "UPDATE entry
         SET bytes = CAST(substr(bytes, 1, length(bytes) - 80) || zeroblob(16) || substr(bytes, -64) AS BLOB)
-        WHERE substr(bytes, 6, 1) = x'00' AND arrival < (SELECT min(arrival) FROM entry WHERE substr(bytes, 6, 1) = x'01')";
-    file.execute(spoil, []).unwrap()
+        WHERE substr(bytes, 6, 1) = x'00' AND {which}
+        AND arrival < (SELECT min(arrival) FROM entry WHERE substr(bytes, 6, 1) = x'01')"
+    );
+    file.execute(&spoil, []).unwrap()
 }
 
 /// Opens every document without a relay in reach, and returns their words.

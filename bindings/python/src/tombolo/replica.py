@@ -68,6 +68,7 @@ class Replica(_ffi.Replica):
         durability: _ffi.Durability | None = None,
         memory_bytes: int | None = None,
         snapshot_entries: int | None = None,
+        compact_after: datetime.timedelta | None = None,
         app_type: str | None = None,
         trusted_roots: Iterable[bytes] = (),
         offline: bool = False,
@@ -80,6 +81,8 @@ class Replica(_ffi.Replica):
         * ``memory_bytes``: bounds the memory of open documents that nobody watches; 64 MiB by default.
         * ``snapshot_entries``: entries since a document's newest snapshot from which its busiest writer publishes it anew as it
           is opened, while the others vouch for it; then a relay may delete what it stands for, if it is told to. Never by default.
+        * ``compact_after``: how long a published snapshot must have had the words of enough members before this device gives up
+          the entries that it stands for; the document stays as it is. Never by default.
         * ``app_type``: marks the documents that this app creates; ``Workspace.documents`` lists it.
         * ``trusted_roots``: certificate authorities (DER) to trust for relays, beside the web's.
         * ``offline``: dials no relay before :meth:`resume` or :meth:`sync_once`.
@@ -92,6 +95,7 @@ class Replica(_ffi.Replica):
             durability=durability,
             memory_bytes=memory_bytes,
             snapshot_entries=snapshot_entries,
+            compact_after=compact_after,
             app_type=app_type,
             trusted_roots=list(trusted_roots),
             offline=offline,

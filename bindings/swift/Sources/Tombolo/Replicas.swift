@@ -13,6 +13,8 @@ extension Replica {
     ///   - snapshotEntries: entries since a document's newest snapshot from which its busiest writer publishes it anew as
     ///     it is opened, while the others vouch for it; then a relay may delete what it stands for, if it is told to.
     ///     Never by default.
+    ///   - compactAfter: how many seconds a published snapshot must have had the words of enough members before this device
+    ///     gives up the entries that it stands for; the document stays as it is. Never by default.
     ///   - appType: marks the documents that this app creates.
     ///   - trustedRoots: certificate authorities (DER) to trust for relays, beside the web's.
     ///   - offline: dials no relay before `resume()` or `sync(within:)`.
@@ -23,6 +25,7 @@ extension Replica {
         durability: Durability? = nil,
         memoryBytes: UInt64? = nil,
         snapshotEntries: UInt64? = nil,
+        compactAfter: TimeInterval? = nil,
         appType: String? = nil,
         trustedRoots: [Data] = [],
         offline: Bool = false
@@ -30,7 +33,8 @@ extension Replica {
         try await open(
             options: OpenOptions(
                 path: url.path, key: key, durability: durability, memoryBytes: memoryBytes,
-                snapshotEntries: snapshotEntries, appType: appType, trustedRoots: trustedRoots, offline: offline))
+                snapshotEntries: snapshotEntries, compactAfter: compactAfter, appType: appType, trustedRoots: trustedRoots,
+                offline: offline))
     }
 
     /// Brings a user back from a kit, into a new store; workspaces come as soon as a relay was dialled.

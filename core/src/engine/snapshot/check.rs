@@ -1,8 +1,9 @@
 //! Vouching for another's snapshot: making its state again, and saying so, or setting it aside.
 //!
 //! Invariant: a device says that a state is right only if it has made the same bytes of entries that it holds, which
-//! all count; where it lacks one of them, or knows another way of encoding, it says nothing. A false one is set aside
-//! and changes nothing: its entry stays in its chain, and what it claims to cover stays as it is.
+//! all count, and of the snapshot that it goes on from, which the device has made too or has nothing below of; where it lacks
+//! one of them, or knows another way of encoding, it says nothing. A false one is set aside and changes nothing: its entry
+//! stays in its chain, and what it claims to cover stays as it is.
 
 use tombolo_crypto::Body;
 use tombolo_protocol::entry::{Entry, EntryFlags, EntryKind};
@@ -10,6 +11,7 @@ use tombolo_protocol::ids::Stream;
 use tombolo_protocol::limits::CHANGE_BYTES_MAX;
 use tombolo_protocol::snapshot::{Attest, Cover};
 
+use super::base::Base;
 use super::{creation_of, payload};
 use crate::document::{Crdt, Encoder};
 use crate::engine::counting::OpenedEntry;
@@ -18,6 +20,7 @@ use crate::store::{About, DocumentRow, StoreError, Tx};
 use crate::sync::reason::SetAsideReason;
 
 /// What making a snapshot's state again has shown.
+#[derive(PartialEq, Eq)]
 enum Verdict {
     Same,
     Other,
@@ -64,22 +67,55 @@ impl Engine {
         Ok(())
     }
 
+    /// Makes the newest snapshot of a document again, after those that it goes on from.
     fn check_newest(&mut self, now: Now, row: &DocumentRow, tx: &Tx<'_>) -> Result<(), StoreError> {
-        let newest = tx.newest_snapshot(row.row, |_| Ok(true))?;
-        let Some((chain, last)) = newest else {
-            return Ok(());
-        };
-        if self.has_judged(row, &last, tx)? {
-            return Ok(());
-        }
-        match self.judge_snapshot(now, row, (chain, &last), tx)? {
-            Verdict::Same => self.vouch(row.workspace, &last, tx),
-            Verdict::Other => {
-                self.set_entry_aside(now, row, &last, None, SetAsideReason::SnapshotMismatch, tx)?;
-                self.build_without(now, row, tx)
+        while let Some((chain, last)) = self.next_to_check(row, tx)? {
+            let is_right = self.make_again(now, row, (chain, &last), tx)?;
+            // Who may not vouch leaves what goes on from it.
+            if !is_right || !self.has_made(row, &last) {
+                return Ok(());
             }
-            Verdict::Unknown => Ok(()),
         }
+        Ok(())
+    }
+
+    /// Makes the state of a snapshot again, and vouches for it or sets it aside; returns whether it is known to be right.
+    pub(super) fn make_again(
+        &mut self,
+        now: Now,
+        row: &DocumentRow,
+        (chain, last): (i64, &Entry),
+        tx: &Tx<'_>,
+    ) -> Result<bool, StoreError> {
+        let verdict = self.judge_snapshot(now, row, (chain, last), tx)?;
+        match verdict {
+            Verdict::Same => self.vouch(row.workspace, last, tx)?,
+            Verdict::Other => {
+                self.set_entry_aside(now, row, last, None, SetAsideReason::SnapshotMismatch, tx)?;
+                self.build_without(now, row, tx)?;
+            }
+            Verdict::Unknown => {}
+        }
+        Ok(verdict == Verdict::Same)
+    }
+
+    /// Returns the newest snapshot of a document, or the first of those that it goes on from of which this device has said
+    /// nothing and has what is below.
+    fn next_to_check(&self, row: &DocumentRow, tx: &Tx<'_>) -> Result<Option<(i64, Entry)>, StoreError> {
+        let holds_all = tx.horizon(row.row)?.is_none();
+        let mut next = None;
+        let mut found = tx.newest_snapshot(row.row, |_| Ok(true))?;
+        while let Some((chain, last)) = found {
+            if self.has_judged(row, &last, tx)? {
+                break;
+            }
+            found = match Cover::decode(last.clear()) {
+                Ok(cover) if holds_all => self.named_by(row, &cover, tx)?,
+                _ => None,
+            };
+            next = Some((chain, last));
+        }
+        Ok(next)
     }
 
     /// Builds a document anew that may have been opened from a snapshot which is set aside now.
@@ -113,23 +149,26 @@ impl Engine {
         let Ok(cover) = Cover::decode(last.clear()) else {
             return Ok(Verdict::Other);
         };
-        let Some((about, opened)) = self.open_whole(now, row, tx)? else {
+        let base = self.base_of(row, &cover, tx)?;
+        if base.is_none() && cover.base.is_some() || !cover.excluded.is_empty() {
+            return Ok(Verdict::Unknown);
+        }
+        let Some((about, opened)) = self.open_above(now, row, base.as_ref(), tx)? else {
             return Ok(Verdict::Unknown);
         };
         let encoder = Crdt::from_u8(about.crdt).map(Encoder::of).filter(|encoder| encoder.as_u8() == cover.encoder);
-        let Some(encoder) = encoder.filter(|_| cover.base.is_none() && cover.excluded.is_empty()) else {
-            return Ok(Verdict::Unknown);
-        };
-        let Some(covered) = covered(opened, &cover) else {
+        let covered = covered(base.as_ref(), opened, &cover);
+        let before = self.payload_of(row, base.as_ref(), tx)?;
+        let (Some(encoder), Some(covered), Some(before)) = (encoder, covered, before) else {
             return Ok(Verdict::Unknown);
         };
         let Some(bodies) = self.parts_of(row.workspace, (chain, last), tx)? else {
             return Ok(Verdict::Unknown);
         };
-        let Some(ours) = payload(encoder, &about, covered) else {
+        let Some(ours) = payload(encoder, &about, &before, covered) else {
             return Ok(Verdict::Unknown);
         };
-        let is_same = says(&bodies, &about) && bodies.iter().flat_map(|body| &body.changes).flatten().eq(ours.iter());
+        let is_same = says(&bodies, &about) && carried(&bodies) == ours;
         Ok(if is_same { Verdict::Same } else { Verdict::Other })
     }
 
@@ -167,14 +206,21 @@ impl Engine {
     }
 }
 
-/// Returns the entries that a cover names; `None` unless all of them are here, up to the very entries it names.
-fn covered(opened: Vec<OpenedEntry>, cover: &Cover) -> Option<Vec<OpenedEntry>> {
+/// Returns the entries that a cover names above its base; `None` unless all of them are here, up to the very entries it
+/// names.
+fn covered(base: Option<&Base>, opened: Vec<OpenedEntry>, cover: &Cover) -> Option<Vec<OpenedEntry>> {
     let is_covered = |one: &OpenedEntry| {
         let header = one.entry.header();
         cover.chains.get(&header.chain.id()).is_some_and(|(seq, _)| header.seq <= *seq)
     };
     let covered: Vec<OpenedEntry> = opened.into_iter().filter(is_covered).collect();
-    (super::ends(&covered) == cover.chains && super::is_without_gaps(&covered)).then_some(covered)
+    let is_all = super::ends(base, &covered) == cover.chains && super::is_without_gaps(base, &covered);
+    is_all.then_some(covered)
+}
+
+/// Puts together what the parts of a snapshot carry.
+pub(in crate::engine) fn carried(bodies: &[Body]) -> Vec<u8> {
+    bodies.iter().flat_map(|body| &body.changes).flatten().copied().collect()
 }
 
 /// Tells whether a snapshot's first part says what the document is, as its first entry does.

@@ -3,6 +3,7 @@
 //! Invariant: every word that is written is distinct, so that a loss names the edit.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use tombolo::crypto::{DeviceSecrets, InviteLink, MemoryVault};
 use tombolo::document::Crdt;
@@ -103,6 +104,12 @@ impl Net {
         self.publishes_from = Some(entries);
     }
 
+    /// Lets every second device that is added from now on give up what a snapshot stands for once it has had enough words
+    /// for so long.
+    pub fn compact_some(&mut self, time: Duration) {
+        self.compacts_after = Some(time);
+    }
+
     /// Makes a device whose store is a copy of another's, and starts it.
     pub fn copy_store(&mut self, of: Replica, name: &str) -> Replica {
         let root = self.root();
@@ -197,6 +204,11 @@ impl Replica {
     /// Publishes a document once it is opened with so many entries behind its newest snapshot, from the next start on.
     pub fn publish_from(self, net: &mut Net, entries: usize) {
         net.state_mut(self).snapshot_entries = Some(entries);
+    }
+
+    /// Gives up what a snapshot stands for once it has had enough words for so long, from the next start on.
+    pub fn compact_after(self, net: &mut Net, time: Duration) {
+        net.state_mut(self).compact_after = Some(time);
     }
 
     /// Dies at once, and stays down.

@@ -69,7 +69,7 @@ fn broken_by(bug: tombolo::protocol::planted::Bug) -> Option<Invariant> {
     use tombolo::protocol::planted::Bug;
     Some(match bug {
         Bug::AckBeforeCommit | Bug::OutboxDeletedOnSend | Bug::NoResend => Invariant::NothingLost,
-        Bug::PrunedTooFar => Invariant::NothingLost,
+        Bug::PrunedTooFar | Bug::CompactionDropsPending => Invariant::NothingLost,
         Bug::VersionByArrival => Invariant::Converges,
         Bug::PendingNotOpened => Invariant::Causal,
         Bug::CountedTwice => Invariant::ExactlyOnce,
@@ -90,17 +90,18 @@ fn broken_by(bug: tombolo::protocol::planted::Bug) -> Option<Invariant> {
 
 #[cfg(feature = "planted-bugs")]
 fn is_caught(bug: tombolo::protocol::planted::Bug, plan: &Plan) -> bool {
+    use tombolo::protocol::planted::Bug;
     let invariant = broken_by(bug);
     // Nothing is deleted where nobody publishes.
-    let prunes = bug == tombolo::protocol::planted::Bug::PrunedTooFar;
-    let scenario = if prunes { Scenario::Snapshots } else { plan.template.scenario };
+    let deletes = matches!(bug, Bug::PrunedTooFar | Bug::CompactionDropsPending);
+    let scenario = if deletes { Scenario::Snapshots } else { plan.template.scenario };
     let sees = |violation: &Violation| Some(violation.invariant) == invariant;
     for nth in 0..plan.seeds {
         let recipe = Recipe { seed: plan.template.seed + nth, scenario, ..plan.template.clone() };
         let judge = if invariant == Some(Invariant::SameSeed) { play_twice } else { play };
         bug.plant();
         let broken = judge(&recipe).violation;
-        tombolo::protocol::planted::Bug::lift();
+        Bug::lift();
         let Some(violation) = broken.filter(sees) else { continue };
         if judge(&recipe).violation.is_none() {
             println!("{:<24} seed {:<4} {violation}", bug.name(), recipe.seed);

@@ -17,6 +17,8 @@ import kotlinx.coroutines.withContext
  * @param memoryBytes bounds the memory of open documents that nobody watches; 64 MiB by default.
  * @param snapshotEntries entries since a document's newest snapshot from which its busiest writer publishes it anew as it is
  *   opened, while the others vouch for it; then a relay may delete what it stands for, if it is told to. Never by default.
+ * @param compactAfter how long a published snapshot must have had the words of enough members before this device gives up the
+ *   entries that it stands for; the document stays as it is. Never by default.
  * @param appType marks the documents that this app creates.
  * @param trustedRoots certificate authorities (DER) to trust for relays, beside the web's.
  * @param offline dials no relay before `resume` or [syncOnce].
@@ -28,13 +30,14 @@ public suspend fun Replica.Companion.open(
     durability: Durability? = null,
     memoryBytes: Long? = null,
     snapshotEntries: Long? = null,
+    compactAfter: Duration? = null,
     appType: String? = null,
     trustedRoots: List<ByteArray> = emptyList(),
     offline: Boolean = false,
 ): Replica = open(
     OpenOptions(
-        path.pathString, key, durability, memoryBytes?.toULong(), snapshotEntries?.toULong(), appType, trustedRoots,
-        offline,
+        path.pathString, key, durability, memoryBytes?.toULong(), snapshotEntries?.toULong(),
+        compactAfter?.toJavaDuration(), appType, trustedRoots, offline,
     ),
 )
 
