@@ -25,7 +25,7 @@ const WEEK: usize = 7;
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// Time between two edits: each is an entry of its own.
 const PAUSE: Duration = Duration::from_millis(400);
-/// How long the relay keeps what a snapshot stands for.
+/// How long relay and devices keep what a snapshot stands for.
 const RETENTION: Duration = Duration::from_secs(3 * 24 * 3600);
 /// Parts of the whole month's entries from which a document is published.
 const SNAPSHOTS: usize = 15;
@@ -65,6 +65,7 @@ impl Month {
         let writers = net.replicas(["alice", "bob", "carol"]);
         if deletes {
             net.prune_after(RELAY, RETENTION);
+            writers.into_iter().for_each(|writer| writer.compact_after(&mut net, RETENTION));
         }
         let document = writers[0].create(&mut net, crdt);
         net.share_document(document);

@@ -50,6 +50,7 @@ const OF_SNAPSHOTS: &[&str] = &[
     "a snapshot was vouched for",
     "a relay deleted what a snapshot stands for",
     "a relay took from a device what a snapshot stands for",
+    "a device gave up what a snapshot stands for",
 ];
 
 /// What comes about in one history of a hundred: it is counted, and a run of two hundred may well go without.

@@ -296,10 +296,13 @@ impl World {
 
     /// Counts what every device has met.
     pub(super) fn take_census(&mut self) {
-        for actor in &self.actors {
-            let replica = actor.replica;
+        for nth in 0..self.actors.len() {
+            let replica = self.actors[nth].replica;
             let net = &self.net;
             self.census.take_counted(|reason: SetAsideReason| replica.counted(net, reason));
+            if self.deletes && self.gave_up(nth) {
+                self.census.saw("a device gave up what a snapshot stands for");
+            }
         }
         for relay in &self.relays {
             self.census.take_log(&self.net.items_if_any(*relay));

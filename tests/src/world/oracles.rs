@@ -189,6 +189,13 @@ impl World {
         chains_in(&self.file_of(actor), &self.actors[of].device)
     }
 
+    /// Tells whether a device has given up some of its own entries: nobody is sent less than all of those.
+    pub(super) fn gave_up(&self, actor: usize) -> bool {
+        let own = "SELECT EXISTS (SELECT 1 FROM chain WHERE device = ?1 AND branch_of IS NULL AND floor_seq > 0)";
+        let device = self.actors[actor].device.as_bytes().as_slice();
+        self.file_of(actor).query_row(own, [device], |row| row.get(0)).expect("it reads")
+    }
+
     /// Opens a copy of a device's file: the store keeps its own to itself.
     fn file_of(&self, actor: usize) -> rusqlite::Connection {
         let copy = self.net.copy_file(self.actors[actor].replica);

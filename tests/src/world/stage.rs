@@ -95,6 +95,8 @@ pub(super) struct World {
     pub(super) pending_in_copy: bool,
     /// Whether relays keep what they were given in this history.
     pub(super) relays_keep: bool,
+    /// Whether relays, and some devices, delete what a snapshot stands for.
+    pub(super) deletes: bool,
     pub(super) words: u64,
     /// Words that devices were told others have, and who.
     pub(super) claims: Vec<(Vec<String>, usize)>,
@@ -140,6 +142,7 @@ impl World {
             mishaps: Mishaps::default(),
             backed_up: false,
             pending_in_copy: false,
+            deletes: recipe.scenario == Scenario::Snapshots,
             relays_keep: !losses.into_iter().any(|fault| script.has(fault)),
             words: 0,
             claims: Vec::new(),

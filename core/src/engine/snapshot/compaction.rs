@@ -132,6 +132,8 @@ impl Engine {
         }
         self.give_up(&row, &base, tx)?;
         tx.delete_vouched(document)?;
+        // A newer one may have got its words meanwhile.
+        self.findings.to_weigh.insert(document);
         Ok(true)
     }
 
