@@ -194,8 +194,8 @@ fn nothing_goes_while_the_disk_has_changed_what_a_chain_would_begin_with() {
     compact(&mut net, &[alice]);
     assert_eq!(horizons(&mut net, alice), 0);
     net.heal();
-    // What stood in the way is looked at again after an hour.
-    net.run_for(Duration::from_secs(7200));
+    // What stood in the way is looked at again after an hour: at one chain, and then at the other.
+    net.run_for(Duration::from_secs(4 * 3600));
     assert_eq!(horizons(&mut net, alice), 2);
     all_goes_on(&mut net, &four);
 }
