@@ -67,14 +67,17 @@ impl Engine {
         Ok(())
     }
 
-    /// Makes the newest snapshot of a document again, after those that it goes on from.
+    /// Makes the newest snapshot of a document again, after those that it goes on from: one a turn, for a member may publish
+    /// many.
     fn check_newest(&mut self, now: Now, row: &DocumentRow, tx: &Tx<'_>) -> Result<(), StoreError> {
-        while let Some((chain, last)) = self.next_to_check(row, tx)? {
-            let is_right = self.make_again(now, row, (chain, &last), tx)?;
-            // Who may not vouch leaves what goes on from it.
-            if !is_right || !self.has_made(row, &last) {
-                return Ok(());
-            }
+        let Some((chain, last)) = self.next_to_check(row, tx)? else {
+            return Ok(());
+        };
+        let is_right = self.make_again(now, row, (chain, &last), tx)?;
+        // Who may not vouch leaves what goes on from it.
+        if is_right && self.has_made(row, &last) {
+            self.findings.to_check.insert(row.row);
+            self.wake_channels(row.workspace);
         }
         Ok(())
     }
