@@ -81,6 +81,9 @@ impl Crdt {
 pub struct Actor([u8; 16]);
 
 impl Actor {
+    /// Under whom a state is only made or looked at; it writes nothing.
+    pub(crate) const NOBODY: Self = Self::from_bytes([0; 16]);
+
     /// Takes an actor from its bytes.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)

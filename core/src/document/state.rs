@@ -64,8 +64,8 @@ impl Encoder {
         changes: &[ForeignChange<'_>],
     ) -> Result<Option<Vec<u8>>, ApplyReason> {
         let mut document = match base {
-            Some(base) => self.decode(base, NOBODY)?,
-            None => OpenDocument::new(self.crdt(), NOBODY),
+            Some(base) => self.decode(base, Actor::NOBODY)?,
+            None => OpenDocument::new(self.crdt(), Actor::NOBODY),
         };
         if !changes.is_empty() {
             document.apply(changes, PatchMode::Off).map_err(|error| error.reason)?;
@@ -111,6 +111,3 @@ impl Encoder {
         Ok(document)
     }
 }
-
-/// Under whom a state is made; it writes nothing.
-const NOBODY: Actor = Actor::from_bytes([0; 16]);

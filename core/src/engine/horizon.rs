@@ -63,7 +63,7 @@ impl Engine {
         };
         let encoder = Crdt::from_u8(about.crdt).map(Encoder::of).filter(|encoder| encoder.as_u8() == cover.encoder);
         let state = state_of(&about, &payload);
-        let document = encoder.zip(state).and_then(|(encoder, state)| encoder.decode(state, NOBODY).ok());
+        let document = encoder.zip(state).and_then(|(encoder, state)| encoder.decode(state, Actor::NOBODY).ok());
         if document.is_none_or(|document| document.verify().is_err()) {
             return Ok(None);
         }
@@ -249,6 +249,3 @@ fn about_of(bodies: &[Body], payload: &[u8]) -> Option<About> {
     let id = DocumentId::derive(&creator, incarnation, &random, first.crdt, app_type.as_bytes());
     Some(About { id, crdt: first.crdt, incarnation, random, app_type })
 }
-
-/// Under whom a state is only looked at.
-const NOBODY: Actor = Actor::from_bytes([0; 16]);

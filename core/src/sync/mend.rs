@@ -171,6 +171,8 @@ impl Engine {
             if self.documents.is_open(document) {
                 self.reopen(now, &row, tx)?;
             }
+            // What was damaged may have stood in the way of giving something up.
+            self.findings.to_weigh.insert(document);
             let document = row.about.map(|about| about.id);
             if let Some(workspace) = self.workspaces.get(&row.workspace).map(|held| held.id) {
                 self.tell(Event::Mended { workspace, document });

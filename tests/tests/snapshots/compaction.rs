@@ -8,19 +8,13 @@ use tombolo::protocol::snapshot::Cover;
 use tombolo_tests::{CrashAt, Net, Replica};
 
 use crate::support::{
-    FEW, RELAY, RETENTION, alone, betrayed, covers, horizons, pruned, publishes, remove, shown,
+    FEW, RELAY, RETENTION, alone, betrayed, covers, horizons, pruned, publishes, remove, rows, shown,
     spoil_below_what_is_covered, spoil_what_is_covered, vouched, vouched_by, words,
 };
 
 /// Returns how many entries lie in a device's store; the device starts anew.
 fn entries(net: &mut Net, replica: Replica) -> i64 {
-    replica.kill(net);
-    let file = rusqlite::Connection::open(replica.store_path(net)).unwrap();
-    let count = file.query_row("SELECT count(*) FROM entry", [], |row| row.get(0)).unwrap();
-    drop(file);
-    net.start(replica);
-    net.run_until_quiet();
-    count
+    rows(net, replica, "entry")
 }
 
 /// Lets devices give up what has had its words for the retention, and waits for longer than that.
@@ -151,6 +145,7 @@ fn nothing_goes_that_a_relay_lacks() {
 
 #[test]
 fn a_device_that_dies_while_it_gives_something_up_gives_it_up_later() {
+    let mut deaths = 0;
     for (nth, at) in (1..6).flat_map(|nth| [(nth, CrashAt::BeforeCommit), (nth, CrashAt::AfterCommit)]) {
         let (mut net, four @ [alice, ..]) = vouched_by(707, 2);
         alice.compact_after(&mut net, RETENTION);
@@ -158,6 +153,7 @@ fn a_device_that_dies_while_it_gives_something_up_gives_it_up_later() {
         net.run_for(RETENTION - Duration::from_secs(60));
         alice.crash_at_commit(&mut net, nth, at);
         net.run_for(RETENTION);
+        deaths += u32::from(!alice.is_up(&net));
         alice.edit_if_up(&mut net, "mine");
         net.run_until_quiet();
         net.start(alice);
@@ -166,6 +162,7 @@ fn a_device_that_dies_while_it_gives_something_up_gives_it_up_later() {
         alice.spare(&mut net);
         all_goes_on(&mut net, &four);
     }
+    assert!(deaths >= 4, "two documents, and before and after each commit: {deaths}");
 }
 
 #[test]
@@ -194,8 +191,8 @@ fn nothing_goes_while_the_disk_has_changed_what_a_chain_would_begin_with() {
     compact(&mut net, &[alice]);
     assert_eq!(horizons(&mut net, alice), 0);
     net.heal();
-    // What stood in the way is looked at again after an hour: at one chain, and then at the other.
-    net.run_for(Duration::from_secs(4 * 3600));
+    // All that stands in the way is asked for at once, and what is mended is weighed at once.
+    net.run_for(Duration::from_secs(1800));
     assert_eq!(horizons(&mut net, alice), 2);
     all_goes_on(&mut net, &four);
 }

@@ -229,9 +229,14 @@ pub(crate) fn newcomer(net: &mut Net, host: Replica, name: &str, role: Role) -> 
 
 /// Returns how many documents of a device stand on a snapshot; the device starts anew.
 pub(crate) fn horizons(net: &mut Net, replica: Replica) -> i64 {
+    rows(net, replica, "horizon")
+}
+
+/// Counts the rows of a table of a device's store.
+pub(crate) fn rows(net: &mut Net, replica: Replica, table: &str) -> i64 {
     replica.kill(net);
     let file = rusqlite::Connection::open(replica.store_path(net)).unwrap();
-    let count = file.query_row("SELECT count(*) FROM horizon", [], |row| row.get(0)).unwrap();
+    let count = file.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap();
     drop(file);
     net.start(replica);
     net.run_until_quiet();

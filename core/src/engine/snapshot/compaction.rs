@@ -11,9 +11,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::base::Base;
-use super::check::says;
-use super::resume::state_of;
-use crate::document::{Actor, Crdt, Encoder};
+use crate::document::{Actor, Crdt};
 use crate::engine::{Engine, Now};
 use crate::error::Error;
 use crate::store::{DocumentRow, Floor, StoreError, Tx, VouchedRow};
@@ -128,12 +126,30 @@ impl Engine {
             return Ok(true);
         };
         if !self.may_give_up(now, &row, &base, tx)? {
-            return Ok(false);
+            return self.go_by_a_newer(now, &row, vouched, tx);
         }
         self.give_up(&row, &base, tx)?;
         tx.delete_vouched(document)?;
         // A newer one may have got its words meanwhile.
         self.findings.to_weigh.insert(document);
+        Ok(true)
+    }
+
+    /// Notes a newer snapshot that has its words in the place of one that something stands in the way of, if this device has
+    /// made it: the older one may never be made. Its time begins anew.
+    fn go_by_a_newer(
+        &mut self,
+        now: Now,
+        row: &DocumentRow,
+        vouched: VouchedRow,
+        tx: &Tx<'_>,
+    ) -> Result<bool, StoreError> {
+        let newest = self.newest_base(row, tx)?.filter(|newest| self.has_made(row, &newest.last));
+        let newest = newest.map(|newest| (newest.chain, newest.last.header().seq));
+        let Some((chain, seq)) = newest.filter(|newest| *newest != (vouched.chain, vouched.seq)) else {
+            return Ok(false);
+        };
+        tx.set_vouched(row.row, VouchedRow { chain, seq, since_ms: now.wall_ms })?;
         Ok(true)
     }
 
@@ -146,35 +162,33 @@ impl Engine {
         if held.awaits_records() || !self.counts_above(row, &base.floors, tx)? {
             return Ok(false);
         }
+        let (mut is_undamaged, mut is_everywhere) = (true, true);
         for (chain, floor) in &base.floors {
             if tx.entry(*chain, *floor)?.is_none() {
                 // The chain is to begin with it.
                 self.note_damage(now, (*chain, *floor), tx)?;
-                return Ok(false);
+                is_undamaged = false;
             }
-            if !tx.is_everywhere(*chain, *floor)? {
-                return Ok(false);
-            }
+            is_everywhere = is_everywhere && tx.is_everywhere(*chain, *floor)?;
+        }
+        if !is_undamaged || !is_everywhere {
+            return Ok(false);
         }
         let is_made = self.has_made(row, &base.last) || self.make_again(now, row, (base.chain, &base.last), tx)?;
         Ok(is_made && self.is_whole(row, base, tx)?)
     }
 
     /// Tells whether a snapshot lies here with all its parts, and loads.
-    fn is_whole(&self, row: &DocumentRow, base: &Base, tx: &Tx<'_>) -> Result<bool, StoreError> {
+    fn is_whole(&mut self, row: &DocumentRow, base: &Base, tx: &Tx<'_>) -> Result<bool, StoreError> {
         let about = match self.about_of(row, tx) {
             Ok(about) => about,
             Err(Error::Store(error)) => return Err(error),
             Err(_) => return Ok(false),
         };
-        let Some(bodies) = self.parts_of(row.workspace, (base.chain, &base.last), tx)? else {
+        let Some(crdt) = Crdt::from_u8(about.crdt) else {
             return Ok(false);
         };
-        let encoder =
-            Crdt::from_u8(about.crdt).map(Encoder::of).filter(|encoder| encoder.as_u8() == base.cover.encoder);
-        let payload = super::carried(&bodies);
-        let state = state_of(&about, &payload).filter(|_| says(&bodies, &about));
-        Ok(encoder.zip(state).is_some_and(|(encoder, state)| encoder.decode(state, NOBODY).is_ok()))
+        Ok(self.load_base(row, &about, base, (crdt, Actor::NOBODY), tx)?.is_some())
     }
 
     fn give_up(&mut self, row: &DocumentRow, base: &Base, tx: &Tx<'_>) -> Result<(), StoreError> {
@@ -193,6 +207,3 @@ impl Engine {
         self.forget_saved(row.row, tx)
     }
 }
-
-/// Under whom a state is only looked at.
-const NOBODY: Actor = Actor::from_bytes([0; 16]);

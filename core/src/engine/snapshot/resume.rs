@@ -65,7 +65,7 @@ impl Engine {
     }
 
     /// Loads what a snapshot holds; one that does not load is counted, and not tried again.
-    fn load_base(
+    pub(super) fn load_base(
         &mut self,
         row: &DocumentRow,
         about: &About,
