@@ -222,3 +222,24 @@ const OPS_FREE_MAX: u64 = 2 << 20;
 
 /// A value's metadata is its length times 16 plus its type, so sums run higher than items.
 const METADATA_FACTOR: u64 = 32;
+
+#[cfg(test)]
+mod tests {
+    use automerge::transaction::Transactable as _;
+    use automerge::{ActorId, AutoCommit, ObjType, ROOT};
+
+    /// What the scan says of a change that writes a text, by an actor whose bytes all look like a pair's first.
+    fn holds_pairs(written: &str) -> bool {
+        let mut document = AutoCommit::new().with_actor(ActorId::from([0xF0; 16]));
+        let text = document.put_object(ROOT, "body", ObjType::Text).unwrap();
+        document.splice_text(&text, 0, 0, written).unwrap();
+        let mut change = document.get_last_local_change().unwrap();
+        super::check(&change.bytes()).unwrap()
+    }
+
+    #[test]
+    fn only_what_is_written_may_be_a_character_of_two_units() {
+        assert!(!holds_pairs("a slow day, été 日本"));
+        assert!(holds_pairs("a slow 🦥 day"));
+    }
+}
