@@ -199,6 +199,8 @@ async fn measure_all(command: &Command, report: &mut Report) -> Result<(), Bench
                 break;
             }
         }
+        // What a long run has measured is not lost with what comes after.
+        report.print(command.options.json)?;
     }
     Ok(())
 }

@@ -62,6 +62,8 @@ impl Row {
 #[derive(Default)]
 pub(crate) struct Report {
     rows: Vec<Row>,
+    /// How many of them were printed.
+    printed: usize,
 }
 
 impl Report {
@@ -118,17 +120,17 @@ impl Report {
         }
     }
 
-    /// Prints all rows.
-    pub(crate) fn print(&self, json: bool) -> Result<(), BenchError> {
+    /// Prints the rows that were not printed yet.
+    pub(crate) fn print(&mut self, json: bool) -> Result<(), BenchError> {
         let mut out = std::io::stdout().lock();
-        if !json {
+        if !json && self.printed == 0 {
             writeln!(
                 out,
                 "{:34} {:14} {:22} {:>12} {:>12} {:>12} unit",
                 "workload", "system", "metric", "min", "median", "max"
             )?;
         }
-        for figure in self.rows.iter().map(Row::figure) {
+        for figure in self.rows.iter().skip(self.printed).map(Row::figure) {
             if json {
                 let line = serde_json::to_string(&figure).map_err(|_| BenchError::Answer("the figures"))?;
                 writeln!(out, "{line}")?;
@@ -138,6 +140,7 @@ impl Report {
                 writeln!(out, "{workload:34} {system:14} {metric:22} {min:>12} {median:>12} {max:>12} {unit}")?;
             }
         }
+        self.printed = self.rows.len();
         Ok(out.flush()?)
     }
 }
