@@ -342,3 +342,32 @@ fn one_member_gives_a_relay_that_was_put_back_the_joins_and_what_stands_on_them(
     net.run_for(Duration::from_secs(20));
     assert!(bob.is_settled(&mut net), "{:?}", bob.debt(&mut net));
 }
+
+#[test]
+fn what_is_said_while_a_device_compares_is_taken_in_its_order() {
+    for seed in 70..74 {
+        let mut net = Net::seeded(seed);
+        let [alice, bob] = net.replicas(["alice", "bob"]);
+        let other = net.add_relay();
+        net.dial_relay(alice, other);
+        net.run_for(Duration::from_secs(120));
+        net.cut(bob);
+        for _ in 0..6 {
+            let document = alice.create(&mut net, Crdt::Yrs);
+            net.share_document(document);
+        }
+        net.run_for(Duration::from_secs(30));
+        net.dial_relay(bob, other);
+        net.heal_to(bob, other);
+        // Bob has much to fetch when the relay says that he has its list, and more comes after that word.
+        for nth in 0..60 {
+            alice.edit(&mut net, &format!("word-{nth}"));
+            net.run_for(Duration::from_millis(20));
+        }
+        net.run_for(Duration::from_secs(60));
+        assert_eq!(bob.counted(&net, SetAsideReason::RelayFork), 0, "{seed}");
+        for document in net.documents() {
+            assert!(bob.has(&mut net, document, "word-59"), "{seed}");
+        }
+    }
+}

@@ -83,8 +83,8 @@ pub(crate) struct Channel {
     pub(crate) mending: Mending,
     /// Frames that wait for a damaged entry.
     pub(crate) stalled: Vec<Frame>,
-    waiting: Vec<Items>,
-    waiting_head: Option<Head>,
+    /// Items and heads that wait for what was asked for.
+    waiting: Vec<Frame>,
     waiting_bytes: usize,
     /// When to look whether members lack keys or hold roles that have ended.
     pub(crate) chores_at: Option<Duration>,
@@ -128,7 +128,6 @@ impl Channel {
             mending: Mending::default(),
             stalled: Vec::new(),
             waiting: Vec::new(),
-            waiting_head: None,
             waiting_bytes: 0,
             chores_at: None,
             status_at: None,
@@ -345,7 +344,7 @@ impl Engine {
             return self.take_items(now, at, &items, tx);
         }
         channel.waiting_bytes += items.items.iter().map(|item| item.len()).sum::<usize>();
-        channel.waiting.push(items);
+        channel.waiting.push(items.into());
         if channel.waiting_bytes > WAITING_BYTES_MAX {
             return Err(Fault::Session(CloseCode::SlowConsumer, SetAsideReason::TooMuchHeld));
         }
@@ -357,7 +356,8 @@ impl Engine {
             return Ok(());
         };
         if channel.phase == Phase::Reconciling {
-            channel.waiting_head = Some(head);
+            channel.waiting_bytes += head.receipt.len();
+            channel.waiting.push(head.into());
             return Ok(());
         }
         self.take_head(now, at, &head.receipt, tx)
@@ -369,14 +369,15 @@ impl Engine {
             return Ok(());
         };
         channel.waiting_bytes = 0;
-        let head = channel.waiting_head.take();
-        for items in std::mem::take(&mut channel.waiting) {
-            self.take_items(now, at, &items, tx)?;
+        // A head is that of the log behind the items before it.
+        for frame in std::mem::take(&mut channel.waiting) {
+            match frame {
+                Frame::Items(items) => self.take_items(now, at, &items, tx)?,
+                Frame::Head(head) => self.take_head(now, at, &head.receipt, tx)?,
+                _ => {}
+            }
         }
-        match head {
-            Some(head) => self.take_head(now, at, &head.receipt, tx),
-            None => Ok(()),
-        }
+        Ok(())
     }
 }
 
