@@ -47,7 +47,7 @@ use tombolo_protocol::ids::{DeviceId, Incarnation, UserId, WorkspaceId};
 pub use unreached::{OfflineReason, Unreached};
 
 use crate::identity::{Own, load_own};
-use crate::store::{INCARNATION, Store, StoreError, Tx};
+use crate::store::{INCARNATION, Store, StoreError, Tx, WorkspaceRow};
 use crate::sync::milestone::Waiters;
 use crate::sync::reason::{Counters, SetAsideReason};
 use crate::sync::{Fault, Relay};
@@ -161,13 +161,18 @@ impl Engine {
             effects: VecDeque::new(),
         };
         for (row, workspace) in tx.workspaces()? {
-            let workspace = Workspace::load(&tx, row, workspace, &engine.device, engine.recovery_box())?;
-            engine.workspaces.insert(row, workspace);
+            engine.load_workspace(row, workspace, &tx)?;
         }
         tx.mend_owed()?;
         engine.relays = tx.relays()?.into_iter().map(|relay| (relay.row, Relay::new(relay))).collect();
         tx.commit()?;
         Ok(engine)
+    }
+
+    fn load_workspace(&mut self, row: i64, stored: WorkspaceRow, tx: &Tx<'_>) -> Result<(), StoreError> {
+        let workspace = Workspace::load(tx, row, stored, &self.device, self.recovery_box())?;
+        self.workspaces.insert(row, workspace);
+        self.load_fellows(row, tx)
     }
 
     /// Takes in what happened.

@@ -45,6 +45,11 @@ pub enum Error {
         /// What it measures.
         bytes: usize,
     },
+    /// More than 4,096 documents of one workspace were asked for by name: ask for all.
+    TooManyDocuments {
+        /// How many.
+        count: usize,
+    },
     /// The invite was refused for good: forget the workspace, or join with another invite.
     JoinRefused(JoinRefusal),
     /// A workspace is not forgotten while there is own work in it that no relay has.
@@ -106,15 +111,14 @@ impl std::fmt::Display for Error {
             Self::Policy(refusal) => write!(f, "{refusal}"),
             Self::NotReady => f.write_str("the workspace is still being joined; wait until a relay was reached"),
             Self::ChangeTooLarge { bytes } => write!(f, "a change of {bytes} bytes is over 64 MiB; split it"),
+            Self::TooManyDocuments { count } => write!(f, "{count} documents can not be asked for by name; sync all"),
             Self::JoinRefused(reason) => write!(f, "{reason}; ask for another one"),
             Self::UnsentWork(UnsentWork { changes, entries, records }) => write!(
                 f,
                 "no relay has {changes} changes, {entries} entries and {records} records of this device yet; \
                  let them be sent, or say that they go too"
             ),
-            Self::NoRelay => {
-                f.write_str("an invite needs a relay to count its uses; dial one and wait until it is reached")
-            }
+            Self::NoRelay => f.write_str("an invite needs a relay to count its uses; dial one and wait for it"),
             Self::Invite(error) => write!(f, "{error}"),
             Self::Address(error) => write!(f, "{error}"),
             Self::NoDevice(id) => write!(f, "this user has no device {}", id.short()),

@@ -20,6 +20,7 @@ mod members;
 mod pulse;
 mod replica;
 mod step_up;
+mod wanted;
 mod watchers;
 #[cfg(feature = "network")]
 mod websocket;

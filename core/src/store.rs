@@ -25,6 +25,7 @@ mod pending;
 mod saved;
 pub(crate) mod sql;
 mod vouched;
+mod wanted;
 mod workspaces;
 
 use std::cell::Cell;

@@ -32,6 +32,7 @@ mod seal;
 mod status;
 pub(crate) mod step_up;
 mod steward;
+mod wanted;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -12,6 +12,7 @@ mod intents;
 mod invite;
 mod keys;
 mod policy;
+mod wanted;
 
 pub use act::{ActOutcome, MembershipAct};
 pub use audit::{AuditAct, AuditAttestation, AuditAuthor, AuditEntry, AuditId, AuditOutcome};
@@ -20,6 +21,7 @@ pub use found::{Member, WorkspaceSummary};
 pub use invite::{InviteTerms, OpenInvite};
 pub(crate) use keys::{EPOCHS, RecoveryBox};
 pub use policy::{PolicyRefusal, PolicyTerms};
+pub(crate) use wanted::{Fellows, Wanted};
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -74,6 +76,10 @@ pub(crate) struct Workspace {
     /// What members have said of snapshots.
     pub(crate) attests: Attests,
     pub(crate) blinding: Option<BlindingKey>,
+    /// The documents that relays are asked for, if not for all.
+    pub(crate) wanted: Option<Wanted>,
+    /// The documents that other devices ask for, where they do not ask for all.
+    pub(crate) fellows: Fellows,
     pub(crate) epochs: BTreeMap<EpochId, HeldEpoch>,
     /// What opens epochs wrapped to a recovery key, while a kit is in use.
     pub(crate) recovery: Option<RecoveryBox>,
@@ -122,6 +128,8 @@ impl Workspace {
             lifted: BTreeMap::new(),
             attests: Attests::default(),
             blinding: None,
+            wanted: None,
+            fellows: Fellows::new(),
             epochs: BTreeMap::new(),
             recovery: None,
             unsealed: BTreeSet::new(),
@@ -183,8 +191,10 @@ impl Workspace {
         Ok(())
     }
 
-    /// Takes the view that the records make, what is known to be kept out by it, and what members said of snapshots.
+    /// Takes the view that the records make, what is known to be kept out by it, what members said of snapshots, and what is
+    /// asked for.
     fn load_view(&mut self, tx: &Tx<'_>) -> Result<(), StoreError> {
+        self.wanted = tx.wanted(self.row)?.map(Wanted::new);
         self.load_attests(tx)?;
         self.doubt_what_waits();
         self.view = self.membership.view();

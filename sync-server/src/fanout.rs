@@ -169,6 +169,11 @@ impl Outbox {
         })
     }
 
+    /// Marks the session as behind: it reads the log itself.
+    pub fn fall_behind(&self, channel: Row) {
+        self.change(|inner| inner.behind.insert(channel));
+    }
+
     /// Queues a frame that a later one replaces, unless the session is too slow for it.
     pub fn push_latest(&self, frame: Bytes) {
         self.change(|inner| {
@@ -233,7 +238,7 @@ pub fn items_frames(channel: Row, items: Vec<NewItem>) -> Vec<((u64, u64), Bytes
     for item in items {
         let full = bytes + item.bytes.len() > ITEMS_BYTES_TARGET || run.len() >= ITEMS_PER_FRAME_MAX;
         if full && !run.is_empty() {
-            frames.push(items_frame(channel, first, std::mem::take(&mut run)));
+            frames.push(items_of_all(channel, first, std::mem::take(&mut run)));
             bytes = 0;
         }
         if run.is_empty() {
@@ -243,15 +248,19 @@ pub fn items_frames(channel: Row, items: Vec<NewItem>) -> Vec<((u64, u64), Bytes
         run.push(item.bytes);
     }
     if !run.is_empty() {
-        frames.push(items_frame(channel, first, run));
+        frames.push(items_of_all(channel, first, run));
     }
     frames
 }
 
+fn items_of_all(channel: Row, first: u64, items: Vec<Vec<u8>>) -> ((u64, u64), Bytes) {
+    let last = first + items.len() as u64 - 1;
+    ((first, last), items_frame(channel, first, items))
+}
+
 /// Encodes one run of items.
 #[must_use]
-pub fn items_frame(channel: Row, first_position: u64, items: Vec<Vec<u8>>) -> ((u64, u64), Bytes) {
-    let last = first_position + items.len() as u64 - 1;
-    let frame = Frame::from(Items { channel, first_position, items: items.into_iter().map(Into::into).collect() });
-    ((first_position, last), Bytes::from(frame.encode()))
+pub fn items_frame(channel: Row, first_position: u64, items: Vec<Vec<u8>>) -> Bytes {
+    let items = items.into_iter().map(Into::into).collect();
+    Bytes::from(Frame::from(Items { channel, first_position, items }).encode())
 }

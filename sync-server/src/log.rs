@@ -4,6 +4,7 @@
 //! read sees committed writes only. There is one caller of `commit` (the writer thread), and any
 //! number of readers.
 
+mod listed;
 mod pruned;
 pub mod sqlite;
 mod write;
@@ -19,6 +20,7 @@ use tombolo_protocol::ids::{
 use tombolo_protocol::item::{Declaration, ItemHash, LogItem};
 use tombolo_protocol::log::Frontier;
 
+pub use listed::{Listed, Told, Wants};
 pub use pruned::{Cut, Floor, SweptWrite, TakenFloor};
 pub use write::{AppendWrite, Write};
 
@@ -259,16 +261,32 @@ pub trait Log: Send + Sync {
     /// # Errors
     /// [`LogError`] if the store can not be read.
     fn items(&self, row: Row, positions: (u64, u64), bytes_max: usize) -> Result<Vec<Vec<u8>>, LogError>;
+    /// Returns the items of a range of positions from its start, as [`Log::items`] does, but without the bytes of those
+    /// that are not wanted. It is asked with the document of an entry, and with none for anything else.
+    ///
+    /// # Errors
+    /// [`LogError`] if the store can not be read.
+    fn items_wanted(
+        &self,
+        row: Row,
+        positions: (u64, u64),
+        wants: &Wants<'_>,
+        bytes_max: usize,
+    ) -> Result<Vec<Told>, LogError>;
     /// Returns the head at a position, if a batch of the present history ended there.
     ///
     /// # Errors
     /// [`LogError`] if the store can not be read.
     fn head_at(&self, row: Row, position: u64) -> Result<Option<Digest>, LogError>;
-    /// Returns frontier and chain ends of one moment.
+    /// Returns frontier and chain ends of one moment; of some chains, or of all.
     ///
     /// # Errors
     /// [`LogError`] if the store can not be read.
-    fn summary(&self, tag: &WorkspaceTag) -> Result<Option<(WorkspaceRow, Vec<ChainEnd>)>, LogError>;
+    fn summary(
+        &self,
+        tag: &WorkspaceTag,
+        listed: Option<&Listed>,
+    ) -> Result<Option<(WorkspaceRow, Vec<ChainEnd>)>, LogError>;
     /// Returns the admission that a history was lost.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ mod account;
 mod append;
 mod catch_up;
 mod devices;
+mod filter;
 mod guest;
 mod handshake;
 mod open;

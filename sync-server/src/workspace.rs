@@ -117,6 +117,8 @@ pub struct Reader {
     pub device: DeviceId,
     /// Whether it takes items as they are committed; else it reads the log itself.
     pub live: bool,
+    /// Whether it asks for some documents only: then it reads the log, and is told when there is more.
+    pub filters: bool,
 }
 
 /// Spares the log from a device that tells its status too often.
@@ -198,7 +200,7 @@ impl Published {
     /// Notes a session that has the workspace open; it reads the log itself at first.
     pub fn enter(&mut self, outbox: &Arc<Outbox>, device: DeviceId) {
         let outbox = Arc::clone(outbox);
-        let reader = Reader { outbox, device, live: false };
+        let reader = Reader { outbox, device, live: false, filters: false };
         self.readers.insert(reader.outbox.id(), Box::new(reader));
     }
 
@@ -206,7 +208,8 @@ impl Published {
     pub fn go_live(&mut self, session: SessionId, sent: u64) -> bool {
         let caught_up = sent >= self.length();
         if let Some(reader) = self.readers.get_mut(&session) {
-            reader.live = caught_up;
+            // Who filters is told whenever there is more, and hears others' status rows while it reads.
+            reader.live = caught_up || reader.live && reader.filters;
         }
         caught_up
     }

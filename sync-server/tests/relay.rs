@@ -11,6 +11,7 @@ mod relay {
     mod accounts;
     mod codes;
     mod embedded;
+    mod filter;
     mod handshake;
     mod history;
     mod joining;

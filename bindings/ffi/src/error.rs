@@ -268,7 +268,9 @@ impl From<Error> for TomboloError {
             Error::NoRoot => Self::Denied { by: Denial::NoRoot, reason },
             Error::NotReady => Self::NotReady { missing: Missing::Membership, reason },
             Error::NoRelay => Self::NotReady { missing: Missing::Relay, reason },
-            Error::ChangeTooLarge { .. } => Self::Misuse { fault: MisuseFault::TooLarge, reason },
+            Error::ChangeTooLarge { .. } | Error::TooManyDocuments { .. } => {
+                Self::Misuse { fault: MisuseFault::TooLarge, reason }
+            }
             Error::NotEmpty => Self::Misuse { fault: MisuseFault::NotEmpty, reason },
             Error::JoinRefused(_) | Error::Invite(_) => input(Typed::Invite, reason),
             Error::Address(_) => input(Typed::Address, reason),

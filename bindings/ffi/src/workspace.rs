@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tombolo::AuditEntry;
-use tombolo::protocol::ids::{EntryHash, RecordId, UserId, WorkspaceId};
+use tombolo::protocol::ids::{DocumentId, EntryHash, RecordId, UserId, WorkspaceId};
 
 use crate::cancellation::{Cancellation, unless};
 use crate::debt::SyncDebt;
@@ -97,6 +97,32 @@ impl Workspace {
     #[uniffi::method(default(cancellation = None))]
     pub async fn settled(&self, cancellation: Option<Arc<Cancellation>>) -> Result<(), TomboloError> {
         unless(cancellation, self.core.settled()).await
+    }
+
+    /// Asks relays for these documents only, instead of all: their entries come from now on, with all that was written
+    /// before; what is here of others stays, and what this device writes is sent. Documents that it creates are asked for
+    /// too. It holds for this device, and beyond its restarts.
+    ///
+    /// # Errors
+    /// `NotFound`, `NotReady` while the workspace's keys are not here, `Misuse` above 4,096 documents, `Store`.
+    pub async fn sync_only(&self, documents: Vec<DocumentId>) -> Result<(), TomboloError> {
+        Ok(self.core.sync_only(documents).await?)
+    }
+
+    /// Asks relays for all documents again.
+    ///
+    /// # Errors
+    /// `NotFound`, `Store`.
+    pub async fn sync_all(&self) -> Result<(), TomboloError> {
+        Ok(self.core.sync_all().await?)
+    }
+
+    /// Returns the documents that relays are asked for; nothing while all are.
+    ///
+    /// # Errors
+    /// `NotFound`, `Closed`.
+    pub async fn synced_only(&self) -> Result<Option<Vec<DocumentId>>, TomboloError> {
+        Ok(self.core.synced_only().await?.map(|documents| documents.into_iter().collect()))
     }
 
     /// Returns what is not at a relay yet, and why.

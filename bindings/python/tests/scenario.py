@@ -219,6 +219,16 @@ class Stage:
         debt = await self._workspace(who, workspace).sync_debt()
         assert not debt.settled and (debt.documents or debt.records), debt
 
+    async def do_only(self, who: str, workspace: str, *documents: str) -> None:
+        ids = [self._documents[document] for document in documents]
+        asked = self._workspace(who, workspace)
+        await asked.sync_only(ids)
+        assert await asked.synced_only() == sorted(ids)
+
+    async def do_all(self, who: str, workspace: str) -> None:
+        await self._workspace(who, workspace).sync_all()
+        assert await self._workspace(who, workspace).synced_only() is None
+
     async def do_durable(self, who: str, document: str) -> None:
         await self._document(who, document).wait_for()
 

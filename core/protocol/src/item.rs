@@ -14,12 +14,14 @@ use crate::hash::Digest;
 use crate::ids::{ChainKey, EntryHash, EpochId, RecordId, WorkspaceTag};
 use crate::keys::{SIGNATURE_BYTES, Signature};
 use crate::limits::{ENTRY_BYTES_MAX, POSITION_MAX, RECORD_BYTES_MAX};
+use crate::log::roots_of;
 
 const RECORD: u8 = 1;
 const ATTESTATION: u8 = 2;
 const ENTRY: u8 = 3;
 const ELIDED: u8 = 4;
 const ATTEST: u8 = 5;
+const LEFT_OUT: u8 = 6;
 
 /// One item of a log, still encoded: which of the kinds it is, and its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +36,8 @@ pub enum LogItem<'a> {
     Elided(ElidedEntry<'a>),
     /// A device's word on a snapshot.
     Attest(&'a [u8]),
+    /// A run of items that the reader did not ask for; never part of a log, only of what is sent of it.
+    LeftOut(LeftOut),
 }
 
 impl<'a> LogItem<'a> {
@@ -52,7 +56,17 @@ impl<'a> LogItem<'a> {
             ENTRY => Ok(Self::Entry(reader.take_rest())),
             ELIDED => ElidedEntry::read(reader).map(Self::Elided),
             ATTEST => Ok(Self::Attest(reader.take_rest())),
+            LEFT_OUT => LeftOut::read(reader).map(Self::LeftOut),
             _ => Err(DecodeError::Unknown { field: "log item", value: u64::from(kind) }),
+        }
+    }
+
+    /// Returns how many positions of a log it stands for.
+    #[must_use]
+    pub fn positions(&self) -> u64 {
+        match self {
+            Self::LeftOut(run) => run.count,
+            _ => 1,
         }
     }
 
@@ -83,6 +97,48 @@ impl<'a> LogItem<'a> {
         }
     }
 }
+
+/// A run of items that are left out, by the roots of the full subtrees that it makes (RFC 9162 §2.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftOut {
+    /// How many items it is.
+    pub count: u64,
+    /// The roots, from left to right ([`crate::log::roots_of`]).
+    pub roots: Vec<Digest>,
+}
+
+impl LeftOut {
+    /// Leaves out a run of items that stands behind so many others.
+    #[must_use]
+    pub fn of(before: u64, items: &[ItemHash]) -> Self {
+        Self { count: items.len() as u64, roots: roots_of(before, items) }
+    }
+
+    /// Writes it as a log item.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = vec![LEFT_OUT];
+        put_varint(&mut out, self.count);
+        self.roots.iter().for_each(|root| out.extend_from_slice(root));
+        out
+    }
+
+    fn read(mut reader: Reader<'_>) -> Result<Self, DecodeError> {
+        let count = reader.varint()?;
+        if count == 0 || count > POSITION_MAX {
+            return Err(DecodeError::Invalid { field: "count of items left out" });
+        }
+        check_limit("roots of a run", reader.remaining() as u64, ROOTS_BYTES_MAX)?;
+        let mut roots = Vec::new();
+        while reader.remaining() > 0 {
+            roots.push(reader.array()?);
+        }
+        Ok(Self { count, roots })
+    }
+}
+
+/// A run has at most two subtrees of each height.
+const ROOTS_BYTES_MAX: u64 = 2 * 64 * 32;
 
 /// What one item of a log says for those that refer to it.
 #[derive(Clone, Debug, PartialEq, Eq)]

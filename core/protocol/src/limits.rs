@@ -56,6 +56,10 @@ pub const INVITE_RELAYS_MAX: usize = 8;
 pub const OPEN_WORKSPACES_MAX: usize = 1024;
 /// Chains a reconcile list names in one frame.
 pub const RECONCILE_CHAINS_PER_FRAME_MAX: usize = 16 << 10;
+/// Documents that a device asks for in one workspace, where it does not ask for all.
+pub const WANTED_DOCUMENTS_MAX: usize = 4096;
+/// Chains of documents that a device does not ask for, and has listed because it holds them.
+pub const HELD_CHAINS_MAX: usize = 128 << 10;
 /// Bytes of held entries (a predecessor is missing) a device keeps for one document.
 pub const HOLD_BYTES_MAX: usize = 64 << 20;
 /// Bytes of one sealed status row.

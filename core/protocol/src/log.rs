@@ -10,6 +10,7 @@ use crate::bytes::{DecodeError, Reader};
 use crate::hash::{Digest, hash, sha256};
 use crate::ids::{LogId, RelayId, WorkspaceId};
 use crate::item::ItemHash;
+use crate::limits::POSITION_MAX;
 
 /// The compact form of a log's Merkle tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,16 +35,39 @@ impl Frontier {
 
     /// Appends one item.
     pub fn append(&mut self, item: &ItemHash) {
-        let mut node = sha256(&[&[0], &item.to_leaf()]);
-        let mut full = self.length;
+        self.push(leaf(item), 0);
+    }
+
+    /// Appends a run of items of which only the roots are known, as [`roots_of`] makes them.
+    ///
+    /// # Errors
+    /// [`DecodeError`] if there are more or fewer roots than such a run has; nothing was appended then.
+    pub fn append_run(&mut self, count: u64, roots: &[Digest]) -> Result<(), DecodeError> {
+        const INVALID: DecodeError = DecodeError::Invalid { field: "roots of a run" };
+        let end = self.length.checked_add(count).filter(|end| *end <= POSITION_MAX).ok_or(INVALID)?;
+        let mut grown = self.clone();
+        for root in roots {
+            let height = height_at(grown.length, end).ok_or(INVALID)?;
+            grown.push(*root, height);
+        }
+        if grown.length != end {
+            return Err(INVALID);
+        }
+        *self = grown;
+        Ok(())
+    }
+
+    /// Appends a full subtree of so many levels, whose size divides the length.
+    fn push(&mut self, mut node: Digest, height: u32) {
+        let mut full = self.length >> height;
         while full & 1 == 1 {
             if let Some(left) = self.roots.pop() {
-                node = sha256(&[&[1], &left, &node]);
+                node = parent(&left, &node);
             }
             full >>= 1;
         }
         self.roots.push(node);
-        self.length += 1;
+        self.length += 1 << height;
     }
 
     /// Returns the Merkle tree head over the items, as RFC 9162 §2.1.1 defines it.
@@ -52,7 +76,7 @@ impl Frontier {
         let mut roots = self.roots.iter().rev();
         match roots.next() {
             None => sha256(&[]),
-            Some(last) => roots.fold(*last, |right, left| sha256(&[&[1], left, &right])),
+            Some(last) => roots.fold(*last, |right, left| parent(left, &right)),
         }
     }
 
@@ -86,6 +110,48 @@ impl Frontier {
         reader.finish()?;
         Ok(Self { length, roots })
     }
+}
+
+/// Returns the roots of the full subtrees that a run of items makes behind so many others, from left to right: as few as
+/// there can be, at most two for each level of the tree.
+#[must_use]
+pub fn roots_of(before: u64, items: &[ItemHash]) -> Vec<Digest> {
+    let end = before + items.len() as u64;
+    let (mut at, mut rest, mut roots) = (before, items, Vec::new());
+    while let Some(height) = height_at(at, end) {
+        let Some((tree, others)) = rest.split_at_checked(1 << height) else {
+            break;
+        };
+        roots.push(root_of(tree));
+        (at, rest) = (at + (1 << height), others);
+    }
+    roots
+}
+
+/// Returns the height of the largest subtree that begins behind so many items and does not reach beyond an end.
+fn height_at(length: u64, end: u64) -> Option<u32> {
+    let room = end.checked_sub(length).and_then(u64::checked_ilog2)?;
+    Some(if length == 0 { room } else { length.trailing_zeros().min(room) })
+}
+
+/// Returns the root of as many items as a full subtree has.
+fn root_of(items: &[ItemHash]) -> Digest {
+    match items {
+        [] => sha256(&[]),
+        [item] => leaf(item),
+        _ => {
+            let (left, right) = items.split_at(items.len() / 2);
+            parent(&root_of(left), &root_of(right))
+        }
+    }
+}
+
+fn leaf(item: &ItemHash) -> Digest {
+    sha256(&[&[0], &item.to_leaf()])
+}
+
+fn parent(left: &Digest, right: &Digest) -> Digest {
+    sha256(&[&[1], left, right])
 }
 
 impl Default for Frontier {
@@ -137,6 +203,29 @@ mod tests {
             assert_eq!(Frontier::decode(&frontier.encode()), Ok(frontier.clone()));
             frontier.append(&item(n));
             leaves.push(item(n).to_leaf());
+        }
+    }
+
+    #[test]
+    fn a_run_of_which_only_the_roots_are_known_leads_to_the_same_head_wherever_it_begins() {
+        let items: Vec<ItemHash> = (0..70).map(item).collect();
+        for before in 0..items.len() {
+            for end in before..=items.len() {
+                let mut whole = Frontier::new();
+                items[..end].iter().for_each(|item| whole.append(item));
+                let mut by_roots = Frontier::new();
+                items[..before].iter().for_each(|item| by_roots.append(item));
+                let (count, roots) = ((end - before) as u64, roots_of(before as u64, &items[before..end]));
+                assert!(roots.len() <= 13, "{before} to {end}: {}", roots.len());
+                let unchanged = by_roots.clone();
+                let more = [roots.clone(), vec![[7; 32]]].concat();
+                assert!(by_roots.append_run(count, &more).is_err());
+                assert!(by_roots.append_run(u64::MAX, &roots).is_err());
+                assert!(roots.is_empty() || by_roots.append_run(count, &roots[1..]).is_err());
+                assert_eq!(by_roots, unchanged, "nothing was appended");
+                by_roots.append_run(count, &roots).expect("its own roots");
+                assert_eq!(by_roots, whole, "{before} to {end}");
+            }
         }
     }
 

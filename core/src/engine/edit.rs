@@ -54,6 +54,7 @@ impl Engine {
         let instance = tombolo_protocol::ids::Instance(0);
         tx.insert_pending(document, Stream::CONTENT, (instance, now.wall_ms), &[], self.entropy.as_mut())?;
         held.unsealed.insert((document, Stream::CONTENT));
+        self.want_created(row, id, tx)?;
         self.work_to_send(row);
         Ok(id)
     }

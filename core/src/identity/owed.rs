@@ -11,7 +11,7 @@ use tombolo_crypto::EpochSecret;
 use tombolo_protocol::identity::{Identity, IdentityAct, IdentityRecord, Signer};
 use tombolo_protocol::ids::{DeviceId, EpochId};
 use tombolo_protocol::membership::Recipient;
-use tombolo_protocol::record::{Devices, Pin, Pins, RecordBody, Rewrap, Role, Rotation};
+use tombolo_protocol::record::{Devices, RecordBody, Rewrap, Role, Rotation};
 
 use super::{is_add_of, missing};
 use crate::engine::{Engine, Now};
@@ -119,7 +119,7 @@ impl Engine {
         let active = |device: &DeviceId| workspace.view.device(device).is_some_and(|held| held.is_active());
         let revoked: Vec<DeviceId> = identity.revoked.keys().copied().filter(active).collect();
         let reads = workspace.view.role(&user).is_some_and(Role::may_read);
-        let pins = if revoked.is_empty() { None } else { Some(pins_of(row, &revoked, tx)?) };
+        let pins = if revoked.is_empty() { None } else { Some(self.pins_of_devices(row, &revoked, tx)?) };
         // A device that is given up draws no keys for the others: it would know them.
         let rotates = reads && !revoked.is_empty() && !revoked.contains(&self.device.id());
         let rotation = if rotates { Some(self.rotation_after(row, &identity)?) } else { None };
@@ -244,16 +244,6 @@ impl Workspace {
         let wraps = wraps.filter(|(of, _)| of == epoch).flat_map(|(_, wraps)| wraps);
         wraps.map(|wrap| wrap.recipient).collect()
     }
-}
-
-/// Pins the chains of devices, for all documents, where they end here.
-fn pins_of(row: i64, devices: &[DeviceId], tx: &Tx<'_>) -> Result<Pins, StoreError> {
-    let mut chains = Vec::new();
-    for device in devices {
-        let heads = tx.admitted_heads(row, device)?;
-        chains.extend(heads.into_iter().map(|(chain, seq, hash)| Pin { chain, seq, hash }));
-    }
-    Ok(Pins { documents: None, chains })
 }
 
 /// A refusal means that the heads moved, or a key is not here yet; the next look finds out.

@@ -2,6 +2,7 @@
 
 use rusqlite::OptionalExtension as _;
 use tombolo_crypto::Entropy;
+use tombolo_protocol::hash::Digest;
 use tombolo_protocol::ids::{DeviceId, LogId, RelayId};
 use tombolo_protocol::log::Frontier;
 
@@ -25,6 +26,8 @@ pub(crate) struct LogRow {
     pub(crate) id: LogId,
     pub(crate) frontier: Frontier,
     pub(crate) receipt: Option<Vec<u8>>,
+    /// The name of the documents that were asked for all the way there; none for all.
+    pub(crate) wanted: Option<Digest>,
 }
 
 /// A stored status row.
@@ -98,19 +101,22 @@ impl Tx<'_> {
     pub(crate) fn log(&self, relay: i64, workspace: i64) -> Result<Option<LogRow>, StoreError> {
         let mut statement = self.transaction.prepare_cached(sql!("log"))?;
         let found = statement.query_row((relay, workspace), |row| {
-            Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Vec<u8>>(1)?, row.get(2)?))
+            Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Vec<u8>>(1)?, row.get(2)?, row.get::<_, Option<Vec<u8>>>(3)?))
         });
-        let Some((id, frontier, receipt)) = found.optional()? else {
+        let Some((id, frontier, receipt, wanted)) = found.optional()? else {
             return Ok(None);
         };
         let frontier = Frontier::decode(&frontier).map_err(|_| StoreError::Corrupt { table: "log" })?;
-        Ok(Some(LogRow { id: LogId::from_bytes(exact("log", id)?), frontier, receipt }))
+        // A name that the disk has changed is nobody's, and has the log compared.
+        let wanted = wanted.map(|name| name.try_into().unwrap_or_default());
+        Ok(Some(LogRow { id: LogId::from_bytes(exact("log", id)?), frontier, receipt, wanted }))
     }
 
     /// Moves our place in a log; a receipt of `None` keeps the one that is there.
     pub(crate) fn set_log(&self, relay: i64, workspace: i64, log: &LogRow) -> Result<(), StoreError> {
         let mut statement = self.transaction.prepare_cached(sql!("set_log"))?;
-        statement.execute((relay, workspace, log.id.as_bytes(), log.frontier.encode(), &log.receipt))?;
+        let LogRow { id, frontier, receipt, wanted } = log;
+        statement.execute((relay, workspace, id.as_bytes(), frontier.encode(), receipt, wanted))?;
         Ok(())
     }
 
@@ -126,6 +132,12 @@ impl Tx<'_> {
         {
             self.transaction.prepare_cached(statement)?.execute((relay, workspace))?;
         }
+        Ok(())
+    }
+
+    /// Forgets up to where a device agreed on the logs of a workspace.
+    pub(crate) fn forget_agreed_of(&self, workspace: i64, device: &DeviceId) -> Result<(), StoreError> {
+        self.transaction.prepare_cached(sql!("forget_agreed_of"))?.execute((workspace, device.as_bytes()))?;
         Ok(())
     }
 

@@ -50,6 +50,10 @@ DELETE FROM saved WHERE document IN (SELECT document FROM document WHERE workspa
 DELETE FROM horizon WHERE document IN (SELECT document FROM document WHERE workspace = ?1);
 -- name: forget_vouched
 DELETE FROM vouched WHERE document IN (SELECT document FROM document WHERE workspace = ?1);
+-- name: forget_wanted
+DELETE FROM wanted WHERE workspace = ?1;
+-- name: forget_partial
+DELETE FROM partial WHERE workspace = ?1;
 -- name: forget_floors
 DELETE FROM floor WHERE workspace = ?1;
 -- name: forget_documents
@@ -330,11 +334,25 @@ SELECT old FROM succession WHERE relay = ?1 AND workspace = ?2 ORDER BY old;
 -- name: end_succession
 DELETE FROM succession WHERE relay = ?1 AND workspace = ?2 AND old = ?3;
 -- name: log
-SELECT id, frontier, receipt FROM log WHERE relay = ?1 AND workspace = ?2;
+SELECT id, frontier, receipt, wanted FROM log WHERE relay = ?1 AND workspace = ?2;
 -- name: set_log
-INSERT INTO log (relay, workspace, id, frontier, receipt) VALUES (?1, ?2, ?3, ?4, ?5)
+INSERT INTO log (relay, workspace, id, frontier, receipt, wanted) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
 ON CONFLICT (relay, workspace) DO UPDATE SET id = excluded.id, frontier = excluded.frontier,
-receipt = coalesce(excluded.receipt, receipt);
+receipt = coalesce(excluded.receipt, receipt), wanted = excluded.wanted;
+-- name: rename_wanted
+UPDATE log SET wanted = ?3 WHERE workspace = ?1 AND wanted IS ?2;
+-- name: is_partial
+SELECT 1 FROM partial WHERE workspace = ?1;
+-- name: set_partial
+INSERT INTO partial (workspace) VALUES (?1);
+-- name: wanted
+SELECT document FROM wanted WHERE workspace = ?1 ORDER BY document;
+-- name: insert_wanted
+INSERT INTO wanted (workspace, document) VALUES (?1, ?2);
+-- name: chains_with_documents
+SELECT chain.id, document.tag FROM chain JOIN document USING (document) WHERE chain.workspace = ?1;
+-- name: forget_agreed_of
+DELETE FROM agreed WHERE workspace = ?1 AND device = ?2;
 -- name: forget_log
 DELETE FROM log WHERE relay = ?1 AND workspace = ?2;
 -- name: forget_placed

@@ -178,6 +178,8 @@ impl Tx<'_> {
             sql!("forget_pending"),
             sql!("forget_horizons"),
             sql!("forget_vouched"),
+            sql!("forget_wanted"),
+            sql!("forget_partial"),
             sql!("forget_floors"),
             sql!("forget_chains"),
             sql!("forget_held"),

@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use tombolo_protocol::close::CloseCode;
-use tombolo_protocol::frame::{Frame, Head, Items, NotFoundReason, Open, Opened, Reconcile};
+use tombolo_protocol::frame::{Frame, Head, Items, NotFoundReason, Open, Opened};
+use tombolo_protocol::hash::Digest;
 use tombolo_protocol::ids::{ChainId, LogId};
 use tombolo_protocol::log::{Frontier, LogOrigin};
 use tombolo_protocol::receipt::{LogReset, Signed};
@@ -57,6 +58,10 @@ pub(crate) struct Channel {
     pub(crate) log: LogId,
     pub(crate) origin: Option<LogOrigin>,
     pub(crate) course: Course,
+    /// The name of the documents that were asked for all the way to where the course is, and of those that the list will be
+    /// of which the relay was asked for; none for all.
+    pub(crate) wanted: Option<Digest>,
+    pub(crate) asked: Option<Digest>,
     pub(crate) batches: u32,
     pub(crate) in_flight: VecDeque<Batch>,
     /// Up to which seq each chain was sent in this session.
@@ -110,6 +115,8 @@ impl Channel {
             log: LogId::from_bytes([0; 16]),
             origin: None,
             course: Course::default(),
+            wanted: None,
+            asked: None,
             batches: 0,
             in_flight: VecDeque::new(),
             sent: BTreeMap::new(),
@@ -170,7 +177,7 @@ impl Channel {
     }
 
     pub(crate) fn to_row(&self, receipt: Option<Vec<u8>>) -> LogRow {
-        LogRow { id: self.log, frontier: self.course.frontier().clone(), receipt }
+        LogRow { id: self.log, frontier: self.course.frontier().clone(), receipt, wanted: self.wanted }
     }
 }
 
@@ -215,14 +222,18 @@ impl Engine {
         };
         // What the disk took of the records, or somebody spoilt on the way, only a comparison brings back.
         let lacks_record = held.incomplete || tx.holds_for(workspace, SetAsideReason::UnknownRecord.code())?;
-        let log = if lacks_record { None } else { tx.log(relay, workspace)? };
+        // So does what was left out before it was wanted.
+        let name = held.wanted_name();
+        let log = if lacks_record { None } else { tx.log(relay, workspace)?.filter(|log| log.wanted == name) };
         let open = Open {
             workspace: held.tag,
             // Without a place in the log, an id that no log has asks for a comparison instead of everything.
             log: Some(log.as_ref().map_or(NO_LOG, |log| log.id)),
             cursor: log.as_ref().map_or(0, |log| log.frontier.length()),
             receipt: log.and_then(|log| log.receipt).map(Into::into),
+            documents: self.wanted_of(workspace),
         };
+        self.note_asked((relay, workspace));
         self.set_phase(relay, workspace, Phase::Opening);
         self.send(relay, open);
         Ok(())
@@ -305,7 +316,7 @@ impl Engine {
         }
         channel.phase = Phase::Reconciling;
         tx.forget_log(relay, workspace)?;
-        self.send(relay, Reconcile { channel: opened.channel, method: 0 });
+        self.request_list((relay, workspace), tx)?;
         Ok(self.compare_opening(now, (relay, workspace), &opened.head, tx)?)
     }
 

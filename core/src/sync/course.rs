@@ -5,19 +5,28 @@
 
 use std::collections::VecDeque;
 
+use tombolo_protocol::bytes::DecodeError;
 use tombolo_protocol::hash::Digest;
-use tombolo_protocol::item::ItemHash;
+use tombolo_protocol::item::{ItemHash, LeftOut};
 use tombolo_protocol::log::{Frontier, LogOrigin};
+
+use super::channel::Channel;
 
 /// Items after which a frontier is kept: as many are hashed again, at most, for a head that is asked for afterwards.
 const STRETCH_ITEMS: usize = 16;
 /// How many such stretches are kept, a thousand items: fellows tell of their places within seconds.
 const STRETCHES_MAX: usize = 64;
 
-/// Items that follow one another, and the frontier before the first.
+/// What was counted in at once.
+enum Step {
+    Item(ItemHash),
+    LeftOut(LeftOut),
+}
+
+/// Steps that follow one another, and the frontier before the first.
 struct Stretch {
     start: Frontier,
-    items: Vec<ItemHash>,
+    steps: Vec<Step>,
 }
 
 /// How far a log was taken, and the last items of it.
@@ -44,16 +53,32 @@ impl Course {
 
     /// Counts one more item in.
     pub(crate) fn append(&mut self, item: &ItemHash) {
-        if self.stretches.back().is_none_or(|last| last.items.len() >= STRETCH_ITEMS) {
+        self.keep(Step::Item(*item));
+        self.frontier.append(item);
+    }
+
+    /// Counts in a run that was left out.
+    ///
+    /// # Errors
+    /// [`DecodeError`] if its roots are not those of such a run.
+    pub(crate) fn append_run(&mut self, run: LeftOut) -> Result<(), DecodeError> {
+        let mut grown = self.frontier.clone();
+        grown.append_run(run.count, &run.roots)?;
+        self.keep(Step::LeftOut(run));
+        self.frontier = grown;
+        Ok(())
+    }
+
+    fn keep(&mut self, step: Step) {
+        if self.stretches.back().is_none_or(|last| last.steps.len() >= STRETCH_ITEMS) {
             if self.stretches.len() >= STRETCHES_MAX {
                 self.stretches.pop_front();
             }
-            self.stretches.push_back(Stretch { start: self.frontier.clone(), items: Vec::new() });
+            self.stretches.push_back(Stretch { start: self.frontier.clone(), steps: Vec::new() });
         }
         if let Some(last) = self.stretches.back_mut() {
-            last.items.push(*item);
+            last.steps.push(step);
         }
-        self.frontier.append(item);
     }
 
     /// Returns the head at a length, if it is known still.
@@ -63,10 +88,46 @@ impl Course {
         }
         let stretch = self.stretches.iter().rev().find(|stretch| stretch.start.length() <= length)?;
         let mut frontier = stretch.start.clone();
-        for item in stretch.items.get(..usize::try_from(length - frontier.length()).ok()?)? {
-            frontier.append(item);
+        let mut steps = stretch.steps.iter();
+        while frontier.length() < length {
+            match steps.next()? {
+                Step::Item(item) => frontier.append(item),
+                Step::LeftOut(run) => frontier.append_run(run.count, &run.roots).ok()?,
+            }
         }
-        Some(frontier.head(origin))
+        // Within what was left out no head is known.
+        (frontier.length() == length).then(|| frontier.head(origin))
+    }
+}
+
+impl Channel {
+    /// Counts an item of the log in.
+    pub(super) fn append(&mut self, item: &ItemHash) {
+        self.course.append(item);
+        self.note_head();
+    }
+
+    /// Counts in a run of the log that was left out.
+    ///
+    /// # Errors
+    /// [`DecodeError`] if its roots are not those of such a run.
+    pub(super) fn append_run(&mut self, run: LeftOut) -> Result<(), DecodeError> {
+        self.course.append_run(run)?;
+        self.note_head();
+        Ok(())
+    }
+
+    fn note_head(&mut self) {
+        let length = self.course.length();
+        if self.heads.awaits(length) {
+            let head = self.head_at(length);
+            self.heads.note_head(length, head);
+        }
+    }
+
+    /// Returns the head of the log at a length, if it is known still.
+    pub(super) fn head_at(&self, length: u64) -> Option<Digest> {
+        self.course.head_at(length, self.origin.as_ref()?)
     }
 }
 

@@ -262,12 +262,12 @@ impl Engine {
     }
 
     /// Tells whether a relay's head was confirmed in a session that still stands.
-    fn is_confirmed(&self, relay: i64, workspace: i64) -> bool {
+    pub(crate) fn is_confirmed(&self, relay: i64, workspace: i64) -> bool {
         #[cfg(feature = "planted-bugs")]
         if tombolo_protocol::planted::Bug::StatusTooSoon.is_planted() {
             return true;
         }
-        self.phase_of(relay, workspace) == Some(Phase::Level)
+        self.phase_of(relay, workspace) == Some(Phase::Level) && self.is_all_asked((relay, workspace))
     }
 
     /// Finds the relay to which least is owed, of those that are level if there are any.

@@ -14,12 +14,10 @@ use std::time::Duration;
 use tombolo_protocol::close::CloseCode;
 use tombolo_protocol::hash::Digest;
 use tombolo_protocol::ids::{DeviceId, LogId, WorkspaceId};
-use tombolo_protocol::item::ItemHash;
 use tombolo_protocol::log::LogOrigin;
 use tombolo_protocol::receipt::{Receipt, Signed};
 
 use super::Relay;
-use super::channel::Channel;
 use super::reason::SetAsideReason;
 use super::status::Reached;
 use crate::engine::{Engine, Event, Now};
@@ -63,6 +61,21 @@ impl Heads {
         }
     }
 
+    /// Forgets what a fellow told, for it was said of other documents.
+    pub(super) fn forget(&mut self, device: &DeviceId) {
+        self.told.remove(device);
+    }
+
+    /// Tells whether a fellow told of this length.
+    pub(super) fn awaits(&self, length: u64) -> bool {
+        self.told.values().any(|told| told.place.position == length)
+    }
+
+    /// Notes the head that this device has at a length.
+    pub(super) fn note_head(&mut self, length: u64, head: Option<Digest>) {
+        self.told.values_mut().filter(|told| told.place.position == length).for_each(|told| told.ours = head);
+    }
+
     /// Notes how far this device has come, against what the fellows say.
     fn measure(&mut self, now: Now, length: u64) {
         self.behind.take_if(|(position, _)| length >= *position);
@@ -75,24 +88,6 @@ impl Heads {
     /// Returns when it is certain that something is kept back.
     pub(crate) fn wake_at(&self) -> Option<Duration> {
         self.behind.filter(|_| !self.shown).map(|(_, since)| since + WITHHELD_AFTER)
-    }
-}
-
-impl Channel {
-    /// Counts an item of the log in.
-    pub(super) fn append(&mut self, item: &ItemHash) {
-        self.course.append(item);
-        let length = self.course.length();
-        if self.heads.told.values().any(|told| told.place.position == length) {
-            let head = self.head_at(length);
-            let here = self.heads.told.values_mut().filter(|told| told.place.position == length);
-            here.for_each(|told| told.ours = head);
-        }
-    }
-
-    /// Returns the head of the log at a length, if it is known still.
-    pub(super) fn head_at(&self, length: u64) -> Option<Digest> {
-        self.course.head_at(length, self.origin.as_ref()?)
     }
 }
 
@@ -162,6 +157,7 @@ impl Engine {
         let Some(ours) = verified(head) else {
             return Ok(());
         };
+        self.load_fellows(at.1, tx)?;
         let mut told = BTreeMap::new();
         for (device, places) in self.told_places(at.1, tx)? {
             let here = |place: &Reached| place.relay == ours.relay && place.log == ours.log;

@@ -10,7 +10,8 @@ use tombolo_protocol::close::CloseCode;
 use tombolo_protocol::entry::{Entry, EntryFlags, verify_run};
 use tombolo_protocol::frame::Items;
 use tombolo_protocol::ids::{ChainKey, EntryHash, RecordId};
-use tombolo_protocol::item::{Declaration, ElidedEntry, ItemHash, LogItem};
+use tombolo_protocol::item::{Declaration, ElidedEntry, ItemHash, LeftOut, LogItem};
+use tombolo_protocol::limits::POSITION_MAX;
 use tombolo_protocol::membership::{RecordOutcome, RecordRefusal};
 use tombolo_protocol::receipt::{Attestation, Signed};
 use tombolo_protocol::record::Record;
@@ -33,20 +34,19 @@ pub(super) struct Incoming {
 impl Engine {
     /// Takes in a run of the log.
     pub(crate) fn take_items(&mut self, now: Now, at: (i64, i64), items: &Items, tx: &Tx<'_>) -> Result<(), Fault> {
-        const STRANGE: Fault = Fault::Session(CloseCode::Misbehaved, SetAsideReason::Malformed);
         let channel = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)).ok_or(STRANGE)?;
-        if !matches!(channel.phase, Phase::Filling | Phase::Level) || items.first_position == 0 {
+        let taken = channel.course.length();
+        let follows = (1..=taken + 1).contains(&items.first_position);
+        if !matches!(channel.phase, Phase::Filling | Phase::Level) || !follows {
             return Err(STRANGE);
         }
-        let next = channel.course.length() + 1;
-        let known = next.checked_sub(items.first_position).ok_or(STRANGE)?;
         let mut run: Vec<Incoming> = Vec::new();
-        for (bytes, position) in items.items.iter().zip(items.first_position..).skip(known as usize) {
-            match LogItem::decode(bytes).map_err(|_| STRANGE)? {
-                item @ (LogItem::Record(_) | LogItem::Attestation(_) | LogItem::Attest(_)) => {
-                    self.take_run(now, at, std::mem::take(&mut run), tx)?;
-                    self.take_statement(now, at, &item, tx)?;
-                }
+        for item in positioned(items) {
+            let (position, last, item) = item?;
+            if last <= taken {
+                continue;
+            }
+            match item {
                 LogItem::Entry(bytes) => {
                     let entry = Entry::decode(bytes).map_err(|_| STRANGE)?;
                     run.push(Incoming { entry, placed: Some((position, true)) });
@@ -62,17 +62,35 @@ impl Engine {
                     };
                     run.push(Incoming { entry, placed: Some((position, false)) });
                 }
+                item => {
+                    self.take_run(now, at, std::mem::take(&mut run), tx)?;
+                    self.take_statement(now, at, (position, item), tx)?;
+                }
             }
         }
         self.take_run(now, at, run, tx)?;
         self.save_place(now, at, tx)
     }
 
-    fn take_statement(&mut self, now: Now, at: (i64, i64), item: &LogItem<'_>, tx: &Tx<'_>) -> Result<(), Fault> {
+    /// Counts in what a relay left out, if less than all was asked for; else it keeps something back.
+    fn take_left_out(&mut self, at: (i64, i64), position: u64, left_out: LeftOut) -> Option<()> {
+        let channel = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1))?;
+        let follows = channel.wanted.is_some() && channel.course.length() + 1 == position;
+        if follows { channel.append_run(left_out).ok() } else { None }
+    }
+
+    fn take_statement(
+        &mut self,
+        now: Now,
+        at: (i64, i64),
+        (position, item): (u64, LogItem<'_>),
+        tx: &Tx<'_>,
+    ) -> Result<(), Fault> {
         match item {
             LogItem::Record(record) => self.take_record(now, at, record, tx),
             LogItem::Attestation(attestation) => self.take_attestation(now, at, attestation, tx),
             LogItem::Attest(attest) => self.take_attest(at, attest, tx),
+            LogItem::LeftOut(left_out) => self.take_left_out(at, position, left_out).ok_or(STRANGE),
             LogItem::Entry(_) | LogItem::Elided(_) => Ok(()),
         }
     }
@@ -343,4 +361,17 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+const STRANGE: Fault = Fault::Session(CloseCode::Misbehaved, SetAsideReason::Malformed);
+
+/// Reads the items of a run, each with the first and the last position that it stands for.
+fn positioned(items: &Items) -> impl Iterator<Item = Result<(u64, u64, LogItem<'_>), Fault>> {
+    let mut last = items.first_position.saturating_sub(1);
+    items.items.iter().map(move |bytes| {
+        let item = LogItem::decode(bytes).map_err(|_| STRANGE)?;
+        let position = last + 1;
+        last = last.checked_add(item.positions()).filter(|last| *last <= POSITION_MAX).ok_or(STRANGE)?;
+        Ok((position, last, item))
+    })
 }

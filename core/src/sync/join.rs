@@ -240,8 +240,10 @@ impl Engine {
             let more = nth < last;
             let attestations = if more { None } else { attestations.take() };
             let attestations = attestations.unwrap_or_default().into_iter().map(ByteVec::from).collect();
-            self.send(at.0, Seed { workspace, records, attestations, more });
+            let documents = if more { None } else { self.wanted_of(at.1) };
+            self.send(at.0, Seed { workspace, records, attestations, more, documents });
         }
+        self.note_asked(at);
     }
 }
 

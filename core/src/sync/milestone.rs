@@ -150,6 +150,11 @@ impl Engine {
         if waiter.entries.is_empty() {
             return Ok(!self.relays.is_empty());
         }
+        let held = self.workspaces.get(&waiter.workspace);
+        let document = tx.document_by_row(waiter.document)?.map(|row| row.tag);
+        if !held.zip(document).is_some_and(|(held, document)| held.is_followed(device, &document)) {
+            return Ok(false);
+        }
         let mut agreed = Vec::new();
         for row in self.relays.keys() {
             agreed.push((*row, tx.agreed((*row, waiter.workspace), device)?));

@@ -145,7 +145,8 @@ impl Engine {
         }
         tx.place(at.0, chain.row, common, self.list_ends_at(at))?;
         self.declare_listed(at, &chain, (listed.declared_at, listed.declared_seq), tx)?;
-        Ok((listed.seq > chain.head_seq).then_some(floor.max(chain.head_seq + 1)))
+        let lacks = listed.seq > chain.head_seq && self.is_wanted(at.1, chain.row, tx)?;
+        Ok(lacks.then_some(floor.max(chain.head_seq + 1)))
     }
 
     /// Compares a chain that has two branches here: the list names one of them, or what is beyond.

@@ -6,13 +6,14 @@
 //! It is sent a moment after the place moved, and then at a distance that grows with the number of devices
 //! (ADR 0005); an idle device sends nothing.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tombolo_protocol::bytes::Reader;
 use tombolo_protocol::close::CloseCode;
 use tombolo_protocol::frame::Status;
 use tombolo_protocol::hash::Digest;
-use tombolo_protocol::ids::{DeviceId, LogId, RelayId, WorkspaceId};
+use tombolo_protocol::ids::{DeviceId, DocumentTag, LogId, RelayId, WorkspaceId};
 use tombolo_protocol::status::StatusRow;
 
 use super::Fault;
@@ -20,7 +21,7 @@ use super::channel::Phase;
 use super::reason::SetAsideReason;
 use crate::engine::{Engine, Now};
 use crate::store::{StoreError, Tx};
-use crate::workspace::Workspace;
+use crate::workspace::{Fellows, Workspace};
 
 /// Wait for quiet before a status row is sent.
 const STATUS_DELAY: Duration = Duration::from_millis(500);
@@ -31,6 +32,8 @@ const STATUS_INTERVAL_PER_DEVICE: Duration = Duration::from_secs(1);
 const STATUS_INTERVAL_MAX: Duration = Duration::from_secs(3600);
 /// Logs that one status row names.
 const STATUS_LOGS_MAX: u16 = 16;
+/// Documents that one status row names, of a device that asks for some only.
+const STATUS_DOCUMENTS_MAX: usize = 64;
 const LABEL: &str = "status";
 
 /// A place in a log that a device has reached.
@@ -96,9 +99,11 @@ impl Engine {
         let mut places = Vec::new();
         // What can not be opened is not seen.
         let readable = self.keyless(workspace, tx)? == 0;
+        let name = self.workspaces.get(&workspace).and_then(|held| held.wanted_name());
         for (row, relay) in self.relays.iter().filter(|_| readable) {
             let taken = self.taken_of((*row, workspace), tx)?;
-            if let (Some(key), Some(log)) = (relay.key(), tx.log(*row, workspace)?)
+            let log = tx.log(*row, workspace)?.filter(|log| log.wanted == name);
+            if let (Some(key), Some(log)) = (relay.key(), log)
                 && let Some(head) = self.own_head((*row, workspace), (&log.id, taken), tx)?.filter(|_| taken > 0)
             {
                 places.push(Reached { relay: key, log: log.id, position: taken, head, receipt: log.receipt });
@@ -116,7 +121,8 @@ impl Engine {
         // A clock that went back must not make this row older than the last one.
         let nth = now.wall_ms.max(0).cast_unsigned().max(last.saturating_add(1));
         let header = StatusRow::header_of(&tag, &device, nth, &epoch);
-        let sealed = keys.seal_section(LABEL, &header, &encode(&places), self.entropy.as_mut());
+        let said = Said { places, wanted: held.wanted_tags() };
+        let sealed = keys.seal_section(LABEL, &header, &encode(&said), self.entropy.as_mut());
         let row = StatusRow::sign(tag, device, nth, epoch, sealed, self.device.sign_key());
         tx.set_status(workspace, &device, nth, &row.encode())?;
         Ok(Some(row))
@@ -135,7 +141,11 @@ impl Engine {
             self.counters.count(SetAsideReason::BadSignature);
             return Ok(());
         }
-        let places = places_of(held, bytes);
+        let said = said_of(held, bytes);
+        let (places, wanted) = match said {
+            Some(Said { places, wanted }) => (places, Some(wanted)),
+            None => (Vec::new(), None),
+        };
         // What can not be, as the items here say, is not kept: somebody was given another log.
         let believed = row.device == self.device.id() || !self.disbelieves(now, workspace, &places, tx)?;
         if believed {
@@ -144,7 +154,56 @@ impl Engine {
         if row.device == self.device.id() {
             return Ok(());
         }
+        if let Some(wanted) = wanted {
+            self.note_fellow(workspace, &row, wanted, tx)?;
+        }
         Ok(self.compare_places(now, workspace, row.device, places, tx)?)
+    }
+
+    /// Notes which documents another device asks for; what it was known to have seen it has said of others.
+    fn note_fellow(
+        &mut self,
+        workspace: i64,
+        row: &StatusRow,
+        wanted: Option<BTreeSet<DocumentTag>>,
+        tx: &Tx<'_>,
+    ) -> Result<(), StoreError> {
+        let stored = tx.statuses(workspace)?.into_iter().find(|entry| entry.device == row.device);
+        let is_newest = stored.is_none_or(|entry| StatusRow::decode(&entry.row).is_ok_and(|row_| row_.nth <= row.nth));
+        let Some(held) = self.workspaces.get_mut(&workspace).filter(|_| is_newest) else {
+            return Ok(());
+        };
+        if held.fellows.get(&row.device) == wanted.as_ref() {
+            return Ok(());
+        }
+        match wanted {
+            Some(wanted) => held.fellows.insert(row.device, wanted),
+            None => held.fellows.remove(&row.device),
+        };
+        for relay in self.relays.values_mut() {
+            if let Some(channel) = relay.channel_mut(workspace) {
+                channel.heads.forget(&row.device);
+            }
+        }
+        tx.forget_agreed_of(workspace, &row.device)
+    }
+
+    /// Takes from the status rows in the store which documents other devices ask for. Of one that can not be read it is not
+    /// known, and nothing is believed of it.
+    pub(crate) fn load_fellows(&mut self, workspace: i64, tx: &Tx<'_>) -> Result<(), StoreError> {
+        let Some(held) = self.workspaces.get_mut(&workspace) else {
+            return Ok(());
+        };
+        let mut fellows = Fellows::new();
+        for entry in tx.statuses(workspace)? {
+            match said_of(held, &entry.row) {
+                Some(Said { wanted: Some(wanted), .. }) => fellows.insert(entry.device, wanted),
+                Some(_) => None,
+                None => fellows.insert(entry.device, held.fellows.remove(&entry.device).unwrap_or_default()),
+            };
+        }
+        held.fellows = fellows;
+        Ok(())
     }
 
     /// Returns how far each other device has come, as it said last.
@@ -154,24 +213,28 @@ impl Engine {
         };
         let own = self.device.id();
         let others = tx.statuses(workspace)?.into_iter().filter(|entry| entry.device != own);
-        Ok(others.map(|entry| (entry.device, places_of(held, &entry.row))).collect())
+        Ok(others.map(|entry| (entry.device, said_of(held, &entry.row).unwrap_or_default().places)).collect())
     }
 }
 
-/// Opens what a status row holds; a row of a key that is not here says nothing.
-fn places_of(held: &Workspace, bytes: &[u8]) -> Vec<Reached> {
-    let Ok(row) = StatusRow::decode(bytes) else {
-        return Vec::new();
-    };
-    let Some(epoch) = held.epochs.get(&row.epoch) else {
-        return Vec::new();
-    };
-    let opened = epoch.keys.open_section(LABEL, &row.header(), &row.sealed);
-    opened.ok().and_then(|plaintext| decode(&plaintext, &held.id)).unwrap_or_default()
+/// What a status row says.
+#[derive(Default, Debug, PartialEq, Eq)]
+struct Said {
+    places: Vec<Reached>,
+    /// The documents that the device asks for, if not for all; of many only some are said.
+    wanted: Option<BTreeSet<DocumentTag>>,
 }
 
-fn encode(places: &[Reached]) -> Vec<u8> {
-    let places = places.get(..usize::from(STATUS_LOGS_MAX)).unwrap_or(places);
+/// Opens what a status row holds; a row of a key that is not here says nothing.
+fn said_of(held: &Workspace, bytes: &[u8]) -> Option<Said> {
+    let row = StatusRow::decode(bytes).ok()?;
+    let epoch = held.epochs.get(&row.epoch)?;
+    let plaintext = epoch.keys.open_section(LABEL, &row.header(), &row.sealed).ok()?;
+    decode(&plaintext, &held.id)
+}
+
+fn encode(said: &Said) -> Vec<u8> {
+    let places = said.places.get(..usize::from(STATUS_LOGS_MAX)).unwrap_or(&said.places);
     let mut out = (places.len() as u16).to_be_bytes().to_vec();
     for place in places {
         out.extend_from_slice(place.relay.as_bytes());
@@ -186,10 +249,16 @@ fn encode(places: &[Reached]) -> Vec<u8> {
             _ => out.push(0),
         }
     }
+    if let Some(wanted) = &said.wanted {
+        let room = SAID_BYTES_MAX.saturating_sub(out.len() + 2) / DocumentTag::BYTES;
+        let count = wanted.len().min(room).min(STATUS_DOCUMENTS_MAX);
+        out.extend_from_slice(&(count as u16).to_be_bytes());
+        wanted.iter().take(count).for_each(|tag| out.extend_from_slice(tag.as_bytes()));
+    }
     out
 }
 
-fn decode(bytes: &[u8], workspace: &WorkspaceId) -> Option<Vec<Reached>> {
+fn decode(bytes: &[u8], workspace: &WorkspaceId) -> Option<Said> {
     let mut reader = Reader::new(bytes);
     let count = reader.count("status logs", usize::from(STATUS_LOGS_MAX), PLACE_BYTES_MIN).ok()?;
     let mut places = Vec::with_capacity(count);
@@ -207,7 +276,15 @@ fn decode(bytes: &[u8], workspace: &WorkspaceId) -> Option<Vec<Reached>> {
         };
         places.push(Reached { relay, log, position, head, receipt });
     }
-    Some(places)
+    if reader.remaining() == 0 {
+        return Some(Said { places, wanted: None });
+    }
+    let count = reader.count("status documents", STATUS_DOCUMENTS_MAX, DocumentTag::BYTES).ok()?;
+    let mut wanted = BTreeSet::new();
+    for _ in 0..count {
+        wanted.insert(DocumentTag::read(&mut reader).ok()?);
+    }
+    Some(Said { places, wanted: Some(wanted) })
 }
 
 /// Bytes of a place without a receipt: relay, log, position, head, and that there is none.
@@ -215,6 +292,8 @@ const PLACE_BYTES_MIN: usize = 32 + 16 + 8 + 32 + 1;
 /// Bytes of a signed receipt that the row says already: magic, relay, workspace, log; and of the rest.
 const RECEIPT_OPENING_BYTES: usize = 84;
 const RECEIPT_REST_BYTES: usize = 144;
+/// What a row of the greatest length holds once it is sealed and padded.
+const SAID_BYTES_MAX: usize = 3840;
 
 #[cfg(test)]
 mod tests {
@@ -245,10 +324,25 @@ mod tests {
     #[test]
     fn a_row_of_as_many_logs_as_it_may_name_fits_and_comes_back_with_its_receipts() {
         let places: Vec<Reached> = (0..16).map(|nth| place(nth, nth != 3)).collect();
-        let bytes = encode(&places);
-        assert_eq!(decode(&bytes, &WORKSPACE), Some(places));
+        let said = Said { places, wanted: None };
+        let bytes = encode(&said);
+        assert_eq!(decode(&bytes, &WORKSPACE), Some(said));
         // Header and signature 156, salt and tag 32, and the padding to the next PADMÉ length.
         assert!(bytes.len().next_multiple_of(128) + 156 + 32 <= STATUS_BYTES_MAX, "{}", bytes.len());
         assert_eq!(decode(&bytes[..bytes.len() - 1], &WORKSPACE), None);
+    }
+
+    #[test]
+    fn of_the_documents_that_a_device_asks_for_a_row_names_as_many_as_there_is_room_for() {
+        let wanted: BTreeSet<DocumentTag> = (0..100).map(|nth| DocumentTag::from_bytes([nth; 16])).collect();
+        for (logs, named) in [(0, 64), (1, 64), (16, 7)] {
+            let places: Vec<Reached> = (0..logs).map(|nth| place(nth, true)).collect();
+            let bytes = encode(&Said { places: places.clone(), wanted: Some(wanted.clone()) });
+            assert!(bytes.len() <= SAID_BYTES_MAX, "{}", bytes.len());
+            let read = decode(&bytes, &WORKSPACE).expect("it was just made");
+            assert_eq!((read.places, read.wanted), (places, Some(wanted.iter().take(named).copied().collect())));
+        }
+        let none = Said { places: Vec::new(), wanted: Some(BTreeSet::new()) };
+        assert_eq!(decode(&encode(&none), &WORKSPACE), Some(none));
     }
 }

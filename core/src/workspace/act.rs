@@ -4,6 +4,8 @@
 //! then, so that acts of several people are rarely concurrent; an intent is durable before the app is
 //! told. Where no relay has ever held the workspace, nobody else can act, and it is signed at once.
 
+use std::collections::BTreeSet;
+
 use tombolo_protocol::ids::{DeviceId, EntryHash, RecordId, UserId, WorkspaceId};
 use tombolo_protocol::membership::InviteStanding;
 use tombolo_protocol::receipt::{Receipt, Signed};
@@ -251,15 +253,21 @@ impl Engine {
     }
 
     /// Returns the last entry of each chain of these devices that is held here without a gap below it, and
-    /// counts: this replica holds the whole workspace, so its pins speak for all documents.
+    /// counts. A replica that holds the whole workspace speaks for all documents; one that asks for some speaks for
+    /// those, and for none before it has them from a relay.
     pub(crate) fn pins_of_devices(&self, row: i64, devices: &[DeviceId], tx: &Tx<'_>) -> Result<Pins, StoreError> {
+        let wanted = self.workspaces.get(&row).and_then(|held| held.wanted_tags());
+        let is_here = self.relays.keys().any(|relay| self.is_confirmed(*relay, row));
+        let documents = wanted.map(|wanted| if is_here { wanted } else { BTreeSet::new() });
         let mut chains = Vec::new();
         for device in devices {
             for (chain, seq, hash) in tx.admitted_heads(row, device)? {
-                chains.push(Pin { chain, seq, hash });
+                if documents.as_ref().is_none_or(|documents| documents.contains(&chain.document)) {
+                    chains.push(Pin { chain, seq, hash });
+                }
             }
         }
-        Ok(Pins { documents: None, chains })
+        Ok(Pins { documents: documents.map(|documents| documents.into_iter().collect()), chains })
     }
 
     /// Takes away the roles that have ended, where a receipt of the named relay proves it.

@@ -3,6 +3,7 @@
 //! Invariant: a commit that returned `Ok` was synced. After any failed commit the writing connection is
 //! closed and opened anew, so that nothing half-done is carried on.
 
+mod documents;
 mod pack;
 mod rows;
 mod writes;
@@ -18,7 +19,8 @@ use tombolo_protocol::ids::{ChainId, DeviceId, DocumentTag, EntryHash, LogId, Us
 use tombolo_protocol::limits::ITEMS_PER_FRAME_MAX;
 
 use super::{
-    Backlog, ChainEnd, ChainItem, ChainRow, Cut, Floor, Log, LogError, MembershipItem, Row, WorkspaceRow, Write,
+    Backlog, ChainEnd, ChainItem, ChainRow, Cut, Floor, Listed, Log, LogError, MembershipItem, Row, Told, Wants,
+    WorkspaceRow, Write,
 };
 use rows::{LAST_POSITION, digest, place, position_of};
 
@@ -38,6 +40,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/004_pruned.sql"),
     include_str!("migrations/005_membership.sql"),
     include_str!("migrations/006_words.sql"),
+    include_str!("migrations/007_documents.sql"),
 ];
 
 /// All logs, in one file.
@@ -260,6 +263,10 @@ impl Log for SqliteLog {
         })
     }
 
+    fn items_wanted(&self, row: Row, at: (u64, u64), wants: &Wants<'_>, max: usize) -> Result<Vec<Told>, LogError> {
+        self.read(|connection| documents::items_wanted(connection, row, at, wants, max))
+    }
+
     fn head_at(&self, row: Row, position: u64) -> Result<Option<Digest>, LogError> {
         self.read(|connection| {
             let head = connection
@@ -270,16 +277,18 @@ impl Log for SqliteLog {
         })
     }
 
-    fn summary(&self, tag: &WorkspaceTag) -> Result<Option<(WorkspaceRow, Vec<ChainEnd>)>, LogError> {
+    fn summary(
+        &self,
+        tag: &WorkspaceTag,
+        listed: Option<&Listed>,
+    ) -> Result<Option<(WorkspaceRow, Vec<ChainEnd>)>, LogError> {
         self.read(|connection| {
             // One read transaction: frontier and chains are of one moment.
             let snapshot = connection.unchecked_transaction()?;
             let Some(workspace) = find(&snapshot, tag)? else {
                 return Ok(None);
             };
-            let mut statement = snapshot.prepare_cached(include_str!("sql/chain_summary.sql"))?;
-            let chains = statement.query_map([workspace.row], rows::chain_end)?;
-            let chains = chains.collect::<rusqlite::Result<_>>()?;
+            let chains = documents::chain_ends(&snapshot, workspace.row, listed)?;
             Ok(Some((workspace, chains)))
         })
     }

@@ -90,6 +90,7 @@ impl Session {
             return Err(CloseCode::Unavailable.into());
         }
         self.turn_away_in_overload()?;
+        self.want_created(append, self.device()?);
         let mut verdicts = Verdicts::default();
         let items = read_items(append, &mut verdicts);
         let relay = Arc::clone(&self.relay);

@@ -10,11 +10,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tombolo_protocol::close::CloseCode;
 use tombolo_protocol::frame::{Fetch, Fetched, Frame, Head, Pruned, Received, Status};
+use tombolo_protocol::ids::DocumentTag;
 use tombolo_protocol::limits::ITEMS_BYTES_TARGET;
 use tombolo_protocol::receipt::{Receipt, Signed};
 use tombolo_protocol::status::StatusRow;
 
 use super::Session;
+use super::filter::{Filter, with_gaps};
 use crate::fanout::{Acknowledgement, Closing, Delivery, items_frame};
 use crate::log::{Floor, Row, expand_run};
 use crate::workspace::{Proof, Workspace};
@@ -49,13 +51,27 @@ pub(super) struct Channel {
     pub(super) proof: Option<Box<Proof>>,
     /// When the right to it ends, by the relay's clock.
     pub(super) right_until: Option<i64>,
+    /// The documents that it asks for, if not for all.
+    pub(super) filter: Option<Box<Filter>>,
+    /// Whether it was told that it has everything.
+    is_greeted: bool,
     /// Receipts whose items the device does not have yet.
     held: VecDeque<Acknowledgement>,
 }
 
 impl Channel {
     pub(super) fn new(workspace: Arc<Workspace>, mode: Mode, cursor: u64) -> Self {
-        Self { workspace, mode, sent: cursor, last_batch: 0, proof: None, right_until: None, held: VecDeque::new() }
+        Self {
+            workspace,
+            mode,
+            sent: cursor,
+            last_batch: 0,
+            proof: None,
+            right_until: None,
+            filter: None,
+            is_greeted: false,
+            held: VecDeque::new(),
+        }
     }
 
     /// Goes back to reading the log: the outbox had no room for all.
@@ -175,7 +191,7 @@ impl Session {
             return self.caught_up(&workspace, receipt);
         }
         drop(published);
-        let items = self.relay.log().items(row, (sent + 1, end), ITEMS_BYTES_TARGET)?;
+        let (last, items) = self.read_run(row, (sent + 1, end))?;
         if items.is_empty() {
             tracing::error!(position = sent + 1, "the log lacks an item below its head");
             return Err(CloseCode::Unavailable.into());
@@ -184,22 +200,41 @@ impl Session {
             // They went while it was reading: it comes back, and compares.
             return Err(CloseCode::Going.into());
         }
-        let ((first, last), frame) = items_frame(row, sent + 1, items);
-        self.output.push(frame);
+        self.output.push(items_frame(row, sent + 1, items));
         if let Some(channel) = self.channels.get_mut(&row) {
-            channel.advance(first, last);
+            channel.advance(sent + 1, last);
         }
         self.release(row);
         Ok(())
     }
 
+    /// Reads what is sent next of a range of positions; returns the last position that it covers too.
+    fn read_run(&self, row: Row, positions: (u64, u64)) -> Result<(u64, Vec<Vec<u8>>), Closing> {
+        let (log, first) = (self.relay.log(), positions.0);
+        if let Some(filter) = self.channels.get(&row).and_then(|channel| channel.filter.as_ref()) {
+            let wants = |document: Option<&DocumentTag>| filter.wants(document);
+            let run = log.items_wanted(row, positions, &wants, ITEMS_BYTES_TARGET)?;
+            return Ok(with_gaps(first, run));
+        }
+        let items = log.items(row, positions, ITEMS_BYTES_TARGET)?;
+        Ok((first + items.len() as u64 - 1, items))
+    }
+
     /// Says that the device has everything, and what the others' devices said of themselves.
     fn caught_up(&mut self, workspace: &Workspace, receipt: Receipt) -> Result<(), Closing> {
         let row = workspace.row();
-        if let Some(channel) = self.channels.get_mut(&row) {
-            channel.mode = Mode::Live;
-        }
+        let is_told = match self.channels.get_mut(&row) {
+            Some(channel) => {
+                channel.mode = Mode::Live;
+                // Who asks for some documents reads the log after each commit.
+                std::mem::replace(&mut channel.is_greeted, true) && channel.filter.is_some()
+            }
+            None => false,
+        };
         self.release(row);
+        if is_told {
+            return Ok(());
+        }
         let receipt = Signed::sign(receipt, self.relay.key()).encode().into();
         self.send(Head { channel: row, receipt });
         self.send_statuses(workspace)

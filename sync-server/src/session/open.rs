@@ -17,9 +17,13 @@ use tombolo_protocol::receipt::{LogReset, Receipt, Signed};
 use super::Session;
 use super::catch_up::{Channel, Mode};
 use crate::fanout::Closing;
-use crate::log::{ChainEnd, Row};
+use crate::log::{ChainEnd, Listed, Row};
 use crate::workspace::Workspace;
 use crate::writer::{Job, ResetJob};
+
+/// Methods of a comparison: every chain is listed, or none, and only what is wanted changes.
+const LIST: u8 = 0;
+const LIST_NOTHING: u8 = 2;
 
 /// What a device's cursor and receipt are worth here.
 enum Claim {
@@ -46,7 +50,11 @@ impl Session {
             return Ok(());
         }
         match self.judge_claim(&workspace, open)? {
-            Claim::Usable => self.opened(workspace, Mode::Reading, open.cursor, None),
+            Claim::Usable => {
+                let row = workspace.row();
+                self.opened(workspace, Mode::Reading, open.cursor, None)?;
+                self.ask_for(row, open.documents.clone())
+            }
             Claim::Useless => self.opened(workspace, Mode::Unusable, 0, None),
             Claim::Lost(receipt) => self.lost(workspace, receipt),
         }
@@ -171,8 +179,10 @@ impl Session {
         if workspace.is_lost() {
             return Err(CloseCode::Unavailable.into());
         }
-        let channel = Channel::new(Arc::clone(workspace), mode, cursor);
+        let mut channel = Channel::new(Arc::clone(workspace), mode, cursor);
+        channel.filter = self.channels.remove(&row).and_then(|before| before.filter);
         self.channels.insert(row, Box::new(channel));
+        self.mark_filter(row);
         self.ended.remove(&row);
         // Asked only now that it is among the readers: whatever ends the right later tells them.
         self.review(row)?;
@@ -185,11 +195,13 @@ impl Session {
             return Ok(());
         };
         let workspace = Arc::clone(&channel.workspace);
-        if reconcile.method != 0 {
-            return Err(CloseCode::Malformed.into());
+        match reconcile.method {
+            LIST => {}
+            LIST_NOTHING => return self.ask_for(reconcile.channel, reconcile.documents.clone()),
+            _ => return Err(CloseCode::Malformed.into()),
         }
         let tag = workspace.id().tag();
-        let summary = self.relay.log().summary(&tag)?;
+        let summary = self.relay.log().summary(&tag, Listed::of(reconcile).as_ref())?;
         let (row, chains) = summary.ok_or(Closing::from(CloseCode::Unavailable))?;
         if !self.holds(reconcile.channel)? {
             return Ok(());
@@ -200,7 +212,8 @@ impl Session {
             self.send(ground);
         }
         self.send_summary(reconcile.channel, &row.frontier, &chains);
-        self.enter_channel(&workspace, Mode::Reading, row.frontier.length()).map(drop)
+        self.enter_channel(&workspace, Mode::Reading, row.frontier.length())?;
+        self.ask_for(reconcile.channel, reconcile.documents.clone())
     }
 
     fn send_summary(&mut self, channel: Row, frontier: &Frontier, chains: &[ChainEnd]) {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tombolo_protocol::close::CloseCode;
 use tombolo_protocol::frame::{Enter, Ground, NotFoundReason, Seed};
-use tombolo_protocol::ids::WorkspaceId;
+use tombolo_protocol::ids::{DocumentTag, WorkspaceId};
 use tombolo_protocol::receipt::{Attestation, Signed};
 use tombolo_protocol::record::Record;
 
@@ -26,6 +26,7 @@ pub(super) struct SeedBuffer {
     workspace: WorkspaceId,
     records: Vec<Record>,
     attestations: Vec<Signed<Attestation>>,
+    documents: Option<Vec<DocumentTag>>,
     bytes: usize,
 }
 
@@ -36,6 +37,7 @@ impl Session {
             workspace: seed.workspace,
             records: Vec::new(),
             attestations: Vec::new(),
+            documents: None,
             bytes: 0,
         });
         let more = seed.more;
@@ -44,7 +46,13 @@ impl Session {
             self.seed = Some(buffer);
             return Ok(());
         }
-        self.plant(buffer)
+        let (tag, documents) = (buffer.workspace.tag(), buffer.documents.take());
+        self.plant(buffer)?;
+        let open = self.channels.values().find(|channel| channel.workspace.id().tag() == tag);
+        match open.map(|channel| channel.workspace.row()) {
+            Some(row) => self.ask_for(row, documents),
+            None => Ok(()),
+        }
     }
 
     fn plant(&mut self, seed: SeedBuffer) -> Result<(), Closing> {
@@ -191,6 +199,7 @@ impl SeedBuffer {
         if seed.workspace != self.workspace {
             return Err(CloseCode::Malformed.into());
         }
+        self.documents.clone_from(&seed.documents);
         let parts = seed.records.iter().chain(&seed.attestations);
         self.bytes += parts.map(|part| part.len()).sum::<usize>();
         if self.bytes > SEED_BYTES_MAX {

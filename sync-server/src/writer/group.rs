@@ -18,7 +18,7 @@ use super::AppendJob;
 use crate::fanout::{Acknowledgement, Delivery, Outbox, SessionId, items_frames};
 use crate::log::{AppendWrite, ChainRow, NewItem, Row, SweptWrite, TakenFloor, Write};
 use crate::relay::Relay;
-use crate::workspace::{Ended, Published, Workspace};
+use crate::workspace::{Ended, Published, Reader, Workspace};
 
 /// One workspace in one transaction.
 pub(super) struct Group {
@@ -284,13 +284,16 @@ fn cut_off(
 /// Hands new items to all who read along, but not to one who wrote them all.
 fn fan_out(relay: &Relay, channel: Row, published: &mut Published, items: Vec<NewItem>, alone: Option<SessionId>) {
     let reads = |session: &SessionId| Some(*session) != alone;
-    let mut readers = published.readers.iter();
-    if !readers.any(|(session, reader)| reader.live && reads(session)) {
+    let live = published.readers.iter().filter(|(session, reader)| reader.live && reads(session));
+    let (filtering, others): (Vec<&Reader>, Vec<&Reader>) =
+        live.map(|(_, reader)| reader.as_ref()).partition(|reader| reader.filters);
+    filtering.iter().for_each(|reader| reader.outbox.fall_behind(channel));
+    if others.is_empty() {
         return;
     }
     let frames: Vec<((u64, u64), Bytes)> = items_frames(channel, items);
     for (session, reader) in &mut published.readers {
-        if !reader.live || !reads(session) {
+        if !reader.live || reader.filters || !reads(session) {
             continue;
         }
         for (positions, frame) in &frames {

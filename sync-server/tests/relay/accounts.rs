@@ -179,7 +179,9 @@ async fn a_relay_accounts_for_who_came_what_they_did_and_what_they_were_denied()
     let mut at_alice = Client::dial(process.address, &alice).await;
     at_alice.seeded(&ground).await;
     let mut at_eve = Client::dial(process.address, &eve).await;
-    at_eve.send(Open { workspace: workspace(&ground).tag(), log: None, cursor: 0, receipt: None }).await;
+    at_eve
+        .send(Open { workspace: workspace(&ground).tag(), log: None, cursor: 0, receipt: None, documents: None })
+        .await;
     assert_eq!(at_eve.frame().await.name(), "NotFound");
     drop(at_eve);
     drop(at_alice);

@@ -171,6 +171,7 @@ impl Client {
             records: ground.iter().map(|record| record.encode().into()).collect(),
             attestations: Vec::new(),
             more: false,
+            documents: None,
         })
         .await;
     }
@@ -182,7 +183,14 @@ impl Client {
         cursor: u64,
         receipt: Option<&Signed<Receipt>>,
     ) {
-        self.send(Open { workspace: tag, log, cursor, receipt: receipt.map(|receipt| receipt.encode().into()) }).await;
+        self.send(Open {
+            workspace: tag,
+            log,
+            cursor,
+            receipt: receipt.map(|receipt| receipt.encode().into()),
+            documents: None,
+        })
+        .await;
     }
 
     pub(crate) async fn opened(&mut self) -> Opened {

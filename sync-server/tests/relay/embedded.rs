@@ -38,6 +38,7 @@ fn story() -> Vec<Vec<u8>> {
         records: ground.iter().map(|record| record.encode().into()).collect(),
         attestations: Vec::new(),
         more: false,
+        documents: None,
     });
     let names: Vec<_> = wire.heard.iter().map(Frame::name).collect();
     assert_eq!(names, ["Opened", "Items", "Head"]);

@@ -12,7 +12,7 @@ use super::people::{Person, found};
 use super::process::RelayProcess;
 
 fn open_frame() -> Open {
-    Open { workspace: WorkspaceTag::from_bytes([1; 16]), log: None, cursor: 0, receipt: None }
+    Open { workspace: WorkspaceTag::from_bytes([1; 16]), log: None, cursor: 0, receipt: None, documents: None }
 }
 
 #[tokio::test]

@@ -80,7 +80,7 @@ fn a_workspace_whose_policy_wants_bound_sessions_opens_to_no_other() {
     let mut scene = Scene::new(Levels::default());
     let policy = Policy { needs_binding: true, ..Policy::default() };
     scene.publish(RecordBody::Policy(policy));
-    let open = Open { workspace: workspace(&scene.ground).tag(), log: None, cursor: 0, receipt: None };
+    let open = Open { workspace: workspace(&scene.ground).tag(), log: None, cursor: 0, receipt: None, documents: None };
     let mut plain = Wire::new(&scene.relay, &scene.alice);
     plain.say(open.clone());
     let told = plain.take_heard();

@@ -125,7 +125,7 @@ impl Desk {
 
 fn seed(workspace: WorkspaceId, records: &[Record], more: bool) -> Seed {
     let records = records.iter().map(|record| record.encode().into()).collect();
-    Seed { workspace, records, attestations: Vec::new(), more }
+    Seed { workspace, records, attestations: Vec::new(), more, documents: None }
 }
 
 #[test]

@@ -158,11 +158,12 @@ impl Wire {
             records: ground.iter().map(|record| record.encode().into()).collect(),
             attestations: Vec::new(),
             more: false,
+            documents: None,
         });
     }
 
     pub(crate) fn open(&mut self, ground: &[Record]) {
-        self.say(Open { workspace: workspace(ground).tag(), log: None, cursor: 0, receipt: None });
+        self.say(Open { workspace: workspace(ground).tag(), log: None, cursor: 0, receipt: None, documents: None });
     }
 
     pub(crate) fn next_append(&mut self, items: Vec<Vec<u8>>) -> Append {

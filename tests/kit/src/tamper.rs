@@ -119,7 +119,7 @@ impl Net {
     #[must_use]
     pub fn entries(&self, relay: RelayNode) -> Vec<Entry> {
         let log = self.station(relay).relay().log();
-        let (row, chains) = log.summary(&self.workspace().tag()).expect("the log reads").expect("it is there");
+        let (row, chains) = log.summary(&self.workspace().tag(), None).expect("the log reads").expect("it is there");
         let mut entries = Vec::new();
         for end in chains {
             let floor = log.floor(row.row, &end.chain).expect("the log reads").map_or(1, |floor| floor.seq);
@@ -137,7 +137,7 @@ impl Net {
         let Some((held, workspace)) = self.station(relay).relay.as_ref().zip(self.workspace) else {
             return false;
         };
-        let summary = held.log().summary(&workspace.tag()).expect("the log reads");
+        let summary = held.log().summary(&workspace.tag(), None).expect("the log reads");
         summary.is_some_and(|(row, chains)| {
             chains.iter().any(|end| {
                 let floor = held.log().floor(row.row, &end.chain).expect("the log reads");

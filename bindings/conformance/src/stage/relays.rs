@@ -53,6 +53,18 @@ impl Stage {
                     return Err(Fault::otherwise(format!("nothing is owed: {debt:?}")));
                 }
             }
+            ["only", who, name, documents @ ..] => {
+                let mut ids = Vec::new();
+                for document in documents {
+                    ids.push(self.document(who, document)?.id());
+                }
+                let workspace = self.workspace(who, name)?;
+                workspace.sync_only(ids.clone()).await?;
+                if workspace.synced_only().await? != Some(ids.into_iter().collect()) {
+                    return Err(Fault::otherwise("other documents are asked for".to_owned()));
+                }
+            }
+            ["all", who, name] => self.workspace(who, name)?.sync_all().await?,
             ["durable", who, name] => self.document(who, name)?.wait_for(Milestone::RelayDurable).await?,
             ["pause", who] => self.replica(who)?.pause().await?,
             ["resume", who] => self.replica(who)?.resume().await?,

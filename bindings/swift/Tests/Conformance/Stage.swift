@@ -92,7 +92,8 @@ public actor Stage {
 
     private func others(_ verb: String, _ who: String, _ rest: [String]) async throws {
         switch verb {
-        case "relay", "cut", "mend", "dial", "dial-at", "settled", "owed", "durable", "same", "pause", "resume", "sync":
+        case "relay", "cut", "mend", "dial", "dial-at", "settled", "owed", "only", "all", "durable", "same", "pause", "resume",
+            "sync":
             try await relays(verb, who, rest)
         case "link", "devices", "revoke", "kit", "recover": try await devices(verb, who, rest)
         default: try await people(verb, who, rest)
@@ -173,6 +174,12 @@ extension Stage {
         case "owed":
             let debt = try await workspace(who, rest[0]).syncDebt()
             if debt.settled || debt.documents.isEmpty && debt.records == 0 { throw Failure("\(debt)") }
+        case "only":
+            let (asked, ids) = (try workspace(who, rest[0]), rest.dropFirst().map { documents[$0] ?? "" })
+            try await asked.syncOnly(documents: ids)
+            let now = try await asked.syncedOnly()
+            if now != ids.sorted() { throw Failure("other documents are asked for: \(now ?? [])") }
+        case "all": try await workspace(who, rest[0]).syncAll()
         case "durable": try await document(who, rest[0]).wait()
         case "same":
             let (one, other) = (try document(rest[0], who), try document(rest[1], who))

@@ -7,7 +7,7 @@ use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
 use super::bounded;
-use crate::ids::{LogId, RecordId, RelayId, WorkspaceId, WorkspaceTag};
+use crate::ids::{DocumentTag, LogId, RecordId, RelayId, WorkspaceId, WorkspaceTag};
 
 /// First frame of a session, by the device.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -127,6 +127,10 @@ pub struct Open {
     /// The newest receipt that the device holds of this relay and history.
     #[n(3)]
     pub receipt: Option<ByteVec>,
+    /// The documents whose entries are wanted; absent for all. Of others only the hashes come
+    /// ([`crate::item::LeftOut`]).
+    #[cbor(n(4), decode_with = "bounded::documents")]
+    pub documents: Option<Vec<DocumentTag>>,
 }
 
 /// A workspace is open.
@@ -197,6 +201,9 @@ pub struct Seed {
     /// Whether more frames of the same seed follow.
     #[n(3)]
     pub more: bool,
+    /// In the last frame the documents whose entries are wanted, as in [`Open`].
+    #[cbor(n(4), decode_with = "bounded::documents")]
+    pub documents: Option<Vec<DocumentTag>>,
 }
 
 /// The holder of an invite asks for the records.

@@ -7,10 +7,10 @@ use minicbor::bytes::ByteVec;
 use minicbor::decode::{Decode, Decoder, Error};
 
 use super::ChainSummary;
-use crate::ids::WorkspaceId;
+use crate::ids::{ChainId, DocumentTag, WorkspaceId};
 use crate::limits::{
-    FEATURES_MAX, ITEMS_PER_FRAME_MAX, OPEN_WORKSPACES_MAX, POSITION_MAX, RECONCILE_CHAINS_PER_FRAME_MAX,
-    STEP_UP_PROOF_BYTES_MAX,
+    FEATURES_MAX, HELD_CHAINS_MAX, ITEMS_PER_FRAME_MAX, OPEN_WORKSPACES_MAX, POSITION_MAX,
+    RECONCILE_CHAINS_PER_FRAME_MAX, STEP_UP_PROOF_BYTES_MAX, WANTED_DOCUMENTS_MAX,
 };
 
 pub(super) fn items<'b, C>(decoder: &mut Decoder<'b>, context: &mut C) -> Result<Vec<ByteVec>, Error> {
@@ -19,6 +19,15 @@ pub(super) fn items<'b, C>(decoder: &mut Decoder<'b>, context: &mut C) -> Result
 
 pub(super) fn chains<'b, C>(decoder: &mut Decoder<'b>, context: &mut C) -> Result<Vec<ChainSummary>, Error> {
     list(decoder, context, RECONCILE_CHAINS_PER_FRAME_MAX)
+}
+
+/// Documents that a device asks for; most ask for all.
+pub(super) fn documents<'b, C>(decoder: &mut Decoder<'b>, context: &mut C) -> Result<Option<Vec<DocumentTag>>, Error> {
+    list(decoder, context, WANTED_DOCUMENTS_MAX).map(Some)
+}
+
+pub(super) fn held_chains<'b, C>(decoder: &mut Decoder<'b>, context: &mut C) -> Result<Option<Vec<ChainId>>, Error> {
+    list(decoder, context, HELD_CHAINS_MAX).map(Some)
 }
 
 pub(super) fn features<'b, C>(decoder: &mut Decoder<'b>, context: &mut C) -> Result<Vec<u16>, Error> {

@@ -7,7 +7,7 @@ use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
 use super::bounded;
-use crate::ids::ChainId;
+use crate::ids::{ChainId, DocumentTag};
 
 /// Asks for entries of one chain, with full headers.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -73,9 +73,16 @@ pub struct Reconcile {
     /// Which workspace.
     #[n(0)]
     pub channel: u32,
-    /// How to compare; 0 = the relay lists everything.
+    /// How to compare; 0 = the relay lists chains, 2 = it lists nothing, and only sends other documents from here on.
     #[n(1)]
     pub method: u8,
+    /// The documents whose entries are wanted from here on, as in [`Open`](super::Open); absent for all.
+    #[cbor(n(2), decode_with = "bounded::documents")]
+    pub documents: Option<Vec<DocumentTag>>,
+    /// Chains of other documents that the device holds: with those of the documents that are wanted they are listed. Absent
+    /// for all chains.
+    #[cbor(n(3), decode_with = "bounded::held_chains")]
+    pub held: Option<Vec<ChainId>>,
 }
 
 /// What the log holds at one position; sent after the [`Ground`](super::Ground) of the same moment.

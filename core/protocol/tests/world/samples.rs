@@ -9,8 +9,8 @@ use tombolo_protocol::entry::{Entry, Header};
 use tombolo_protocol::frame::*;
 use tombolo_protocol::hash::sha256;
 use tombolo_protocol::identity::IdentityLog;
-use tombolo_protocol::ids::{ChainId, EntryHash, EpochId, LogId, RecordId, RendezvousId};
-use tombolo_protocol::item::{Declaration, ItemHash, LogItem};
+use tombolo_protocol::ids::{ChainId, DocumentTag, EntryHash, EpochId, LogId, RecordId, RendezvousId};
+use tombolo_protocol::item::{Declaration, ItemHash, LeftOut, LogItem};
 use tombolo_protocol::log::{Frontier, LogOrigin};
 use tombolo_protocol::receipt::{Attestation, LogReset, Receipt, Signed, acknowledged};
 use tombolo_protocol::record::*;
@@ -83,6 +83,7 @@ fn parse_item(bytes: &[u8]) -> Result<Vec<u8>, ()> {
             Ok(LogItem::encode_entry(&entry, Some((short.declared_at, &declared))))
         }
         LogItem::Attest(bytes) => Ok(LogItem::encode_attest(bytes)),
+        LogItem::LeftOut(run) => Ok(run.encode()),
     }
 }
 
@@ -314,7 +315,8 @@ fn log_vectors() -> Vec<Vector> {
         LogOrigin::new(&world::relay(RELAY_SEED), &LogId::from_bytes([0x10; 16]), &Person::new(1).found().workspace());
     let names = ["0 items", "1 item", "2 items", "3 items", "4 items", "5 items", "6 items", "7 items"];
     let mut frontier = Frontier::new();
-    let mut all = Vec::new();
+    let run: Vec<ItemHash> = (3..8).map(|n| ItemHash::Entry(EntryHash::from_bytes(sha256(&[&[n]])))).collect();
+    let mut all = vec![vector("item", "left out", LeftOut::of(3, &run).encode(), &[])];
     for (n, name) in names.into_iter().enumerate() {
         all.push(vector("frontier", name, frontier.encode(), &frontier.head(&origin)));
         frontier.append(&ItemHash::Entry(EntryHash::from_bytes(sha256(&[&[n as u8]]))));
@@ -323,7 +325,8 @@ fn log_vectors() -> Vec<Vector> {
 }
 
 fn frame_vectors() -> Vec<Vector> {
-    let frames = [handshake_frames(), opening_frames(), log_frames(), device_frames(), step_up_frames()].concat();
+    let known = [handshake_frames(), opening_frames(), log_frames(), device_frames(), step_up_frames()].concat();
+    let frames = [known, filter_frames()].concat();
     let vector_of = |frame: &Frame| vector("frame", frame.name(), frame.encode(), &[frame.number()]);
     frames.iter().map(vector_of).collect()
 }
@@ -390,6 +393,7 @@ fn opening_frames() -> Vec<Frame> {
             log: Some(LogId::from_bytes([0x10; 16])),
             cursor: 1000,
             receipt: Some(receipt().encode().into()),
+            documents: None,
         }),
         Frame::Opened(Opened {
             workspace,
@@ -406,6 +410,7 @@ fn opening_frames() -> Vec<Frame> {
             records: vec![record.clone()],
             attestations: vec![attestation.clone()],
             more: true,
+            documents: None,
         }),
         Frame::Enter(Enter { workspace, invite: RecordId::from_bytes([0x30; 32]), proof: [7; 64] }),
         Frame::Ground(Ground {
@@ -422,6 +427,22 @@ fn opening_frames() -> Vec<Frame> {
             more: false,
             attests: vec![attest().encode().into()],
         }),
+    ]
+}
+
+/// Frames of a device that asks for some documents.
+fn filter_frames() -> Vec<Frame> {
+    let workspace = Person::new(1).found().workspace();
+    let documents = Some(vec![DocumentTag::from_bytes([0x51; 16]), DocumentTag::from_bytes([0x52; 16])]);
+    let opening =
+        Open { workspace: workspace.tag(), log: None, cursor: 0, receipt: None, documents: documents.clone() };
+    let held = Some(vec![ChainId::from_bytes([0x61; 8])]);
+    let (records, attestations) = (Vec::new(), Vec::new());
+    vec![
+        Frame::Open(opening),
+        Frame::Seed(Seed { workspace, records, attestations, more: false, documents: documents.clone() }),
+        Frame::Reconcile(Reconcile { channel: 3, method: 0, documents: documents.clone(), held }),
+        Frame::Reconcile(Reconcile { channel: 3, method: 2, documents: Some(Vec::new()), held: None }),
     ]
 }
 
@@ -454,7 +475,7 @@ fn log_frames() -> Vec<Frame> {
         Frame::Fetch(Fetch { channel, chain, from_seq: 2, to_seq: 9 }),
         Frame::Fetched(Fetched { channel, chain, entries: vec![entry] }),
         Frame::Pruned(Pruned { channel, chain, snapshot: chain, from_seq: 41, to_seq: 43 }),
-        Frame::Reconcile(Reconcile { channel, method: 0 }),
+        Frame::Reconcile(Reconcile { channel, method: 0, documents: None, held: None }),
         Frame::Summary(Summary { channel, frontier: frontier.encode().into(), chains: vec![summary], more: false }),
         Frame::Status(Status { channel, row: status().encode().into() }),
     ]

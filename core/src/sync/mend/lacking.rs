@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tombolo_protocol::entry::Entry;
-use tombolo_protocol::frame::{ChainSummary, Reconcile};
+use tombolo_protocol::frame::ChainSummary;
 use tombolo_protocol::ids::{ChainId, ChainKey, EntryHash};
 
 use crate::engine::{Engine, Now};
@@ -27,6 +27,8 @@ const COMPARE_AFTER: Duration = Duration::from_secs(30);
 const COMPARE_AFTER_MAX: Duration = Duration::from_secs(3600);
 /// First wait for the answers to what is in flight, before a comparison begins; it doubles, as some do not come.
 const IN_FLIGHT_REST: Duration = Duration::from_secs(5);
+/// And where more is wanted.
+const UNASKED_REST: Duration = Duration::from_millis(200);
 
 /// What one session lacks of a log.
 pub(crate) struct Lacking {
@@ -44,6 +46,8 @@ pub(crate) struct Lacking {
     list_begun: bool,
     /// Whether a fellow was given another log, or more of it.
     contradicted: bool,
+    /// Whether more is wanted than was asked for.
+    unasked: bool,
     /// Whether the relay was asked for its list in the midst of the session.
     asked: bool,
     compare_at: Option<Duration>,
@@ -62,6 +66,7 @@ impl Default for Lacking {
             spoilt_in_list: false,
             list_begun: false,
             contradicted: false,
+            unasked: false,
             asked: false,
             compare_at: None,
             compare_after: COMPARE_AFTER,
@@ -73,7 +78,7 @@ impl Default for Lacking {
 impl Lacking {
     fn is_empty(&self) -> bool {
         let is_whole = self.entries.is_empty() && self.chains.is_empty() && !self.is_unplaced;
-        is_whole && !self.spoilt_record && !self.contradicted
+        is_whole && !self.spoilt_record && !self.contradicted && !self.unasked
     }
 
     /// Tells whether a place in the log may be stored: what a comparison left open only another one brings.
@@ -153,8 +158,20 @@ impl Lacking {
         self.list_begun = false;
     }
 
+    /// Notes whether more is wanted than was asked for: a person waits for that.
+    pub(in crate::sync) fn note_wanted(&mut self, now: Now, unasked: bool) {
+        self.unasked = unasked;
+        self.plan(now);
+    }
+
     fn plan(&mut self, now: Now) {
-        if !self.is_empty() && !self.asked {
+        if self.is_empty() || self.asked {
+            return;
+        }
+        if self.unasked {
+            let planned = self.compare_at.filter(|at| *at <= now.mono + UNASKED_REST);
+            self.compare_at = Some(planned.unwrap_or(now.mono));
+        } else {
             self.compare_at.get_or_insert(now.mono + self.compare_after);
         }
     }
@@ -187,6 +204,7 @@ impl Engine {
         }
         if channel.phase == Phase::Reconciling && !channel.mending.lacking.list_begun {
             channel.mending.lacking.begin_list();
+            channel.wanted = channel.asked;
         }
         Ok(())
     }
@@ -221,7 +239,9 @@ impl Engine {
         let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) else {
             return Ok(());
         };
+        let unasked = held.is_some_and(|held| held.wanted_name() != channel.wanted);
         let lacking = &mut channel.mending.lacking;
+        lacking.unasked = unasked;
         let mut have = Vec::new();
         for (chain, listed) in &lacking.chains {
             if let Some(held) = held
@@ -273,17 +293,20 @@ impl Engine {
         let lacking = &mut channel.mending.lacking;
         if lacking.is_empty() {
             (lacking.compare_at, lacking.compare_after) = (None, COMPARE_AFTER);
+        } else if is_busy && lacking.unasked {
+            lacking.compare_at = Some(now.mono + UNASKED_REST);
         } else if is_busy {
             lacking.compare_at = Some(now.mono + lacking.rest);
             lacking.rest = lacking.rest.saturating_mul(2).min(COMPARE_AFTER_MAX);
         } else {
             (lacking.asked, lacking.rest) = (true, IN_FLIGHT_REST);
             lacking.compare_at = None;
-            lacking.compare_after = lacking.compare_after.saturating_mul(2).min(COMPARE_AFTER_MAX);
-            let number = channel.number;
+            if !lacking.unasked {
+                lacking.compare_after = lacking.compare_after.saturating_mul(2).min(COMPARE_AFTER_MAX);
+            }
             // The records that come before the list are placed anew by them.
             tx.forget_placed_records(at.0, at.1)?;
-            self.send(at.0, Reconcile { channel: number, method: 0 });
+            self.request_list(at, tx)?;
         }
         Ok(())
     }

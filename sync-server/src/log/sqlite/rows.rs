@@ -9,6 +9,7 @@ use tombolo_protocol::hash::Digest;
 use tombolo_protocol::ids::{
     ChainId, ChainKey, DeviceId, DocumentTag, EntryHash, Incarnation, LogId, RecordId, Stream, WorkspaceId,
 };
+use tombolo_protocol::item::ItemHash;
 use tombolo_protocol::log::Frontier;
 
 use crate::log::{ChainEnd, ChainItem, ChainRow, Floor, Row, WorkspaceRow};
@@ -93,6 +94,18 @@ pub(super) fn floor(row: &SqlRow<'_>) -> rusqlite::Result<Floor> {
         from_seq: unsigned(row, 2)?,
         to_seq: unsigned(row, 3)?,
     })
+}
+
+/// Reads place and name of an item, and the document that it belongs to.
+pub(super) fn item_document(row: &SqlRow<'_>) -> rusqlite::Result<(i64, ItemHash, Option<DocumentTag>)> {
+    let hash = digest(row, 2)?;
+    let hash = match row.get::<_, i64>(1)? {
+        1 => ItemHash::Record(RecordId::from_bytes(hash)),
+        2 => ItemHash::Attestation(hash),
+        5 => ItemHash::Attest(hash),
+        _ => ItemHash::Entry(EntryHash::from_bytes(hash)),
+    };
+    Ok((row.get(0)?, hash, row.get::<_, Option<_>>(3)?.map(DocumentTag::from_bytes)))
 }
 
 pub(super) fn upsert_chain(statement: &mut CachedStatement<'_>, row: Row, chain: &ChainRow) -> rusqlite::Result<()> {

@@ -72,10 +72,18 @@ impl Seat {
         let mut session = dialled.map_err(|_| Lost::Gone)??;
         if self.founds && self.log.is_none() {
             let records = self.ground.records.iter().map(|record| record.clone().into()).collect();
-            session.say(Seed { workspace: self.ground.id, records, attestations: Vec::new(), more: false }).await?;
+            session
+                .say(Seed {
+                    workspace: self.ground.id,
+                    records,
+                    attestations: Vec::new(),
+                    more: false,
+                    documents: None,
+                })
+                .await?;
         } else {
             let (log, cursor, receipt) = (self.log, self.cursor, self.receipt.clone());
-            session.say(Open { workspace: self.ground.tag, log, cursor, receipt }).await?;
+            session.say(Open { workspace: self.ground.tag, log, cursor, receipt, documents: None }).await?;
         }
         match session.next().await? {
             Frame::Opened(opened) if opened.resumed => {

@@ -132,6 +132,27 @@ impl Replica {
         made.expect("a document is made").expect("its device lives")
     }
 
+    /// Asks relays for these documents of the shared workspace only.
+    ///
+    /// # Errors
+    /// What the engine answers.
+    pub fn sync_only(self, net: &mut Net, documents: &[DocumentId]) -> Result<(), Error> {
+        let (workspace, documents) = (net.workspace(), documents.iter().copied().collect());
+        net.act(self, |engine, now, tx| engine.sync_only(now, &workspace, documents, tx)).map(drop)
+    }
+
+    /// Asks relays for all documents of the shared workspace again.
+    pub fn sync_all(self, net: &mut Net) {
+        let workspace = net.workspace();
+        net.act(self, |engine, now, tx| engine.sync_all(now, &workspace, tx)).expect("the workspace is here");
+    }
+
+    /// Tells whether a document is here and holds a word.
+    pub fn knows(self, net: &mut Net, document: DocumentId, word: &str) -> bool {
+        let read = net.act(self, |engine, now, tx| engine.read(now, &document, |view| view.keys(), tx));
+        matches!(read, Ok(Some(Ok(keys))) if keys.iter().any(|held| held == word))
+    }
+
     /// Writes a word into every shared document.
     pub fn edit(self, net: &mut Net, word: &str) {
         for document in net.documents() {

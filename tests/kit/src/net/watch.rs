@@ -98,7 +98,7 @@ impl Net {
     #[must_use]
     pub fn durable_chains(&self, relay: RelayNode) -> Option<Vec<(Vec<u8>, u64)>> {
         let log = self.station(relay).relay.as_ref()?.log();
-        let (_, chains) = log.summary(&self.workspace().tag()).expect("the log reads")?;
+        let (_, chains) = log.summary(&self.workspace().tag(), None).expect("the log reads")?;
         Some(chains.into_iter().map(|end| (end.chain.as_bytes().to_vec(), end.seq)).collect())
     }
 

@@ -105,7 +105,8 @@ class Stage(private val folder: Path, private val scope: CoroutineScope) {
 
     private suspend fun others(verb: String, who: String, rest: List<String>) {
         when (verb) {
-            "relay", "cut", "mend", "dial", "dial-at", "settled", "owed", "durable", "same", "pause", "resume", "sync" ->
+            "relay", "cut", "mend", "dial", "dial-at", "settled", "owed", "only", "all", "durable", "same", "pause", "resume",
+            "sync" ->
                 relays(verb, who, rest)
             "link", "devices", "revoke", "kit", "recover" -> devices(verb, who, rest)
             else -> people(verb, who, rest)
@@ -196,6 +197,12 @@ class Stage(private val folder: Path, private val scope: CoroutineScope) {
                 val debt = inside(who, rest[0]) { syncDebt() }
                 check(!debt.settled && (debt.documents.isNotEmpty() || debt.records > 0u)) { "$debt" }
             }
+            "only" -> {
+                val ids = rest.drop(1).map { checkNotNull(documents[it]) }
+                inside(who, rest[0]) { syncOnly(ids) }
+                check(inside(who, rest[0]) { syncedOnly() } == ids.sorted())
+            }
+            "all" -> inside(who, rest[0]) { syncAll() }
             "durable" -> with(who, rest[0]) { waitFor() }
             "same" -> with(rest[0], who) {
                 val here = this

@@ -1,0 +1,48 @@
+//! The documents that this device asks relays for, where it does not ask for all; and those that others ask for.
+//!
+//! Invariant: a name stands for one set of documents; a place in a log is kept with the name of those that were asked for
+//! all the way to it, so whatever becomes of the rows here, nothing that is wanted is passed over.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tombolo_protocol::hash::{Digest, hash};
+use tombolo_protocol::ids::{DeviceId, DocumentId, DocumentTag};
+
+use super::Workspace;
+
+/// Documents that are asked for.
+pub(crate) struct Wanted {
+    pub(crate) documents: BTreeSet<DocumentId>,
+    name: Digest,
+}
+
+impl Wanted {
+    pub(crate) fn new(documents: BTreeSet<DocumentId>) -> Self {
+        let ids: Vec<&[u8]> = documents.iter().map(|id| id.as_bytes().as_slice()).collect();
+        let name = hash("wanted-documents", &ids);
+        Self { documents, name }
+    }
+}
+
+/// What other devices ask for, as they said last; one that asks for all is not listed.
+pub(crate) type Fellows = BTreeMap<DeviceId, BTreeSet<DocumentTag>>;
+
+impl Workspace {
+    /// Names the documents that are asked for; nothing while all are.
+    pub(crate) fn wanted_name(&self) -> Option<Digest> {
+        self.blinding.as_ref()?;
+        self.wanted.as_ref().map(|wanted| wanted.name)
+    }
+
+    /// Returns the documents that are asked for, as relays know them; nothing while all are.
+    pub(crate) fn wanted_tags(&self) -> Option<BTreeSet<DocumentTag>> {
+        let blinding = self.blinding.as_ref()?;
+        let wanted = self.wanted.as_ref()?;
+        Some(wanted.documents.iter().map(|id| blinding.document_tag(id)).collect())
+    }
+
+    /// Tells whether another device has a document when it says that it has come to a place in a log.
+    pub(crate) fn is_followed(&self, device: &DeviceId, document: &DocumentTag) -> bool {
+        self.fellows.get(device).is_none_or(|wanted| wanted.contains(document))
+    }
+}
