@@ -70,6 +70,8 @@ bugs! {
     PrunedTooFar = 19, "pruned-too-far";
     /// A device that gives up what a snapshot stands for forgets what no entry carries yet.
     CompactionDropsPending = 20, "compaction-drops-pending";
+    /// A device that asks for more documents goes on from where it is.
+    MoreNotCompared = 21, "more-not-compared";
 }
 
 static PLANTED: AtomicU8 = AtomicU8::new(0);

@@ -35,6 +35,8 @@ pub enum Scenario {
     Harm,
     /// All of them, while every device publishes snapshots and vouches for those of others.
     Snapshots,
+    /// All of them, while devices ask relays now for these documents and now for those.
+    Partial,
     /// What can befall an app without anybody's doing: networks, relays, processes, disks and clocks.
     App,
 }
@@ -50,11 +52,12 @@ impl Scenario {
         ("people", Self::People),
         ("harm", Self::Harm),
         ("snapshots", Self::Snapshots),
+        ("partial", Self::Partial),
     ];
 
     fn allows(self, fault: Fault) -> bool {
         match self {
-            Self::Swarm | Self::Snapshots => true,
+            Self::Swarm | Self::Snapshots | Self::Partial => true,
             Self::Calm => false,
             Self::Network => fault.place() == "network",
             Self::Relays => fault.place() == "relay" || fault == Fault::Partition,

@@ -53,13 +53,20 @@ const OF_SNAPSHOTS: &[&str] = &[
     "a device gave up what a snapshot stands for",
 ];
 
+/// What must come about as well where devices ask for some documents.
+const OF_PARTIAL: &[&str] = &["a device asked for some documents only", "a device asked for more documents"];
+
 /// What comes about in one history of a hundred: it is counted, and a run of two hundred may well go without.
 const RARE: &[&str] = &["a relay took from a device what a snapshot stands for"];
 
 /// Returns the states that must come about somewhere in a run of enough seeds of a scenario that has all classes.
 pub fn states_of(scenario: Scenario) -> impl Iterator<Item = &'static str> {
-    let of_snapshots = if scenario == Scenario::Snapshots { OF_SNAPSHOTS } else { &[] };
-    SOMETIMES.iter().chain(of_snapshots).copied()
+    let besides = match scenario {
+        Scenario::Snapshots => OF_SNAPSHOTS,
+        Scenario::Partial => OF_PARTIAL,
+        _ => &[],
+    };
+    SOMETIMES.iter().chain(besides).copied()
 }
 
 /// Counts of one history or of many.

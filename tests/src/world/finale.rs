@@ -49,6 +49,14 @@ impl World {
             // A fault of the disk that was armed may strike once more.
             self.net.run_for(Duration::from_secs(60));
         }
+        if self.asks {
+            // What was left out comes now, or is lost. A fault of the disk may take the first word back.
+            let twice = [self.actors.len(); 2];
+            for actor in twice.into_iter().flat_map(|count| 0..count) {
+                self.ask_for_all(actor);
+                self.start(actor)?;
+            }
+        }
         self.hear();
         self.settle_standings();
         Ok(())

@@ -124,6 +124,7 @@ impl World {
                 Deed::Fault(fault) => self.strike(planned, fault)?,
                 Deed::Mend => self.mend(planned)?,
             }
+            self.ask(planned);
             self.net.run_for(planned.pause);
             self.hear();
             self.judge_claims()?;

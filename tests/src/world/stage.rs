@@ -97,6 +97,8 @@ pub(super) struct World {
     pub(super) relays_keep: bool,
     /// Whether relays, and some devices, delete what a snapshot stands for.
     pub(super) deletes: bool,
+    /// Whether devices ask for some documents only.
+    pub(super) asks: bool,
     pub(super) words: u64,
     /// Words that devices were told others have, and who.
     pub(super) claims: Vec<(Vec<String>, usize)>,
@@ -143,6 +145,7 @@ impl World {
             backed_up: false,
             pending_in_copy: false,
             deletes: recipe.scenario == Scenario::Snapshots,
+            asks: recipe.scenario == Scenario::Partial,
             relays_keep: !losses.into_iter().any(|fault| script.has(fault)),
             words: 0,
             claims: Vec::new(),

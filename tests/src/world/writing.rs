@@ -13,6 +13,8 @@ use super::script::{Planned, Style};
 use super::stage::{NEEDLE, World};
 use crate::invariant::{Invariant, Violation};
 
+/// So many deeds pass before somebody asks for other documents.
+const ASK_EVERY: usize = 4;
 /// Most documents of one history.
 const DOCUMENTS_MAX: usize = 7;
 
@@ -33,6 +35,43 @@ impl World {
                 }
                 self.word(actor, document)
             }
+        }
+    }
+
+    /// Now and then, where devices do so, somebody asks for other documents than before.
+    pub(super) fn ask(&mut self, planned: &Planned) {
+        if !self.asks || !planned.number.is_multiple_of(ASK_EVERY) {
+            return;
+        }
+        let Some(actor) = Self::pick(&self.present(), planned.how >> 24) else { return };
+        let (replica, chosen) = (self.actors[actor].replica, planned.who >> 32);
+        if (planned.how >> 48).is_multiple_of(4) {
+            return self.ask_for_all(actor);
+        }
+        let numbered = self.documents.iter().enumerate();
+        let some: Vec<_> = numbered.filter(|(nth, _)| chosen >> nth & 1 == 1).map(|(_, id)| *id).collect();
+        let workspace = self.net.workspace();
+        let before = self.net.act(replica, |engine, _, _| engine.synced_only(&workspace));
+        if replica.sync_only(&mut self.net, &some).is_err() {
+            return;
+        }
+        if some.len() < self.documents.len() {
+            self.census.saw("a device asked for some documents only");
+        }
+        if let Ok(Some(Some(before))) = before
+            && some.iter().any(|id| !before.contains(id))
+        {
+            self.census.saw("a device asked for more documents");
+        }
+        self.told.push(format!("{:>14} d{actor} asks for {} documents", "", some.len()));
+    }
+
+    /// A device asks for all documents; one that is no member has nothing to ask for.
+    pub(super) fn ask_for_all(&mut self, actor: usize) {
+        let (workspace, replica) = (self.net.workspace(), self.actors[actor].replica);
+        let asked = self.net.act(replica, |engine, now, tx| engine.sync_all(now, &workspace, tx));
+        if let Ok(Some(())) = asked {
+            self.told.push(format!("{:>14} d{actor} asks for all documents", ""));
         }
     }
 

@@ -69,7 +69,7 @@ fn broken_by(bug: tombolo::protocol::planted::Bug) -> Option<Invariant> {
     use tombolo::protocol::planted::Bug;
     Some(match bug {
         Bug::AckBeforeCommit | Bug::OutboxDeletedOnSend | Bug::NoResend => Invariant::NothingLost,
-        Bug::PrunedTooFar | Bug::CompactionDropsPending => Invariant::NothingLost,
+        Bug::PrunedTooFar | Bug::CompactionDropsPending | Bug::MoreNotCompared => Invariant::NothingLost,
         Bug::VersionByArrival => Invariant::Converges,
         Bug::PendingNotOpened => Invariant::Causal,
         Bug::CountedTwice => Invariant::ExactlyOnce,
@@ -92,9 +92,12 @@ fn broken_by(bug: tombolo::protocol::planted::Bug) -> Option<Invariant> {
 fn is_caught(bug: tombolo::protocol::planted::Bug, plan: &Plan) -> bool {
     use tombolo::protocol::planted::Bug;
     let invariant = broken_by(bug);
-    // Nothing is deleted where nobody publishes.
-    let deletes = matches!(bug, Bug::PrunedTooFar | Bug::CompactionDropsPending);
-    let scenario = if deletes { Scenario::Snapshots } else { plan.template.scenario };
+    let scenario = match bug {
+        // Nothing is deleted where nobody publishes, and nothing is left out where all ask for all.
+        Bug::PrunedTooFar | Bug::CompactionDropsPending => Scenario::Snapshots,
+        Bug::MoreNotCompared => Scenario::Partial,
+        _ => plan.template.scenario,
+    };
     let sees = |violation: &Violation| Some(violation.invariant) == invariant;
     for nth in 0..plan.seeds {
         let recipe = Recipe { seed: plan.template.seed + nth, scenario, ..plan.template.clone() };

@@ -21,7 +21,8 @@ pub(crate) struct Options {
     /// Ends after so many minutes, whatever is left.
     #[arg(long)]
     minutes: Option<u64>,
-    /// Which classes of faults there are: swarm, calm, network, relays, devices, people, harm, snapshots.
+    /// Which classes of faults there are: swarm, calm, network, relays, devices, people, harm, snapshots,
+    /// partial.
     #[arg(long, default_value = "swarm")]
     scenario: String,
     /// Histories at a time.
