@@ -1,4 +1,5 @@
-//! `documents`: a workspace of very many documents, of which few change: made, fetched, listed, caught up with, compared.
+//! `documents`: a workspace of very many documents, of which few change: made, fetched, listed, caught up with, compared;
+//! and a device that asks for few of them.
 //!
 //! Invariant: what is measured behind the making begins with a store that was closed, and ends when nothing is owed; so a
 //! figure that grows with all documents, where only [`CHANGED`] of them have something new, is the product's.
@@ -29,6 +30,7 @@ pub(crate) async fn run(documents: usize, report: &mut Report) -> Result<(), Ben
     let scene = Scene::build().await?;
     let mut figures = Figures { documents, report };
     scene.bob.close().await?;
+    let carols = scene.join_and_leave("carol").await?;
     let start = Instant::now();
     let written = make(&scene, documents).await?;
     figures.seconds("make", start.elapsed().as_secs_f64());
@@ -43,12 +45,20 @@ pub(crate) async fn run(documents: usize, report: &mut Report) -> Result<(), Ben
     figures.exchange("catch-up-10", &come_back(bob, &scene.relay).await?);
     figures.exchange("in-step", &come_back(bob, &scene.relay).await?);
 
+    let (carol, some) = ((&*carols, scene.theirs.id()), 2 * CHANGED.min(documents / 2));
+    ask_for(carol, &written[..some / 2]).await?;
+    figures.exchange("some-10", &come_back(carol, &scene.relay).await?);
+    change(&scene.alice, &written, 2 * WORDS.len()).await?;
+    figures.exchange("some-10-catch-up", &come_back(carol, &scene.relay).await?);
+    ask_for(carol, &written[..some]).await?;
+    figures.exchange("some-10-more", &come_back(carol, &scene.relay).await?);
+
     let other = Relay::start(&scene.folder.path().join("other"))?;
     scene.alice.dial(&other.address()).await?;
     awaited("all at the other relay", as_many_items(&other, scene.relay.items()?)).await?;
     // From here on there is but the other one, which has what is new and was never seen by Bob.
     drop(scene.relay.kill());
-    change(&scene.alice, &written, 2 * WORDS.len()).await?;
+    change(&scene.alice, &written, 3 * WORDS.len()).await?;
     scene.alice.close().await?;
     figures.exchange("compare-10", &come_back(bob, &other).await?);
 
@@ -79,6 +89,13 @@ async fn change(writer: &Replica, documents: &[DocumentId], at: usize) -> Result
         awaited("durable", document.wait_for(Milestone::RelayDurable)).await?;
     }
     Ok(())
+}
+
+/// Lets a device ask for some documents only, before it reaches a relay again.
+async fn ask_for((store, workspace): (&Path, WorkspaceId), some: &[DocumentId]) -> Result<(), BenchError> {
+    let replica = Replica::builder(store).offline().open().await?;
+    replica.workspace(workspace).sync_only(some.iter().copied()).await?;
+    Ok(replica.close().await?)
 }
 
 async fn as_many_items(relay: &Relay, items: f64) -> Result<(), BenchError> {

@@ -46,6 +46,18 @@ impl Scene {
         Ok(Self { alice, bob, workspace, theirs, relay, folder })
     }
 
+    /// Lets one more device join, and close; returns where its store is.
+    pub(crate) async fn join_and_leave(&self, name: &str) -> Result<std::path::PathBuf, BenchError> {
+        let path = self.folder.path().join(name);
+        let invite = self.workspace.invite(Role::Writer).create().await?;
+        let replica = Replica::open(&path).await?;
+        let theirs = replica.join(&invite.to_string()).await?;
+        awaited("one more member", theirs.ready()).await?;
+        awaited("one more in step", theirs.settled()).await?;
+        replica.close().await?;
+        Ok(path)
+    }
+
     /// Where Bob's store is.
     pub(crate) fn bobs_path(&self) -> std::path::PathBuf {
         bobs_path(self.folder.path())
