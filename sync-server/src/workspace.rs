@@ -115,7 +115,7 @@ pub struct Reader {
     pub outbox: Arc<Outbox>,
     /// Whose session it is.
     pub device: DeviceId,
-    /// Whether it takes items as they are committed; else it reads the log itself.
+    /// Whether it has everything, and hears of each commit; else it reads the log itself.
     pub live: bool,
     /// Whether it asks for some documents only: then it reads the log, and is told when there is more.
     pub filters: bool,

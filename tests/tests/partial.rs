@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tombolo::document::Crdt;
 use tombolo::engine::Event;
-use tombolo::protocol::frame::Frame;
+use tombolo::protocol::frame::{Frame, Open, Reconcile};
 use tombolo::protocol::ids::{DocumentId, UserId};
 use tombolo::protocol::item::LogItem;
 use tombolo::protocol::limits::WANTED_DOCUMENTS_MAX;
@@ -416,4 +416,141 @@ fn two_relays_and_a_device_that_asks_each_for_the_same() {
     net.run_for(Duration::from_secs(600));
     assert_eq!(known(&mut net, bob, &documents, "second"), [true; 6]);
     all_is_well(&mut net, &[alice, bob]);
+}
+
+#[test]
+fn a_relay_that_does_not_know_of_it_sends_everything_and_nothing_is_waited_for() {
+    let (mut net, [alice, bob], documents) = six(922);
+    // As an older relay reads it.
+    let unread = lies::rewrite(|frame| match frame {
+        Frame::Open(open) => vec![Open { documents: None, ..open }.into()],
+        Frame::Reconcile(compare) if compare.method == 2 => Vec::new(),
+        Frame::Reconcile(compare) => vec![Reconcile { documents: None, held: None, ..compare }.into()],
+        frame => vec![frame],
+    });
+    net.patch(bob, unread);
+    bob.sync_only(&mut net, &documents[..2]).unwrap();
+    net.run_until_quiet();
+    write(&mut net, alice, &documents, "second");
+    net.run_until_quiet();
+    assert_eq!(known(&mut net, bob, &documents, "second"), [true; 6]);
+    // It lists everything as well, and then all that is lacking is fetched.
+    bob.kill(&mut net);
+    rusqlite::Connection::open(bob.store_path(&net)).unwrap().execute("UPDATE log SET wanted = x'00'", []).unwrap();
+    write(&mut net, alice, &documents, "third");
+    net.run_until_quiet();
+    net.start(bob);
+    net.run_until_quiet();
+    write(&mut net, alice, &documents, "fourth");
+    net.run_until_quiet();
+    bob.sync_all(&mut net);
+    net.run_until_quiet();
+    for word in ["third", "fourth"] {
+        assert_eq!(known(&mut net, bob, &documents, word), [true; 6]);
+    }
+    all_is_well(&mut net, &[alice, bob]);
+}
+
+#[test]
+fn what_waits_for_an_entry_of_a_document_that_is_asked_for_no_more_is_let_go() {
+    let (mut net, [alice, bob], documents) = six(923);
+    // Of the entries of one commit the first is kept back for good, and so is every answer.
+    let (to_whom, mut kept) = (bob, false);
+    let lie: Lie = Box::new(move |to, bytes, _| match Frame::decode(&bytes) {
+        Ok(Frame::Items(mut run)) if to == to_whom && !kept => {
+            kept = true;
+            run.items.clear();
+            vec![Frame::from(run).encode()]
+        }
+        Ok(Frame::Fetched(_)) if to == to_whom => Vec::new(),
+        _ => vec![bytes],
+    });
+    net.lie(RELAY, lie);
+    write(&mut net, alice, &documents[..1], "second");
+    net.run_for(Duration::from_millis(500));
+    write(&mut net, alice, &documents[..1], "third");
+    net.run_for(Duration::from_secs(5));
+    bob.sync_only(&mut net, &documents[1..]).unwrap();
+    net.honest(RELAY);
+    bob.crash(&mut net);
+    net.run_until_quiet();
+    assert!(bob.is_settled(&mut net), "{:?}", bob.debt(&mut net));
+    bob.sync_all(&mut net);
+    net.run_until_quiet();
+    assert!(bob.knows(&mut net, documents[0], "second") && bob.knows(&mut net, documents[0], "third"));
+}
+
+#[test]
+fn whoever_changes_its_mind_while_a_list_is_due_gets_what_it_asks_for_in_the_end() {
+    for step in 0..14_u64 {
+        let (mut net, [alice, bob], documents) = six(930 + step);
+        bob.sync_only(&mut net, &documents[..1]).unwrap();
+        net.run_until_quiet();
+        // What is under way puts the list off.
+        bob.try_edit(&mut net, documents[0], "bobs").unwrap();
+        net.run_for(Duration::from_millis(10));
+        bob.sync_only(&mut net, &documents[..2]).unwrap();
+        net.run_for(Duration::from_millis(step * 20));
+        bob.sync_only(&mut net, &documents[1..2]).unwrap();
+        write(&mut net, alice, &documents, "between");
+        net.run_for(Duration::from_millis(step * 35));
+        bob.sync_only(&mut net, &documents[..1]).unwrap();
+        net.run_until_quiet();
+        write(&mut net, alice, &documents, "last");
+        net.run_until_quiet();
+        for word in ["between", "last"] {
+            assert!(bob.knows(&mut net, documents[0], word), "{step}: {word}");
+        }
+        all_is_well(&mut net, &[alice, bob]);
+    }
+}
+
+#[test]
+fn two_who_type_at_once_are_no_fork_to_one_who_asks_for_some_documents() {
+    let (mut net, [alice, bob], documents) = six(950);
+    bob.sync_only(&mut net, &documents[..2]).unwrap();
+    net.run_until_quiet();
+    for nth in 0..60 {
+        write(&mut net, alice, &documents, &format!("hers-{nth}"));
+        write(&mut net, bob, &documents[..2], &format!("his-{nth}"));
+        net.run_for(Duration::from_millis(nth % 7 * 9));
+    }
+    net.run_until_quiet();
+    for document in &documents[..2] {
+        assert!(bob.knows(&mut net, *document, "hers-59") && alice.knows(&mut net, *document, "his-59"));
+    }
+    all_is_well(&mut net, &[alice, bob]);
+}
+
+#[test]
+fn a_device_that_asks_for_as_many_documents_as_can_be_named_creates_no_more() {
+    let (mut net, [_, bob], _) = six(951);
+    let workspace = net.workspace();
+    bob.sync_only(&mut net, &(1..WANTED_DOCUMENTS_MAX as u64).map(id).collect::<Vec<_>>()).unwrap();
+    let mut make = || net.act(bob, |engine, now, tx| engine.create_document(now, &workspace, Crdt::Yrs, tx));
+    assert!(make().is_ok());
+    assert!(matches!(make(), Err(Error::TooManyDocuments { count }) if count == WANTED_DOCUMENTS_MAX + 1));
+}
+
+#[test]
+fn what_somebody_else_brought_to_another_relay_with_more_in_it_comes_too() {
+    let (mut net, [alice, bob], documents) = six(952);
+    let other = net.add_relay();
+    net.dial_relay(alice, other);
+    net.run_for(Duration::from_secs(120));
+    bob.sync_only(&mut net, &documents[..1]).unwrap();
+    net.dial_relay(bob, other);
+    net.run_for(Duration::from_secs(120));
+    // Bob reaches the other relay only once Alice has brought his document there, with a word of hers.
+    net.cut_from(bob, other);
+    let own = bob.create(&mut net, Crdt::Automerge);
+    net.run_for(Duration::from_secs(120));
+    write(&mut net, alice, &[own], "hers");
+    net.run_for(Duration::from_secs(120));
+    net.heal();
+    net.run_for(Duration::from_secs(300));
+    net.cut_from(bob, RELAY);
+    write(&mut net, alice, &[own], "later");
+    net.run_for(Duration::from_secs(300));
+    assert!(bob.knows(&mut net, own, "hers") && bob.knows(&mut net, own, "later"));
 }

@@ -8,6 +8,10 @@
 //!
 //! Invariant: `expand(elide(entry)) == entry`; a declaring item is itself never elided.
 
+pub(crate) mod name;
+
+pub use name::ItemHash;
+
 use crate::bytes::{DecodeError, Reader, check_limit, put_varint};
 use crate::entry::{Entry, EntryFlags, EntryKind, Header, TAG_BYTES};
 use crate::hash::Digest;
@@ -15,12 +19,9 @@ use crate::ids::{ChainKey, EntryHash, EpochId, RecordId, WorkspaceTag};
 use crate::keys::{SIGNATURE_BYTES, Signature};
 use crate::limits::{ENTRY_BYTES_MAX, POSITION_MAX, RECORD_BYTES_MAX};
 use crate::log::roots_of;
+use name::{ATTEST, ATTESTATION, ENTRY, RECORD};
 
-const RECORD: u8 = 1;
-const ATTESTATION: u8 = 2;
-const ENTRY: u8 = 3;
 const ELIDED: u8 = 4;
-const ATTEST: u8 = 5;
 const LEFT_OUT: u8 = 6;
 
 /// One item of a log, still encoded: which of the kinds it is, and its bytes.
@@ -231,47 +232,6 @@ impl<'a> ElidedEntry<'a> {
             body_len: self.sealed.len() as u32,
         };
         Entry::assemble(header, Vec::new(), self.sealed.to_vec(), self.signature)
-    }
-}
-
-/// The name of a log item, as the log's Merkle tree holds it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ItemHash {
-    /// A record's id.
-    Record(RecordId),
-    /// Hash of an attestation's bytes.
-    Attestation(Digest),
-    /// An entry's hash.
-    Entry(EntryHash),
-    /// Hash of the bytes of a device's word on a snapshot.
-    Attest(Digest),
-}
-
-impl ItemHash {
-    /// Returns the bytes that are the leaf of the Merkle tree: kind and hash.
-    #[must_use]
-    pub fn to_leaf(&self) -> [u8; 33] {
-        let kind = match self {
-            Self::Record(_) => RECORD,
-            Self::Attestation(_) => ATTESTATION,
-            Self::Entry(_) => ENTRY,
-            Self::Attest(_) => ATTEST,
-        };
-        let mut leaf = [kind; 33];
-        for (to, from) in leaf.iter_mut().skip(1).zip(self.digest()) {
-            *to = *from;
-        }
-        leaf
-    }
-
-    /// Returns the hash without the kind.
-    #[must_use]
-    pub fn digest(&self) -> &Digest {
-        match self {
-            Self::Record(id) => id.as_bytes(),
-            Self::Entry(hash) => hash.as_bytes(),
-            Self::Attestation(digest) | Self::Attest(digest) => digest,
-        }
     }
 }
 

@@ -9,7 +9,7 @@
 use crate::bytes::{DecodeError, Reader};
 use crate::hash::{Digest, hash, sha256};
 use crate::ids::{LogId, RelayId, WorkspaceId};
-use crate::item::ItemHash;
+use crate::item::name::ItemHash;
 use crate::limits::POSITION_MAX;
 
 /// The compact form of a log's Merkle tree.

@@ -114,7 +114,7 @@ fn a_list_of_a_frame_may_be_as_long_as_its_limit_and_no_longer() {
         ChainSummary { chain: ChainId::from_bytes([1; 8]), seq: 1, hash: [2; 8], declared_at: 1, declared_seq: 1 };
     let summary = |count| {
         let chains = vec![end.clone(); count];
-        Frame::Summary(Summary { channel: 1, frontier: Vec::new().into(), chains, more: false })
+        Frame::Summary(Summary { channel: 1, frontier: Vec::new().into(), chains, more: false, chosen: None })
     };
     let runs = |count| match received(1, 1) {
         Frame::Received(frame) => Frame::Received(Received { positions: vec![(1, 1); count], ..frame }),

@@ -30,7 +30,8 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::NoWorkspace`], [`Error::NotReady`] while the workspace is being joined,
-    /// [`Error::RoleDenied`] below writer, [`Error::Store`].
+    /// [`Error::RoleDenied`] below writer, [`Error::TooManyDocuments`] where as many are asked for by name as can be,
+    /// [`Error::Store`].
     pub fn create_document(
         &mut self,
         now: Now,
@@ -39,6 +40,7 @@ impl Engine {
         tx: &Tx<'_>,
     ) -> Result<DocumentId, Error> {
         let row = self.writable(workspace, tx)?;
+        self.may_want_one_more(row)?;
         let random: [u8; 16] = array(self.entropy.as_mut());
         let mut app_type = self.config.app_type.clone();
         app_type.truncate(app_type.floor_char_boundary(APP_TYPE_BYTES_MAX));

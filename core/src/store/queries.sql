@@ -287,6 +287,10 @@ SELECT held, chain, seq, hash, since_ms FROM held WHERE workspace = ?1 AND reaso
 SELECT reason, count(*) FROM held WHERE workspace = ?1 AND reason <> 2 GROUP BY reason ORDER BY reason;
 -- name: holds_any
 SELECT EXISTS (SELECT 1 FROM held WHERE workspace = ?1);
+-- name: documents_of_held
+SELECT DISTINCT document FROM held WHERE workspace = ?1 AND reason = ?2;
+-- name: release_of_document
+DELETE FROM held WHERE workspace = ?1 AND reason = ?2 AND document = ?3;
 -- name: release_held
 DELETE FROM held WHERE held = ?1;
 
@@ -341,6 +345,8 @@ ON CONFLICT (relay, workspace) DO UPDATE SET id = excluded.id, frontier = exclud
 receipt = coalesce(excluded.receipt, receipt), wanted = excluded.wanted;
 -- name: rename_wanted
 UPDATE log SET wanted = ?3 WHERE workspace = ?1 AND wanted IS ?2;
+-- name: doubt_wanted
+UPDATE log SET wanted = ?2 WHERE workspace = ?1;
 -- name: is_partial
 SELECT 1 FROM partial WHERE workspace = ?1;
 -- name: set_partial
@@ -348,7 +354,7 @@ INSERT INTO partial (workspace) VALUES (?1);
 -- name: wanted
 SELECT document FROM wanted WHERE workspace = ?1 ORDER BY document;
 -- name: insert_wanted
-INSERT INTO wanted (workspace, document) VALUES (?1, ?2);
+INSERT INTO wanted (workspace, document) VALUES (?1, ?2) ON CONFLICT DO NOTHING;
 -- name: chains_with_documents
 SELECT chain.id, document.tag FROM chain JOIN document USING (document) WHERE chain.workspace = ?1;
 -- name: forget_agreed_of

@@ -43,10 +43,19 @@ impl Tx<'_> {
             return Ok(());
         };
         self.transaction.prepare_cached(sql!("set_partial"))?.execute([workspace])?;
+        documents.iter().try_for_each(|document| self.insert_wanted(workspace, document))
+    }
+
+    /// Asks for one more document.
+    pub(crate) fn insert_wanted(&self, workspace: i64, document: &DocumentId) -> Result<(), StoreError> {
         let mut insert = self.transaction.prepare_cached(sql!("insert_wanted"))?;
-        for document in documents {
-            insert.execute((workspace, document.as_bytes()))?;
-        }
+        insert.execute((workspace, document.as_bytes()))?;
+        Ok(())
+    }
+
+    /// Gives places in the logs of a workspace a name under which nothing is wanted.
+    pub(crate) fn doubt_wanted(&self, workspace: i64, nobodys: &Digest) -> Result<(), StoreError> {
+        self.transaction.prepare_cached(sql!("doubt_wanted"))?.execute((workspace, nobodys))?;
         Ok(())
     }
 
@@ -59,6 +68,25 @@ impl Tx<'_> {
         let mut statement = self.transaction.prepare_cached(sql!("rename_wanted"))?;
         statement.execute((workspace, before, after))?;
         Ok(())
+    }
+
+    /// Lets go what waits for one reason, of other documents than these; tells whether there was something.
+    pub(crate) fn release_besides(
+        &self,
+        workspace: i64,
+        reason: u8,
+        documents: &BTreeSet<DocumentTag>,
+    ) -> Result<bool, StoreError> {
+        let mut released = false;
+        let mut statement = self.transaction.prepare_cached(sql!("documents_of_held"))?;
+        let found = statement.query_map((workspace, reason), |row| row.get(0))?;
+        for tag in found.collect::<Result<Vec<Vec<u8>>, _>>()? {
+            if documents.iter().all(|document| document.as_bytes().as_slice() != tag) {
+                self.transaction.prepare_cached(sql!("release_of_document"))?.execute((workspace, reason, tag))?;
+                released = true;
+            }
+        }
+        Ok(released)
     }
 
     /// Returns the chains of a workspace that are of other documents than these.

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use tombolo_protocol::close::CloseCode;
 use tombolo_protocol::frame::{Frame, Head, Items, NotFoundReason, Open, Opened};
-use tombolo_protocol::hash::Digest;
 use tombolo_protocol::ids::{ChainId, LogId};
 use tombolo_protocol::log::{Frontier, LogOrigin};
 use tombolo_protocol::receipt::{LogReset, Signed};
@@ -21,6 +20,7 @@ use super::horizon::Horizons;
 use super::mend::Mending;
 use super::outbox::Batch;
 use super::reason::SetAsideReason;
+use super::wanted::Asks;
 use super::{Fault, Live};
 use crate::engine::{Engine, Event, Now};
 use crate::store::{LogRow, StoreError, Tx, WorkspaceState};
@@ -58,10 +58,8 @@ pub(crate) struct Channel {
     pub(crate) log: LogId,
     pub(crate) origin: Option<LogOrigin>,
     pub(crate) course: Course,
-    /// The name of the documents that were asked for all the way to where the course is, and of those that the list will be
-    /// of which the relay was asked for; none for all.
-    pub(crate) wanted: Option<Digest>,
-    pub(crate) asked: Option<Digest>,
+    /// Which documents were asked for.
+    pub(crate) asks: Asks,
     pub(crate) batches: u32,
     pub(crate) in_flight: VecDeque<Batch>,
     /// Up to which seq each chain was sent in this session.
@@ -115,8 +113,7 @@ impl Channel {
             log: LogId::from_bytes([0; 16]),
             origin: None,
             course: Course::default(),
-            wanted: None,
-            asked: None,
+            asks: Asks::default(),
             batches: 0,
             in_flight: VecDeque::new(),
             sent: BTreeMap::new(),
@@ -160,7 +157,7 @@ impl Channel {
     /// Tells whether it is level and has something to say.
     pub(crate) fn wants_flush(&self) -> bool {
         let has_work = self.has_changes || self.has_records || !self.unplaced.is_empty();
-        self.phase == Phase::Level && (has_work || self.mending.is_due()) && !self.mending.lacking.awaits_list()
+        self.phase == Phase::Level && (has_work || self.mending.is_due()) && !self.mending.lacking.comes_first()
     }
 
     pub(crate) fn wake_at(&self) -> Option<Duration> {
@@ -177,7 +174,7 @@ impl Channel {
     }
 
     pub(crate) fn to_row(&self, receipt: Option<Vec<u8>>) -> LogRow {
-        LogRow { id: self.log, frontier: self.course.frontier().clone(), receipt, wanted: self.wanted }
+        LogRow { id: self.log, frontier: self.course.frontier().clone(), receipt, wanted: self.asks.wanted }
     }
 }
 
@@ -292,7 +289,9 @@ impl Engine {
         if let Some(reset) = &opened.reset {
             self.take_reset((relay, workspace), reset, tx)?;
         }
-        let log = tx.log(relay, workspace)?.filter(|log| log.id == opened.log && opened.resumed);
+        let asked = self.relays.get(&relay).and_then(|relay| relay.live()?.channels.get(&workspace)?.asks.wanted);
+        let is_place = |log: &LogRow| log.id == opened.log && log.wanted == asked && opened.resumed;
+        let log = tx.log(relay, workspace)?.filter(is_place);
         let Some(live) = self.relays.get_mut(&relay).and_then(super::Relay::live_mut) else {
             return Ok(());
         };
@@ -312,6 +311,7 @@ impl Engine {
                 tx.set_log(relay, workspace, &row)?;
             }
             self.note_left_waiting((relay, workspace), tx)?;
+            self.say_wanted((relay, workspace));
             return Ok(self.compare_opening(now, (relay, workspace), &opened.head, tx)?);
         }
         channel.phase = Phase::Reconciling;

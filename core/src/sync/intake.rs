@@ -75,7 +75,7 @@ impl Engine {
     /// Counts in what a relay left out, if less than all was asked for; else it keeps something back.
     fn take_left_out(&mut self, at: (i64, i64), position: u64, left_out: LeftOut) -> Option<()> {
         let channel = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1))?;
-        let follows = channel.wanted.is_some() && channel.course.length() + 1 == position;
+        let follows = channel.asks.wanted.is_some() && channel.course.length() + 1 == position;
         if follows { channel.append_run(left_out).ok() } else { None }
     }
 

@@ -105,6 +105,9 @@ impl Engine {
             return Err(MALFORMED);
         }
         channel.course = Course::from_frontier(frontier);
+        if summary.chosen != Some(true) {
+            channel.asks.documents = None;
+        }
         let number = channel.number;
         let mut wanted = Vec::new();
         for listed in &summary.chains {
@@ -145,7 +148,7 @@ impl Engine {
         }
         tx.place(at.0, chain.row, common, self.list_ends_at(at))?;
         self.declare_listed(at, &chain, (listed.declared_at, listed.declared_seq), tx)?;
-        let lacks = listed.seq > chain.head_seq && self.is_wanted(at.1, chain.row, tx)?;
+        let lacks = listed.seq > chain.head_seq && self.is_asked(at, chain.row, tx)?;
         Ok(lacks.then_some(floor.max(chain.head_seq + 1)))
     }
 

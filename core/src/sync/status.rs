@@ -79,6 +79,10 @@ impl Engine {
             }
         }
         for at in due {
+            if !self.is_all_asked(at) {
+                // It would name no place; once it has compared, it says how far it has come.
+                continue;
+            }
             let taken = self.taken_of(at, tx)?;
             let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) else {
                 continue;
@@ -121,7 +125,7 @@ impl Engine {
         // A clock that went back must not make this row older than the last one.
         let nth = now.wall_ms.max(0).cast_unsigned().max(last.saturating_add(1));
         let header = StatusRow::header_of(&tag, &device, nth, &epoch);
-        let said = Said { places, wanted: held.wanted_tags() };
+        let said = Said { places, wanted: held.wanted_tags().cloned() };
         let sealed = keys.seal_section(LABEL, &header, &encode(&said), self.entropy.as_mut());
         let row = StatusRow::sign(tag, device, nth, epoch, sealed, self.device.sign_key());
         tx.set_status(workspace, &device, nth, &row.encode())?;
@@ -169,7 +173,8 @@ impl Engine {
         tx: &Tx<'_>,
     ) -> Result<(), StoreError> {
         let stored = tx.statuses(workspace)?.into_iter().find(|entry| entry.device == row.device);
-        let is_newest = stored.is_none_or(|entry| StatusRow::decode(&entry.row).is_ok_and(|row_| row_.nth <= row.nth));
+        let is_newest =
+            stored.is_none_or(|entry| StatusRow::decode(&entry.row).is_ok_and(|newest| newest.nth <= row.nth));
         let Some(held) = self.workspaces.get_mut(&workspace).filter(|_| is_newest) else {
             return Ok(());
         };

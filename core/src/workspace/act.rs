@@ -16,7 +16,6 @@ use super::policy::PolicyTerms;
 use crate::engine::{Engine, Event, Now};
 use crate::error::Error;
 use crate::store::{StoreError, Tx};
-use crate::sync::channel::Phase;
 
 /// Acts that may wait in one workspace: more than a person can want before the next session.
 const INTENTS_MAX: usize = 1024;
@@ -166,11 +165,8 @@ impl Engine {
 
     /// Tells whether an act can be signed now: a session has caught up, or nobody else can act.
     fn may_state(&self, row: i64, tx: &Tx<'_>) -> Result<bool, StoreError> {
-        for relay in self.relays.values() {
-            let channel = relay.live().and_then(|live| live.channels.get(&row));
-            if channel.is_some_and(|channel| channel.phase == Phase::Level) {
-                return Ok(true);
-            }
+        if self.relays.keys().any(|relay| self.is_confirmed(*relay, row)) {
+            return Ok(true);
         }
         for relay in self.relays.keys() {
             if tx.log(*relay, row)?.is_some() {
@@ -258,22 +254,24 @@ impl Engine {
     pub(crate) fn pins_of_devices(&self, row: i64, devices: &[DeviceId], tx: &Tx<'_>) -> Result<Pins, StoreError> {
         let wanted = self.workspaces.get(&row).and_then(|held| held.wanted_tags());
         let is_here = self.relays.keys().any(|relay| self.is_confirmed(*relay, row));
-        let documents = wanted.map(|wanted| if is_here { wanted } else { BTreeSet::new() });
+        let none = BTreeSet::new();
+        let documents = wanted.map(|wanted| if is_here { wanted } else { &none });
         let mut chains = Vec::new();
         for device in devices {
             for (chain, seq, hash) in tx.admitted_heads(row, device)? {
-                if documents.as_ref().is_none_or(|documents| documents.contains(&chain.document)) {
+                if documents.is_none_or(|documents| documents.contains(&chain.document)) {
                     chains.push(Pin { chain, seq, hash });
                 }
             }
         }
-        Ok(Pins { documents: documents.map(|documents| documents.into_iter().collect()), chains })
+        Ok(Pins { documents: documents.map(|documents| documents.iter().copied().collect()), chains })
     }
 
     /// Takes away the roles that have ended, where a receipt of the named relay proves it.
     pub(crate) fn sweep_expired(&mut self, now: Now, row: i64, tx: &Tx<'_>) -> Result<(), StoreError> {
-        let Some(workspace) = self.workspaces.get(&row).filter(|held| held.role(&self.device) >= Some(Role::Writer))
-        else {
+        // Who has some documents leaves it to who has all: pins speak for what is here.
+        let may = |held: &&super::Workspace| held.role(&self.device) >= Some(Role::Writer) && held.wanted.is_none();
+        let Some(workspace) = self.workspaces.get(&row).filter(may) else {
             return Ok(());
         };
         let view = &workspace.view;

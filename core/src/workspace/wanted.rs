@@ -4,6 +4,7 @@
 //! all the way to it, so whatever becomes of the rows here, nothing that is wanted is passed over.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
 
 use tombolo_protocol::hash::{Digest, hash};
 use tombolo_protocol::ids::{DeviceId, DocumentId, DocumentTag};
@@ -14,13 +15,15 @@ use super::Workspace;
 pub(crate) struct Wanted {
     pub(crate) documents: BTreeSet<DocumentId>,
     name: Digest,
+    /// As relays know them: made once the key for it is here, which never changes.
+    tags: OnceLock<BTreeSet<DocumentTag>>,
 }
 
 impl Wanted {
     pub(crate) fn new(documents: BTreeSet<DocumentId>) -> Self {
         let ids: Vec<&[u8]> = documents.iter().map(|id| id.as_bytes().as_slice()).collect();
         let name = hash("wanted-documents", &ids);
-        Self { documents, name }
+        Self { documents, name, tags: OnceLock::new() }
     }
 }
 
@@ -35,10 +38,11 @@ impl Workspace {
     }
 
     /// Returns the documents that are asked for, as relays know them; nothing while all are.
-    pub(crate) fn wanted_tags(&self) -> Option<BTreeSet<DocumentTag>> {
+    pub(crate) fn wanted_tags(&self) -> Option<&BTreeSet<DocumentTag>> {
         let blinding = self.blinding.as_ref()?;
         let wanted = self.wanted.as_ref()?;
-        Some(wanted.documents.iter().map(|id| blinding.document_tag(id)).collect())
+        let make = || wanted.documents.iter().map(|id| blinding.document_tag(id)).collect();
+        Some(wanted.tags.get_or_init(make))
     }
 
     /// Tells whether another device has a document when it says that it has come to a place in a log.

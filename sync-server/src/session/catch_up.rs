@@ -210,7 +210,10 @@ impl Session {
 
     /// Reads what is sent next of a range of positions; returns the last position that it covers too.
     fn read_run(&self, row: Row, positions: (u64, u64)) -> Result<(u64, Vec<Vec<u8>>), Closing> {
-        let (log, first) = (self.relay.log(), positions.0);
+        let (log, (first, end)) = (self.relay.log(), positions);
+        // A receipt comes behind the items below it, and before those above.
+        let receipt = self.channels.get(&row).and_then(|channel| channel.held.front());
+        let positions = (first, receipt.map_or(end, |next| next.receipt.position.clamp(first, end)));
         if let Some(filter) = self.channels.get(&row).and_then(|channel| channel.filter.as_ref()) {
             let wants = |document: Option<&DocumentTag>| filter.wants(document);
             let run = log.items_wanted(row, positions, &wants, ITEMS_BYTES_TARGET)?;

@@ -3,7 +3,6 @@
 //! Invariant: a log's head can be made of what is sent: each position comes as its item, or within a run of which the roots
 //! come. Records, attestations and members' words always come.
 
-use tombolo_protocol::close::CloseCode;
 use tombolo_protocol::entry::{Entry, EntryFlags};
 use tombolo_protocol::frame::Append;
 use tombolo_protocol::ids::{DeviceId, DocumentTag};
@@ -11,10 +10,9 @@ use tombolo_protocol::item::{ItemHash, LeftOut, LogItem};
 use tombolo_protocol::limits::WANTED_DOCUMENTS_MAX;
 
 use super::Session;
-use crate::fanout::Closing;
 use crate::log::{Row, Told};
 
-/// Documents that all open workspaces of a session name together: a megabyte.
+/// Documents that all open workspaces of a session name together: a megabyte. Of a workspace beyond that all are sent.
 const SESSION_DOCUMENTS_MAX: usize = 16 * WANTED_DOCUMENTS_MAX;
 
 /// Documents whose entries are wanted, in order.
@@ -43,18 +41,20 @@ impl Filter {
 }
 
 impl Session {
+    /// Tells whether a session may name so many documents of a workspace, beside those of its others.
+    pub(super) fn may_ask_for(&self, row: Row, documents: Option<&Vec<DocumentTag>>) -> bool {
+        let others = self.channels.iter().filter(|(other, _)| **other != row);
+        let named = others.filter_map(|(_, channel)| Some(channel.filter.as_ref()?.0.len()));
+        documents.is_none_or(|documents| named.sum::<usize>() + documents.len() <= SESSION_DOCUMENTS_MAX)
+    }
+
     /// Sends of a workspace only the entries of some documents from here on, or of all.
-    pub(super) fn ask_for(&mut self, row: Row, documents: Option<Vec<DocumentTag>>) -> Result<(), Closing> {
-        let Some(channel) = self.channels.get_mut(&row) else {
-            return Ok(());
-        };
-        channel.filter = documents.map(|documents| Box::new(Filter::new(documents)));
-        self.mark_filter(row);
-        let asked = self.channels.values().filter_map(|channel| Some(channel.filter.as_ref()?.0.len()));
-        if asked.sum::<usize>() > SESSION_DOCUMENTS_MAX {
-            return Err(CloseCode::RateLimited.into());
+    pub(super) fn ask_for(&mut self, row: Row, documents: Option<Vec<DocumentTag>>) {
+        let documents = documents.filter(|documents| self.may_ask_for(row, Some(documents)));
+        if let Some(channel) = self.channels.get_mut(&row) {
+            channel.filter = documents.map(|documents| Box::new(Filter::new(documents)));
+            self.mark_filter(row);
         }
-        Ok(())
     }
 
     /// Lets commits know whether the session takes their items as they are.

@@ -52,8 +52,12 @@ impl Session {
         match self.judge_claim(&workspace, open)? {
             Claim::Usable => {
                 let row = workspace.row();
-                self.opened(workspace, Mode::Reading, open.cursor, None)?;
-                self.ask_for(row, open.documents.clone())
+                // What a place was taken with is not what follows: it compares.
+                let may = self.may_ask_for(row, open.documents.as_ref());
+                let mode = if may { Mode::Reading } else { Mode::Unusable };
+                self.opened(workspace, mode, open.cursor, None)?;
+                self.ask_for(row, open.documents.clone());
+                Ok(())
             }
             Claim::Useless => self.opened(workspace, Mode::Unusable, 0, None),
             Claim::Lost(receipt) => self.lost(workspace, receipt),
@@ -197,11 +201,16 @@ impl Session {
         let workspace = Arc::clone(&channel.workspace);
         match reconcile.method {
             LIST => {}
-            LIST_NOTHING => return self.ask_for(reconcile.channel, reconcile.documents.clone()),
+            LIST_NOTHING => {
+                self.ask_for(reconcile.channel, reconcile.documents.clone());
+                return Ok(());
+            }
             _ => return Err(CloseCode::Malformed.into()),
         }
         let tag = workspace.id().tag();
-        let summary = self.relay.log().summary(&tag, Listed::of(reconcile).as_ref())?;
+        let may = self.may_ask_for(reconcile.channel, reconcile.documents.as_ref());
+        let listed = Listed::of(reconcile).filter(|_| may);
+        let summary = self.relay.log().summary(&tag, listed.as_ref())?;
         let (row, chains) = summary.ok_or(Closing::from(CloseCode::Unavailable))?;
         if !self.holds(reconcile.channel)? {
             return Ok(());
@@ -211,13 +220,14 @@ impl Session {
         for ground in grounds {
             self.send(ground);
         }
-        self.send_summary(reconcile.channel, &row.frontier, &chains);
+        self.send_summary(reconcile.channel, (&row.frontier, listed.is_some()), &chains);
         self.enter_channel(&workspace, Mode::Reading, row.frontier.length())?;
-        self.ask_for(reconcile.channel, reconcile.documents.clone())
+        self.ask_for(reconcile.channel, reconcile.documents.clone());
+        Ok(())
     }
 
-    fn send_summary(&mut self, channel: Row, frontier: &Frontier, chains: &[ChainEnd]) {
-        let frontier = frontier.encode();
+    fn send_summary(&mut self, channel: Row, (frontier, chosen): (&Frontier, bool), chains: &[ChainEnd]) {
+        let (frontier, chosen) = (frontier.encode(), chosen.then_some(true));
         let mut parts = chains.chunks(RECONCILE_CHAINS_PER_FRAME_MAX).peekable();
         loop {
             let part = parts.next().unwrap_or_default();
@@ -229,7 +239,7 @@ impl Session {
                 declared_at: end.declared_at,
                 declared_seq: end.declared_seq,
             });
-            self.send(Summary { channel, frontier: frontier.clone().into(), chains: chains.collect(), more });
+            self.send(Summary { channel, frontier: frontier.clone().into(), chains: chains.collect(), more, chosen });
             if !more {
                 break;
             }

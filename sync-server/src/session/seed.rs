@@ -49,10 +49,10 @@ impl Session {
         let (tag, documents) = (buffer.workspace.tag(), buffer.documents.take());
         self.plant(buffer)?;
         let open = self.channels.values().find(|channel| channel.workspace.id().tag() == tag);
-        match open.map(|channel| channel.workspace.row()) {
-            Some(row) => self.ask_for(row, documents),
-            None => Ok(()),
+        if let Some(row) = open.map(|channel| channel.workspace.row()) {
+            self.ask_for(row, documents);
         }
+        Ok(())
     }
 
     fn plant(&mut self, seed: SeedBuffer) -> Result<(), Closing> {

@@ -268,7 +268,8 @@ fn cut_off(
         let Some(ended) = ended.get(&reader.device) else {
             return true;
         };
-        if reader.live {
+        // Who reads some documents is told why it ends, and gets no items of others.
+        if reader.live && !reader.filters {
             let last = items.iter().filter(|item| item.position <= ended.position).cloned().collect();
             for (positions, frame) in items_frames(channel, last) {
                 // One that is slow has to do without.

@@ -14,6 +14,7 @@ use tombolo_protocol::log::{Frontier, LogOrigin};
 use tombolo_protocol::receipt::{Attestation, Signed};
 use tombolo_protocol::record::{Levels, Record, Role};
 use tombolo_relay::relay::Relay;
+use tombolo_relay::writer;
 
 use super::client::verified;
 use super::people::{Pen, Person, found, invite, item, join, workspace};
@@ -233,6 +234,29 @@ fn what_a_session_creates_it_asks_for_and_what_others_create_it_does_not() {
 }
 
 #[test]
+fn a_receipt_comes_before_what_others_wrote_since_though_both_were_committed_before_it_was_read() {
+    let mut scene = Scene::new();
+    let (mut one, mut theirs) = (scene.pen(1), Pen::new(&scene.bob, &scene.ground, 2, Stream::CONTENT));
+    let mut reader = scene.reader(Some(vec![tag(1), tag(2)]));
+    let mut follower = Follower::default();
+    follower.take(reader.take_heard(), &scene);
+    let append = reader.next_append(vec![theirs.item(b"his")]);
+    reader.whisper(append).unwrap();
+    writer::commit(&scene.relay, scene.relay.queue().take());
+    scene.log.insert(FIRST_ENTRY, (2, theirs.header().prev));
+    scene.write(&mut [&mut one]);
+    reader.settle().unwrap();
+    let heard = reader.take_heard();
+    let is_receipt = |frame: &Frame| matches!(frame, Frame::Received(_));
+    let at = heard.iter().position(is_receipt).expect("his receipt");
+    let Frame::Received(received) = &heard[at] else { panic!("it is one") };
+    follower.take(heard[..at].to_vec(), &scene);
+    assert_eq!(verified(&received.receipt).1.position, follower.frontier.length());
+    follower.take(heard[at + 1..].to_vec(), &scene);
+    assert_eq!(follower.documents, [2, 1]);
+}
+
+#[test]
 fn a_run_that_is_left_out_is_no_item_of_a_log() {
     let mut scene = Scene::new();
     let run = LeftOut::of(1, &[ItemHash::Entry(EntryHash::from_bytes([1; 32]))]);
@@ -240,7 +264,7 @@ fn a_run_that_is_left_out_is_no_item_of_a_log() {
 }
 
 #[test]
-fn a_session_may_name_so_many_documents_and_one_more_ends_it() {
+fn a_session_may_name_so_many_documents_and_beyond_that_it_is_sent_all() {
     let scene = Scene::new();
     let some = |count: usize, from: usize| -> Vec<DocumentTag> {
         let tag = |nth: usize| DocumentTag::from_bytes((nth as u128).to_be_bytes());
@@ -259,5 +283,17 @@ fn a_session_may_name_so_many_documents_and_one_more_ends_it() {
         founder.try_say(Seed { workspace, records, attestations: Vec::new(), more: false, documents })
     };
     assert!((2..18).all(|nonce| begin(nonce).is_ok()));
-    assert_eq!(begin(18), Err(CloseCode::RateLimited));
+    // Of one more workspace everything comes, and a list of it is one of all.
+    begin(18).unwrap();
+    let (workspace, documents) = (workspace(&found(&scene.alice, 18)).tag(), Some(some(WANTED_DOCUMENTS_MAX, 0)));
+    let mut session = founder;
+    session.take_heard();
+    session.say(Open { workspace, log: None, cursor: 0, receipt: None, documents: documents.clone() });
+    let Some(Frame::Opened(opened)) = session.take_heard().into_iter().next() else {
+        panic!("expected Opened");
+    };
+    assert!(!opened.resumed);
+    session.say(Reconcile { channel: opened.channel, method: 0, documents, held: Some(Vec::new()) });
+    let chosen = |frame: &Frame| matches!(frame, Frame::Summary(summary) if summary.chosen.is_some());
+    assert!(!session.take_heard().iter().any(chosen));
 }

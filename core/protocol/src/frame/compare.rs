@@ -101,6 +101,9 @@ pub struct Summary {
     /// Whether more frames follow.
     #[n(3)]
     pub more: bool,
+    /// Set if only what was asked for is listed, and sent from here on; absent if a relay knows nothing of that.
+    #[n(4)]
+    pub chosen: Option<bool>,
 }
 
 /// One chain, as a log holds it.

@@ -443,6 +443,13 @@ fn filter_frames() -> Vec<Frame> {
         Frame::Seed(Seed { workspace, records, attestations, more: false, documents: documents.clone() }),
         Frame::Reconcile(Reconcile { channel: 3, method: 0, documents: documents.clone(), held }),
         Frame::Reconcile(Reconcile { channel: 3, method: 2, documents: Some(Vec::new()), held: None }),
+        Frame::Summary(Summary {
+            channel: 3,
+            frontier: Frontier::new().encode().into(),
+            chains: Vec::new(),
+            more: false,
+            chosen: Some(true),
+        }),
     ]
 }
 
@@ -476,7 +483,13 @@ fn log_frames() -> Vec<Frame> {
         Frame::Fetched(Fetched { channel, chain, entries: vec![entry] }),
         Frame::Pruned(Pruned { channel, chain, snapshot: chain, from_seq: 41, to_seq: 43 }),
         Frame::Reconcile(Reconcile { channel, method: 0, documents: None, held: None }),
-        Frame::Summary(Summary { channel, frontier: frontier.encode().into(), chains: vec![summary], more: false }),
+        Frame::Summary(Summary {
+            channel,
+            frontier: frontier.encode().into(),
+            chains: vec![summary],
+            more: false,
+            chosen: None,
+        }),
         Frame::Status(Status { channel, row: status().encode().into() }),
     ]
 }

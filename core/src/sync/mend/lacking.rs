@@ -92,6 +92,11 @@ impl Lacking {
         self.asked
     }
 
+    /// Tells whether nothing is sent before a list: it is awaited, or is to be asked for as soon as nothing is under way.
+    pub(in crate::sync) fn comes_first(&self) -> bool {
+        self.asked || self.unasked && self.compare_at.is_some()
+    }
+
     /// Returns how many chains the log has more of than could be got from it. Of what came spoilt nobody can tell
     /// whether there ever was an original.
     pub(in crate::sync) fn withheld(&self) -> u64 {
@@ -204,7 +209,7 @@ impl Engine {
         }
         if channel.phase == Phase::Reconciling && !channel.mending.lacking.list_begun {
             channel.mending.lacking.begin_list();
-            channel.wanted = channel.asked;
+            channel.asks.wanted = channel.asks.asked;
         }
         Ok(())
     }
@@ -239,7 +244,7 @@ impl Engine {
         let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) else {
             return Ok(());
         };
-        let unasked = held.is_some_and(|held| held.wanted_name() != channel.wanted);
+        let unasked = held.is_some_and(|held| held.wanted_name() != channel.asks.wanted);
         let lacking = &mut channel.mending.lacking;
         lacking.unasked = unasked;
         let mut have = Vec::new();
