@@ -21,7 +21,7 @@ pub use found::{Member, WorkspaceSummary};
 pub use invite::{InviteTerms, OpenInvite};
 pub(crate) use keys::{EPOCHS, RecoveryBox};
 pub use policy::{PolicyRefusal, PolicyTerms};
-pub(crate) use wanted::{Fellows, Wanted};
+pub(crate) use wanted::{Fellow, Fellows, Wanted};
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -78,7 +78,7 @@ pub(crate) struct Workspace {
     pub(crate) blinding: Option<BlindingKey>,
     /// The documents that relays are asked for, if not for all.
     pub(crate) wanted: Option<Wanted>,
-    /// The documents that other devices ask for, where they do not ask for all.
+    /// The documents that other devices ask for.
     pub(crate) fellows: Fellows,
     pub(crate) epochs: BTreeMap<EpochId, HeldEpoch>,
     /// What opens epochs wrapped to a recovery key, while a kit is in use.

@@ -21,7 +21,7 @@ use super::channel::Phase;
 use super::reason::SetAsideReason;
 use crate::engine::{Engine, Now};
 use crate::store::{StoreError, Tx};
-use crate::workspace::{Fellows, Workspace};
+use crate::workspace::{Fellow, Workspace};
 
 /// Wait for quiet before a status row is sent.
 const STATUS_DELAY: Duration = Duration::from_millis(500);
@@ -158,39 +158,44 @@ impl Engine {
         if row.device == self.device.id() {
             return Ok(());
         }
-        if let Some(wanted) = wanted {
-            self.note_fellow(workspace, &row, wanted, tx)?;
+        if let Some(wanted) = wanted
+            && self.note_fellow(workspace, &row, wanted, tx)?
+            && !believed
+        {
+            // What is stored says what it asked for before.
+            tx.forget_status(workspace, &row.device)?;
         }
         Ok(self.compare_places(now, workspace, row.device, places, tx)?)
     }
 
-    /// Notes which documents another device asks for; what it was known to have seen it has said of others.
+    /// Notes which documents another device asks for, and tells whether that is new; what it was known to have seen it has
+    /// said of others.
     fn note_fellow(
         &mut self,
         workspace: i64,
         row: &StatusRow,
         wanted: Option<BTreeSet<DocumentTag>>,
         tx: &Tx<'_>,
-    ) -> Result<(), StoreError> {
-        let stored = tx.statuses(workspace)?.into_iter().find(|entry| entry.device == row.device);
-        let is_newest =
-            stored.is_none_or(|entry| StatusRow::decode(&entry.row).is_ok_and(|newest| newest.nth <= row.nth));
-        let Some(held) = self.workspaces.get_mut(&workspace).filter(|_| is_newest) else {
-            return Ok(());
+    ) -> Result<bool, StoreError> {
+        let Some(held) = self.workspaces.get_mut(&workspace) else {
+            return Ok(false);
         };
-        if held.fellows.get(&row.device) == wanted.as_ref() {
-            return Ok(());
+        let known = held.fellows.get(&row.device);
+        if known.is_some_and(|known| known.nth > row.nth) {
+            return Ok(false);
         }
-        match wanted {
-            Some(wanted) => held.fellows.insert(row.device, wanted),
-            None => held.fellows.remove(&row.device),
-        };
+        let is_new = known.is_none_or(|known| known.wanted != wanted);
+        held.fellows.insert(row.device, Fellow { nth: row.nth, wanted });
+        if !is_new {
+            return Ok(false);
+        }
         for relay in self.relays.values_mut() {
             if let Some(channel) = relay.channel_mut(workspace) {
                 channel.heads.forget(&row.device);
             }
         }
-        tx.forget_agreed_of(workspace, &row.device)
+        tx.forget_agreed_of(workspace, &row.device)?;
+        Ok(true)
     }
 
     /// Takes from the status rows in the store which documents other devices ask for. Of one that can not be read it is not
@@ -199,15 +204,14 @@ impl Engine {
         let Some(held) = self.workspaces.get_mut(&workspace) else {
             return Ok(());
         };
-        let mut fellows = Fellows::new();
         for entry in tx.statuses(workspace)? {
-            match said_of(held, &entry.row) {
-                Some(Said { wanted: Some(wanted), .. }) => fellows.insert(entry.device, wanted),
-                Some(_) => None,
-                None => fellows.insert(entry.device, held.fellows.remove(&entry.device).unwrap_or_default()),
-            };
+            let (row, said) = (StatusRow::decode(&entry.row), said_of(held, &entry.row));
+            if let (Ok(StatusRow { nth, .. }), Some(Said { wanted, .. })) = (row, said)
+                && held.fellows.get(&entry.device).is_none_or(|known| known.nth < nth)
+            {
+                held.fellows.insert(entry.device, Fellow { nth, wanted });
+            }
         }
-        held.fellows = fellows;
         Ok(())
     }
 
@@ -340,7 +344,7 @@ mod tests {
     #[test]
     fn of_the_documents_that_a_device_asks_for_a_row_names_as_many_as_there_is_room_for() {
         let wanted: BTreeSet<DocumentTag> = (0..100).map(|nth| DocumentTag::from_bytes([nth; 16])).collect();
-        for (logs, named) in [(0, 64), (1, 64), (16, 7)] {
+        for (logs, named) in [(0, 64), (1, 64), (16, 6)] {
             let places: Vec<Reached> = (0..logs).map(|nth| place(nth, true)).collect();
             let bytes = encode(&Said { places: places.clone(), wanted: Some(wanted.clone()) });
             assert!(bytes.len() <= SAID_BYTES_MAX, "{}", bytes.len());

@@ -27,8 +27,17 @@ impl Wanted {
     }
 }
 
-/// What other devices ask for, as they said last; one that asks for all is not listed.
-pub(crate) type Fellows = BTreeMap<DeviceId, BTreeSet<DocumentTag>>;
+/// What another device asks for, as it said last.
+#[derive(Default)]
+pub(crate) struct Fellow {
+    /// Which of its status rows said so.
+    pub(crate) nth: u64,
+    /// Those documents; none for all.
+    pub(crate) wanted: Option<BTreeSet<DocumentTag>>,
+}
+
+/// What other devices ask for. Of one that is not listed nothing is known.
+pub(crate) type Fellows = BTreeMap<DeviceId, Fellow>;
 
 impl Workspace {
     /// Names the documents that are asked for; nothing while all are.
@@ -47,6 +56,7 @@ impl Workspace {
 
     /// Tells whether another device has a document when it says that it has come to a place in a log.
     pub(crate) fn is_followed(&self, device: &DeviceId, document: &DocumentTag) -> bool {
-        self.fellows.get(device).is_none_or(|wanted| wanted.contains(document))
+        let fellow = self.fellows.get(device);
+        fellow.is_some_and(|fellow| fellow.wanted.as_ref().is_none_or(|wanted| wanted.contains(document)))
     }
 }
