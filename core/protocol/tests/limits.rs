@@ -7,14 +7,14 @@ mod world;
 
 use proptest::prelude::*;
 use tombolo_protocol::bytes::{DecodeError, Reader};
-use tombolo_protocol::frame::{Append, ChainSummary, Close, Frame, Hello, Received, Summary};
+use tombolo_protocol::frame::{Append, ChainSummary, Close, Frame, Hello, Received, Reconcile, Summary};
 use tombolo_protocol::identity::{IdentityError, IdentityLog};
-use tombolo_protocol::ids::{ChainId, DeviceId, EpochId, RecordId, WorkspaceId};
+use tombolo_protocol::ids::{ChainId, DeviceId, DocumentTag, EpochId, RecordId, WorkspaceId};
 use tombolo_protocol::item::LogItem;
 use tombolo_protocol::limits::{
-    ADDRESS_BYTES_MAX, FEATURES_MAX, FRAME_BYTES_MAX, FRAME_BYTES_UNAUTHENTICATED_MAX, IDENTITY_RECORDS_MAX,
-    ITEMS_PER_FRAME_MAX, PARENTS_MAX, POSITION_MAX, RECONCILE_CHAINS_PER_FRAME_MAX, RECORD_BYTES_MAX,
-    RECORD_SECRET_BYTES_MAX, STATUS_BYTES_MAX, WRAPS_MAX,
+    ADDRESS_BYTES_MAX, FEATURES_MAX, FRAME_BYTES_MAX, FRAME_BYTES_UNAUTHENTICATED_MAX, HELD_CHAINS_MAX,
+    IDENTITY_RECORDS_MAX, ITEMS_PER_FRAME_MAX, PARENTS_MAX, POSITION_MAX, RECONCILE_CHAINS_PER_FRAME_MAX,
+    RECORD_BYTES_MAX, RECORD_SECRET_BYTES_MAX, STATUS_BYTES_MAX, WANTED_DOCUMENTS_MAX, WRAPS_MAX,
 };
 use tombolo_protocol::membership::{ATTESTATIONS_EARLY_MAX, ATTESTERS_PER_RECORD_MAX, Membership, RecordOutcome};
 use tombolo_protocol::record::{Draft, Record, RecordBody, RecordError, RelaySuccession, Rotation};
@@ -121,7 +121,19 @@ fn a_list_of_a_frame_may_be_as_long_as_its_limit_and_no_longer() {
         other => panic!("made {other:?}"),
     };
     let items = |count| Frame::Append(Append { channel: 1, batch: 1, items: vec![vec![1].into(); count] });
-    let limits: [(&dyn Fn(usize) -> Frame, usize); 4] = [
+    let compare = |documents: usize, held: usize| {
+        let (documents, held) = (vec![DocumentTag::from_bytes([4; 16]); documents], vec![end.chain; held]);
+        Frame::Reconcile(Reconcile {
+            channel: 1,
+            method: Reconcile::LIST,
+            documents: Some(documents),
+            held: Some(held),
+        })
+    };
+    let (documents, held) = (|count| compare(count, 1), |count| compare(1, count));
+    let limits: [(&dyn Fn(usize) -> Frame, usize); 6] = [
+        (&documents, WANTED_DOCUMENTS_MAX),
+        (&held, HELD_CHAINS_MAX),
         (&hello, FEATURES_MAX),
         (&summary, RECONCILE_CHAINS_PER_FRAME_MAX),
         (&runs, 16 * ITEMS_PER_FRAME_MAX),

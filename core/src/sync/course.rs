@@ -53,8 +53,9 @@ impl Course {
 
     /// Counts one more item in.
     pub(crate) fn append(&mut self, item: &ItemHash) {
-        self.keep(Step::Item(*item));
+        self.make_room();
         self.frontier.append(item);
+        self.keep(Step::Item(*item));
     }
 
     /// Counts in a run that was left out.
@@ -62,20 +63,23 @@ impl Course {
     /// # Errors
     /// [`DecodeError`] if its roots are not those of such a run.
     pub(crate) fn append_run(&mut self, run: LeftOut) -> Result<(), DecodeError> {
-        let mut grown = self.frontier.clone();
-        grown.append_run(run.count, &run.roots)?;
+        self.make_room();
+        self.frontier.append_run(run.count, &run.roots)?;
         self.keep(Step::LeftOut(run));
-        self.frontier = grown;
         Ok(())
     }
 
-    fn keep(&mut self, step: Step) {
+    /// Begins a stretch where the last one is full: before what belongs to it is counted in.
+    fn make_room(&mut self) {
         if self.stretches.back().is_none_or(|last| last.steps.len() >= STRETCH_ITEMS) {
             if self.stretches.len() >= STRETCHES_MAX {
                 self.stretches.pop_front();
             }
             self.stretches.push_back(Stretch { start: self.frontier.clone(), steps: Vec::new() });
         }
+    }
+
+    fn keep(&mut self, step: Step) {
         if let Some(last) = self.stretches.back_mut() {
             last.steps.push(step);
         }

@@ -19,10 +19,6 @@ use crate::error::Error;
 use crate::store::{StoreError, Tx};
 use crate::workspace::Wanted;
 
-/// Asks for a list of the log's chains, and for the entries of what is wanted from there on.
-const LIST: u8 = 0;
-/// Only says that less is wanted from now on.
-const NARROW: u8 = 2;
 /// A name that no set of documents has.
 const NOBODYS: Digest = [0; 32];
 
@@ -213,7 +209,7 @@ impl Engine {
         if is_open && goes_by == name && channel.asks.told != name {
             channel.asks.told = name;
             let channel = channel.number;
-            self.send(at.0, Reconcile { channel, method: NARROW, documents, held: None });
+            self.send(at.0, Reconcile { channel, method: Reconcile::NARROW, documents, held: None });
         }
     }
 
@@ -232,7 +228,7 @@ impl Engine {
         (channel.asks.asked, channel.asks.told) = (name, name);
         channel.asks.documents = documents.as_ref().map(|documents| documents.iter().copied().collect());
         let channel = channel.number;
-        self.send(at.0, Reconcile { channel, method: LIST, documents, held });
+        self.send(at.0, Reconcile { channel, method: Reconcile::LIST, documents, held });
         Ok(())
     }
 

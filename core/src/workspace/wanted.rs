@@ -28,7 +28,6 @@ impl Wanted {
 }
 
 /// What another device asks for, as it said last.
-#[derive(Default)]
 pub(crate) struct Fellow {
     /// Which of its status rows said so.
     pub(crate) nth: u64,

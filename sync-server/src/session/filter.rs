@@ -16,7 +16,6 @@ use crate::log::{Row, Told};
 const SESSION_DOCUMENTS_MAX: usize = 16 * WANTED_DOCUMENTS_MAX;
 
 /// Documents whose entries are wanted, in order.
-#[derive(Default)]
 pub(super) struct Filter(Vec<DocumentTag>);
 
 impl Filter {

@@ -21,10 +21,6 @@ use crate::log::{ChainEnd, Listed, Row};
 use crate::workspace::Workspace;
 use crate::writer::{Job, ResetJob};
 
-/// Methods of a comparison: every chain is listed, or none, and only what is wanted changes.
-const LIST: u8 = 0;
-const LIST_NOTHING: u8 = 2;
-
 /// What a device's cursor and receipt are worth here.
 enum Claim {
     /// Items follow from the cursor.
@@ -200,8 +196,8 @@ impl Session {
         };
         let workspace = Arc::clone(&channel.workspace);
         match reconcile.method {
-            LIST => {}
-            LIST_NOTHING => {
+            Reconcile::LIST => {}
+            Reconcile::NARROW => {
                 self.ask_for(reconcile.channel, reconcile.documents.clone());
                 return Ok(());
             }

@@ -175,7 +175,7 @@ fn what_is_asked_for_changes_with_a_word_and_with_a_list() {
     follower.take(reader.take_heard(), &scene);
     assert_eq!(follower.documents, [1, 2, 3]);
     // Less, without a list.
-    reader.say(Reconcile { channel: 1, method: 2, documents: Some(vec![tag(3)]), held: None });
+    reader.say(Reconcile { channel: 1, method: Reconcile::NARROW, documents: Some(vec![tag(3)]), held: None });
     assert_eq!(reader.names(), [""; 0]);
     scene.write(&mut [&mut one, &mut two, &mut three]);
     reader.settle().unwrap();
@@ -184,7 +184,7 @@ fn what_is_asked_for_changes_with_a_word_and_with_a_list() {
     // More, with a list: of what is asked for, and of chains that are named, each once.
     let mut expected = [&mut one, &mut two, &mut three].map(|pen| pen.header().chain.id());
     let held = Some(vec![expected[0], expected[0], expected[2], ChainId::from_bytes([9; 8])]);
-    reader.say(Reconcile { channel: 1, method: 0, documents: Some(vec![tag(2), tag(3), tag(2)]), held });
+    reader.say(Reconcile { channel: 1, method: Reconcile::LIST, documents: Some(vec![tag(2), tag(3), tag(2)]), held });
     expected.sort();
     assert_eq!(listed(&reader.take_heard()), expected);
     scene.write(&mut [&mut one, &mut two, &mut three]);
@@ -192,7 +192,7 @@ fn what_is_asked_for_changes_with_a_word_and_with_a_list() {
     follower.take(reader.take_heard(), &scene);
     assert_eq!((follower.documents.as_slice(), follower.left_out), ([1, 2, 3, 3, 2, 3].as_slice(), 3));
     // And all.
-    reader.say(Reconcile { channel: 1, method: 0, documents: None, held: None });
+    reader.say(Reconcile { channel: 1, method: Reconcile::LIST, documents: None, held: None });
     assert_eq!(listed(&reader.take_heard()), expected);
     scene.write(&mut [&mut one, &mut two, &mut three]);
     reader.settle().unwrap();
@@ -293,7 +293,7 @@ fn a_session_may_name_so_many_documents_and_beyond_that_it_is_sent_all() {
         panic!("expected Opened");
     };
     assert!(!opened.resumed);
-    session.say(Reconcile { channel: opened.channel, method: 0, documents, held: Some(Vec::new()) });
+    session.say(Reconcile { channel: opened.channel, method: Reconcile::LIST, documents, held: Some(Vec::new()) });
     let chosen = |frame: &Frame| matches!(frame, Frame::Summary(summary) if summary.chosen.is_some());
     assert!(!session.take_heard().iter().any(chosen));
 }

@@ -151,7 +151,7 @@ async fn a_device_without_a_usable_cursor_reconciles_and_follows_from_there() {
     at_bob.open(workspace(&ground).tag(), Some(foreign), 2, None).await;
     let opened = at_bob.opened().await;
     assert!(!opened.resumed && opened.reset.is_none());
-    at_bob.send(Reconcile { channel, method: 0, documents: None, held: None }).await;
+    at_bob.send(Reconcile { channel, method: Reconcile::LIST, documents: None, held: None }).await;
     let shown = at_bob.ground().await;
     assert_eq!((shown.records.len(), shown.attestations.len()), (4, 1));
     let summary: Summary = match at_bob.frame().await {

@@ -73,7 +73,7 @@ pub struct Reconcile {
     /// Which workspace.
     #[n(0)]
     pub channel: u32,
-    /// How to compare; 0 = the relay lists chains, 2 = it lists nothing, and only sends other documents from here on.
+    /// How to compare: [`Reconcile::LIST`] or [`Reconcile::NARROW`].
     #[n(1)]
     pub method: u8,
     /// The documents whose entries are wanted from here on, as in [`Open`](super::Open); absent for all.
@@ -83,6 +83,13 @@ pub struct Reconcile {
     /// for all chains.
     #[cbor(n(3), decode_with = "bounded::held_chains")]
     pub held: Option<Vec<ChainId>>,
+}
+
+impl Reconcile {
+    /// The relay lists chains, and sends the entries of what is wanted from there on.
+    pub const LIST: u8 = 0;
+    /// It lists nothing, and only sends the entries of fewer documents from here on. (1 is kept for fingerprints.)
+    pub const NARROW: u8 = 2;
 }
 
 /// What the log holds at one position; sent after the [`Ground`](super::Ground) of the same moment.

@@ -441,8 +441,8 @@ fn filter_frames() -> Vec<Frame> {
     vec![
         Frame::Open(opening),
         Frame::Seed(Seed { workspace, records, attestations, more: false, documents: documents.clone() }),
-        Frame::Reconcile(Reconcile { channel: 3, method: 0, documents: documents.clone(), held }),
-        Frame::Reconcile(Reconcile { channel: 3, method: 2, documents: Some(Vec::new()), held: None }),
+        Frame::Reconcile(Reconcile { channel: 3, method: Reconcile::LIST, documents: documents.clone(), held }),
+        Frame::Reconcile(Reconcile { channel: 3, method: Reconcile::NARROW, documents: Some(Vec::new()), held: None }),
         Frame::Summary(Summary {
             channel: 3,
             frontier: Frontier::new().encode().into(),
@@ -482,7 +482,7 @@ fn log_frames() -> Vec<Frame> {
         Frame::Fetch(Fetch { channel, chain, from_seq: 2, to_seq: 9 }),
         Frame::Fetched(Fetched { channel, chain, entries: vec![entry] }),
         Frame::Pruned(Pruned { channel, chain, snapshot: chain, from_seq: 41, to_seq: 43 }),
-        Frame::Reconcile(Reconcile { channel, method: 0, documents: None, held: None }),
+        Frame::Reconcile(Reconcile { channel, method: Reconcile::LIST, documents: None, held: None }),
         Frame::Summary(Summary {
             channel,
             frontier: frontier.encode().into(),
