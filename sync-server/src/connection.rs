@@ -12,6 +12,7 @@ use std::time::Duration;
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use bytes::Bytes;
 use futures_util::SinkExt as _;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tombolo_protocol::close::CloseCode;
 
@@ -49,8 +50,14 @@ pub struct Progress {
     pub given: AtomicU64,
 }
 
-/// Runs one session to its end.
-pub async fn drive(mut socket: WebSocket, relay: Arc<Relay>, peer: Peer, progress: Arc<Progress>, patience: Patience) {
+/// Runs one session to its end; `alive` is held until then.
+pub async fn drive(
+    mut socket: Box<WebSocket>,
+    relay: Arc<Relay>,
+    peer: Peer,
+    progress: Arc<Progress>,
+    (patience, alive): (Patience, mpsc::Sender<()>),
+) {
     let outbox = relay.new_outbox();
     let mut session = Session::new(Arc::clone(&relay), Arc::clone(&outbox), peer);
     let writer = Writer { progress, patience };
@@ -64,6 +71,7 @@ pub async fn drive(mut socket: WebSocket, relay: Arc<Relay>, peer: Peer, progres
         drop(session);
         farewell(&mut socket, &relay, rest, last, closing).await;
     }
+    drop(alive);
 }
 
 enum End {

@@ -121,10 +121,10 @@ async fn dial(
         .write_buffer_size(0)
         .max_message_size(FRAME_BYTES_MAX)
         .max_frame_size(FRAME_BYTES_MAX)
-        .on_upgrade(async move |socket| {
+        .on_upgrade(move |socket| {
             let Service { relay, patience, alive } = service;
-            drive(socket, relay, peer, connection.progress, patience).await;
-            drop(alive);
+            // Boxed, and no async block around it: each keeps room twice for what it is given, as long as a session lives.
+            drive(Box::new(socket), relay, peer, connection.progress, (patience, alive))
         })
 }
 
