@@ -255,8 +255,8 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         let channels = std::mem::take(&mut self.channels);
-        for channel in channels.into_values() {
-            self.leave(&channel);
+        for mut channel in channels.into_values() {
+            self.leave(&mut channel);
         }
         self.relay.meetings().leave(&self.outbox);
         self.end_stay();

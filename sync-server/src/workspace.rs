@@ -121,15 +121,6 @@ pub struct Reader {
     pub filters: bool,
 }
 
-/// Spares the log from a device that tells its status too often.
-#[derive(Clone, Debug, Default)]
-pub struct StatusMark {
-    /// When a row was last stored, by the relay's steady clock.
-    pub stored_ms: u64,
-    /// A newer row, and which of the device's it is.
-    pub waiting: Option<(u64, Vec<u8>)>,
-}
-
 /// The committed end of a log, and who reads it.
 #[derive(Debug)]
 pub struct Published {
@@ -147,8 +138,6 @@ pub struct Published {
     pub pruned: u64,
     /// The sessions that have it open; boxed, since most workspaces have one or two.
     pub readers: BTreeMap<SessionId, Box<Reader>>,
-    /// Of each device that sent a status row: when one was last stored, and what waits since.
-    pub statuses: BTreeMap<DeviceId, StatusMark>,
 }
 
 impl Published {
@@ -161,7 +150,6 @@ impl Published {
             bytes: row.bytes,
             pruned: row.pruned,
             readers: BTreeMap::new(),
-            statuses: BTreeMap::new(),
         }
     }
 

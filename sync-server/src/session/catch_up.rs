@@ -57,6 +57,30 @@ pub(super) struct Channel {
     is_greeted: bool,
     /// Receipts whose items the device does not have yet.
     held: VecDeque<Acknowledgement>,
+    /// What the device tells of itself.
+    pub(super) told: StatusMark,
+}
+
+/// Spares the log from a device that tells its status too often.
+#[derive(Default)]
+pub(super) struct StatusMark {
+    /// When a row was last stored, by the relay's steady clock.
+    stored_ms: Option<u64>,
+    /// A newer row, and which of the device's it is.
+    waiting: Option<(u64, Vec<u8>)>,
+}
+
+impl StatusMark {
+    /// Takes a row; returns it if it is to be stored now.
+    fn take(&mut self, nth: u64, bytes: Vec<u8>, now_ms: u64) -> Option<Vec<u8>> {
+        let due = self.stored_ms.is_none_or(|stored| now_ms.saturating_sub(stored) >= STATUS_STORED_EVERY_MS);
+        if due {
+            (self.stored_ms, self.waiting) = (Some(now_ms), None);
+            return Some(bytes);
+        }
+        self.waiting = Some((nth, bytes));
+        None
+    }
 }
 
 impl Channel {
@@ -71,6 +95,7 @@ impl Channel {
             filter: None,
             is_greeted: false,
             held: VecDeque::new(),
+            told: StatusMark::default(),
         }
     }
 
@@ -302,47 +327,35 @@ impl Session {
             return Err(CloseCode::Misbehaved.into());
         }
         let frame = Bytes::from(Frame::from(status.clone()).encode());
-        let now_ms = self.relay.steady_ms();
-        let mut published = workspace.published();
+        let published = workspace.published();
         for (session, reader) in &published.readers {
             if reader.live && *session != self.outbox.id() {
                 reader.outbox.push_latest(frame.clone());
             }
         }
-        let first = !published.statuses.contains_key(&row.device);
-        let mark = published.statuses.entry(row.device).or_default();
-        let bytes = status.row.to_vec();
-        if first || now_ms.saturating_sub(mark.stored_ms) >= STATUS_STORED_EVERY_MS {
-            mark.stored_ms = now_ms;
-            mark.waiting = None;
-            drop(published);
+        drop(published);
+        let (now_ms, bytes) = (self.relay.steady_ms(), status.row.to_vec());
+        let channel = self.channels.get_mut(&status.channel);
+        if let Some(bytes) = channel.and_then(|channel| channel.told.take(row.nth, bytes, now_ms)) {
             let (device, nth) = (row.device, row.nth);
             self.relay.queue().push(Job::Status { workspace, device, nth, bytes });
-        } else {
-            mark.waiting = Some((row.nth, bytes));
         }
         Ok(())
     }
 
     pub(super) fn shut(&mut self, row: Row) -> Result<(), Closing> {
         self.proven()?;
-        if let Some(channel) = self.channels.remove(&row) {
-            self.leave(&channel);
+        if let Some(mut channel) = self.channels.remove(&row) {
+            self.leave(&mut channel);
         }
         Ok(())
     }
 
     /// Reads a workspace no longer; a status row that still waits is stored.
-    pub(super) fn leave(&self, channel: &Channel) {
+    pub(super) fn leave(&self, channel: &mut Channel) {
         let workspace = &channel.workspace;
-        let mut published = workspace.published();
-        published.readers.remove(&self.outbox.id());
-        let Ok(device) = self.device() else {
-            return;
-        };
-        let waiting = published.statuses.remove(&device).and_then(|mark| mark.waiting);
-        drop(published);
-        if let Some((nth, bytes)) = waiting {
+        workspace.published().readers.remove(&self.outbox.id());
+        if let (Ok(device), Some((nth, bytes))) = (self.device(), channel.told.waiting.take()) {
             let workspace = Arc::clone(workspace);
             self.relay.queue().push(Job::Status { workspace, device, nth, bytes });
         }

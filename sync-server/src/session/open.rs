@@ -180,7 +180,9 @@ impl Session {
             return Err(CloseCode::Unavailable.into());
         }
         let mut channel = Channel::new(Arc::clone(workspace), mode, cursor);
-        channel.filter = self.channels.remove(&row).and_then(|before| before.filter);
+        if let Some(former) = self.channels.remove(&row) {
+            (channel.filter, channel.told) = (former.filter, former.told);
+        }
         self.channels.insert(row, Box::new(channel));
         self.mark_filter(row);
         self.ended.remove(&row);

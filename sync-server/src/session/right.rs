@@ -84,10 +84,10 @@ impl Session {
     /// Takes a workspace from the session.
     pub(super) fn end(&mut self, row: Row, why: RightEnded) -> Result<(), Closing> {
         let device = self.device()?;
-        let Some(channel) = self.channels.remove(&row) else {
+        let Some(mut channel) = self.channels.remove(&row) else {
             return Ok(());
         };
-        self.leave(&channel);
+        self.leave(&mut channel);
         self.ended.insert(row);
         self.send(Shut { channel: row, ended: Some(why) });
         self.note_shut(&channel.workspace, why);
