@@ -24,6 +24,7 @@ pub use policy::{PolicyRefusal, PolicyTerms};
 pub(crate) use wanted::{Fellow, Fellows, Wanted};
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use tombolo_crypto::{BlindingKey, DeviceSecrets, Entropy, EpochKeys, EpochSecret, InviteLink};
 use tombolo_protocol::ids::{EpochId, RecordId, Stream, WorkspaceId, WorkspaceTag};
@@ -56,7 +57,7 @@ pub(crate) struct Workspace {
     pub(crate) life: u64,
     pub(crate) membership: Membership,
     /// What holds at all heads together; looked at for every edit and entry, so it is kept.
-    pub(crate) view: View,
+    pub(crate) view: Arc<View>,
     /// The role that the app was last told.
     pub(crate) known_role: Option<Role>,
     /// The policy that the app was last told.
@@ -64,7 +65,7 @@ pub(crate) struct Workspace {
     /// Whether some member's role will end.
     pub(crate) has_expiries: bool,
     /// The view by which the documents' entries were counted last.
-    pub(crate) counted: View,
+    pub(crate) counted: Arc<View>,
     /// What does not count of documents' entries.
     pub(crate) struck: BTreeMap<i64, Struck>,
     /// Documents of which something counts because a snapshot with enough words covers it.
@@ -117,11 +118,11 @@ impl Workspace {
             join: None,
             life: 0,
             membership: Membership::new(id),
-            view: View::default(),
+            view: Arc::default(),
             known_role: None,
             known_policy: None,
             has_expiries: false,
-            counted: View::default(),
+            counted: Arc::default(),
             struck: BTreeMap::new(),
             by_cover: BTreeSet::new(),
             branches: BTreeMap::new(),

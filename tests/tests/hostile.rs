@@ -98,7 +98,7 @@ fn a_genesis_that_the_relay_made_up_is_refused() {
         time_ms: 0,
         author: secrets.id(),
         parents: Vec::new(),
-        body: RecordBody::Genesis(genesis),
+        body: RecordBody::Genesis(Box::new(genesis)),
         secret: Vec::new(),
     };
     let record = Record::sign(draft, secrets.sign_key()).unwrap();

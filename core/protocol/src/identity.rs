@@ -105,6 +105,8 @@ impl IdentityLog {
             }
             records.push(record);
         }
+        // Almost always one or two; a list that grows makes room for four.
+        records.shrink_to_fit();
         Ok(Self { root, records })
     }
 

@@ -24,6 +24,8 @@ mod vouching;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
+use rpds::RedBlackTreeSetSync as Set;
+
 pub use admission::{Admission, Claim};
 pub use attestations::{ATTESTATIONS_EARLY_MAX, ATTESTERS_PER_RECORD_MAX};
 pub use settle::{RIVAL_SIGNATURES_MAX, UNADMITTED_BYTES_MAX};
@@ -142,7 +144,7 @@ struct Kept {
     /// What became of it; nothing before its parents are settled.
     outcome: Option<RecordOutcome>,
     /// What its judgement found out, and the view at it, while it is admitted.
-    admitted: Option<(Facts, View)>,
+    admitted: Option<(Facts, Arc<View>)>,
 }
 
 /// The membership log of one workspace, evaluated.
@@ -157,9 +159,9 @@ pub struct Membership {
     attestations: Attestations,
     joins: BTreeMap<RecordId, BTreeSet<RecordId>>,
     /// The view at all heads, once it was asked for.
-    current: OnceLock<View>,
-    /// Which record stands on which: `(parent, child)`.
-    children: BTreeSet<(RecordId, RecordId)>,
+    current: OnceLock<Arc<View>>,
+    /// Which record stands on which: `(parent, child)`. Like the views, it is shared by copies.
+    children: Set<(RecordId, RecordId)>,
     heads: BTreeSet<RecordId>,
     unadmitted_bytes: usize,
 }
@@ -175,7 +177,7 @@ impl Membership {
             attestations: Attestations::default(),
             joins: BTreeMap::new(),
             current: OnceLock::new(),
-            children: BTreeSet::new(),
+            children: Set::default(),
             heads: BTreeSet::new(),
             unadmitted_bytes: 0,
         }
@@ -272,38 +274,38 @@ impl Membership {
     /// Returns the view at one admitted record.
     #[must_use]
     pub fn view_at(&self, record: &RecordId) -> Option<&View> {
-        self.admitted(record).map(|(_, view)| view)
+        self.admitted(record).map(|(_, view)| view.as_ref())
     }
 
     fn facts_of(&self, record: &RecordId) -> Option<&Facts> {
         self.admitted(record).map(|(facts, _)| facts)
     }
 
-    fn admitted(&self, record: &RecordId) -> Option<&(Facts, View)> {
+    fn admitted(&self, record: &RecordId) -> Option<&(Facts, Arc<View>)> {
         self.records.get(record)?.admitted.as_ref()
     }
 
     /// Returns the view at several admitted records together, as that of a record standing on them.
     #[must_use]
-    pub fn view_of(&self, records: &[RecordId]) -> View {
+    pub fn view_of(&self, records: &[RecordId]) -> Arc<View> {
         self.evaluate(records)
     }
 
     /// Returns the view at all heads together: what holds now.
     #[must_use]
-    pub fn view(&self) -> View {
-        self.current().clone()
+    pub fn view(&self) -> Arc<View> {
+        Arc::clone(self.current())
     }
 
-    pub(super) fn current(&self) -> &View {
+    pub(super) fn current(&self) -> &Arc<View> {
         self.current.get_or_init(|| self.evaluate(&self.heads.iter().copied().collect::<Vec<_>>()))
     }
 
     /// Returns the view at the parents of a record; `None` if one is not admitted.
-    fn view_below(&self, record: &Record) -> Option<View> {
+    fn view_below(&self, record: &Record) -> Option<Arc<View>> {
         let parents = record.parents();
         match parents {
-            [parent] => self.view_at(parent).cloned(),
+            [parent] => self.admitted(parent).map(|(_, view)| Arc::clone(view)),
             _ => parents.iter().all(|parent| self.admitted(parent).is_some()).then(|| self.evaluate(parents)),
         }
     }

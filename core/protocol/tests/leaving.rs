@@ -95,7 +95,8 @@ fn a_device_that_gives_itself_up_draws_no_keys_but_those_of_its_user_do() {
     let bens = *ben.keys.id().as_bytes();
     let log = ben.log_with_first_revoked();
     let rotation = Some(rotation_without(&world, &bens));
-    let say_devices = |rotation| RecordBody::Devices(Box::new(Devices { identity: log.clone(), pins: None, rotation }));
+    let say_devices =
+        |rotation| RecordBody::Devices(Box::new(Devices { identity: log.clone().into(), pins: None, rotation }));
     let drawn = say_devices(rotation.clone());
     assert_eq!(say(&mut world, &ben, drawn).1, REFUSED(RecordRefusal::RotationByLeaver));
     assert_eq!(say(&mut world, &anna, say_devices(None)).1, REFUSED(RecordRefusal::RotationMissing));

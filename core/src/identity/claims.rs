@@ -152,7 +152,7 @@ impl Engine {
         // Revocations wait until everything is here: their pins say what was.
         let own = self.own_descent();
         let identity = view.identity(&user).map_or_else(|| own.clone(), |known| known.merged(&own));
-        let body = RecordBody::Devices(Box::new(Devices { identity, pins: None, rotation: None }));
+        let body = RecordBody::Devices(Box::new(Devices { identity: identity.into(), pins: None, rotation: None }));
         match self.state_record(now, row, body, Vec::new(), tx) {
             Ok(record) => {
                 self.notice_joined(row, tx)?;

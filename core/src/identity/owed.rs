@@ -126,7 +126,7 @@ impl Engine {
         let workspace = self.workspaces.get(&row).ok_or(Error::NotReady)?;
         let names = &self.own.names;
         let secret = if names.is_empty() { Vec::new() } else { workspace.seal_names(names, self.entropy.as_mut()) };
-        let body = RecordBody::Devices(Box::new(Devices { identity: log, pins, rotation }));
+        let body = RecordBody::Devices(Box::new(Devices { identity: log.into(), pins, rotation }));
         self.state_record(now, row, body, secret, tx).map(|_| ())
     }
 

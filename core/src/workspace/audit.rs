@@ -129,8 +129,8 @@ impl Workspace {
         let mut entries = Vec::new();
         for (record, finding) in self.membership.trail() {
             let brought = match record.body() {
-                RecordBody::Devices(devices) => Some(&devices.identity),
-                RecordBody::Join(join) => Some(&join.identity),
+                RecordBody::Devices(devices) => Some(devices.identity.as_ref()),
+                RecordBody::Join(join) => Some(join.identity.as_ref()),
                 _ => None,
             };
             // What a refused record brings may be anything.

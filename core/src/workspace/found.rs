@@ -62,7 +62,7 @@ impl Engine {
             time_ms: now.wall_ms,
             author: self.device.id(),
             parents: Vec::new(),
-            body: RecordBody::Genesis(genesis),
+            body: RecordBody::Genesis(Box::new(genesis)),
             secret: Vec::new(),
         };
         let genesis = Record::sign(draft, self.device.sign_key()).map_err(|_| Error::NotReady)?;
@@ -96,7 +96,7 @@ impl Engine {
             held.keys.seal_section(NAME_LABEL, workspace.id.as_bytes(), name.as_bytes(), self.entropy.as_mut())
         });
         let body = RecordBody::Devices(Box::new(Devices {
-            identity: self.identity.clone(),
+            identity: self.identity.clone().into(),
             pins: None,
             rotation: Some(rotation),
         }));

@@ -175,7 +175,7 @@ impl Engine {
             return Ok(None);
         }
         let join = Join::sign(link.invite, self.identity.clone(), &link.secret.sign_key());
-        match self.state_record(now, row, RecordBody::Join(join), Vec::new(), tx) {
+        match self.state_record(now, row, RecordBody::Join(Box::new(join)), Vec::new(), tx) {
             Ok(record) => Ok(Some(record)),
             Err(Error::Store(error)) => Err(error),
             Err(_) => Ok(None),

@@ -12,6 +12,7 @@ mod place;
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use tombolo_protocol::entry::{Entry, verify_run};
 use tombolo_protocol::frame::RefusalReason;
@@ -64,7 +65,7 @@ impl Tails {
 pub struct Judge {
     pub(super) tag: WorkspaceTag,
     pub(super) membership: Membership,
-    pub(super) view: View,
+    pub(super) view: Arc<View>,
     /// Counts the changes of the members.
     pub(super) members_nth: u64,
     /// Positions of records and attestations, by digest.
@@ -84,7 +85,7 @@ impl Judge {
         Self {
             tag: row.workspace.tag(),
             membership: Membership::new(row.workspace),
-            view: View::default(),
+            view: Arc::default(),
             members_nth: 0,
             held: BTreeMap::new(),
             words: BTreeMap::new(),

@@ -95,18 +95,21 @@ pub(crate) fn found(founder: &Person, nonce: u8) -> Vec<Record> {
         time_ms: 0,
         author: founder.id(),
         parents: Vec::new(),
-        body: RecordBody::Genesis(Genesis {
+        body: RecordBody::Genesis(Box::new(Genesis {
             nonce: [nonce; 16],
             root: VerifyKey::parse(&founder.root().public()).unwrap(),
             device: founder.keys,
             blinding_commitment: [7; 32],
-        }),
+        })),
         secret: Vec::new(),
     };
     let genesis = Record::sign(genesis, &founder.sign_key()).unwrap();
     let rotation = Rotation { epoch: EPOCH, previous: Vec::new(), wraps: vec![wrap(*founder.id().as_bytes())] };
-    let devices =
-        RecordBody::Devices(Box::new(Devices { identity: founder.identity(), pins: None, rotation: Some(rotation) }));
+    let devices = RecordBody::Devices(Box::new(Devices {
+        identity: founder.identity().into(),
+        pins: None,
+        rotation: Some(rotation),
+    }));
     let devices = founder.record(std::slice::from_ref(&genesis), devices);
     vec![genesis, devices]
 }
@@ -134,7 +137,7 @@ pub(crate) fn invite(
 }
 
 pub(crate) fn join(ground: &[Record], who: &Person, invite: RecordId, key: &SignKey) -> Record {
-    who.record(ground, RecordBody::Join(Join::sign(invite, who.identity(), key)))
+    who.record(ground, RecordBody::Join(Box::new(Join::sign(invite, who.identity(), key))))
 }
 
 pub(crate) fn workspace(ground: &[Record]) -> WorkspaceId {

@@ -149,7 +149,7 @@ async fn case_41_a_revoked_device_loses_its_session_and_is_not_let_in_again() {
     let phone = bob.other_device(3);
     let (mut at_alice, mut at_bob, mut ground, channel) = island(&relay, &alice, &bob, Role::Writer).await;
     let devices = |revoked: &[&Person], rotation| {
-        let body = Devices { identity: bob.devices(&[&phone], revoked), pins: None, rotation };
+        let body = Devices { identity: bob.devices(&[&phone], revoked).into(), pins: None, rotation };
         RecordBody::Devices(Box::new(body))
     };
     ground.push(bob.record(&ground, devices(&[], None)));

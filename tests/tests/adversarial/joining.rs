@@ -80,7 +80,7 @@ fn case_60_who_joins_by_a_link_takes_no_genesis_but_the_one_it_names() {
         time_ms: 0,
         author: secrets.id(),
         parents: Vec::new(),
-        body: RecordBody::Genesis(genesis),
+        body: RecordBody::Genesis(Box::new(genesis)),
         secret: Vec::new(),
     };
     let made_up = Record::sign(draft, story.rogue.secrets().sign_key()).unwrap().encode();

@@ -80,7 +80,7 @@ fn who_leaves_can_not_choose_the_keys_that_come_next() {
         story.is_no_record(body, refused.0, refused.1);
     }
     let (identity, rotation) = (story.given_up(), Some(story.drawn_by_mallory()));
-    let body = RecordBody::Devices(Box::new(Devices { identity, pins: None, rotation }));
+    let body = RecordBody::Devices(Box::new(Devices { identity: identity.into(), pins: None, rotation }));
     story.is_no_record(body, refused.0, refused.1);
     story.ends();
 }
@@ -180,8 +180,10 @@ fn a_device_that_gives_itself_up_is_shut_out_by_the_others() {
     let mut story = scene(706, Role::Writer);
     let [alice, bob] = story.honest;
     let identity = story.given_up();
-    let record =
-        story.rogue.state(&story.net, RecordBody::Devices(Box::new(Devices { identity, pins: None, rotation: None })));
+    let record = story.rogue.state(
+        &story.net,
+        RecordBody::Devices(Box::new(Devices { identity: identity.into(), pins: None, rotation: None })),
+    );
     story.mallory.kill(&mut story.net);
     story.net.plant_record(RELAY, &record);
     assert!(story.net.membership(RELAY).view().needs_healing());

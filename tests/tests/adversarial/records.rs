@@ -157,7 +157,7 @@ fn brings_a_weak_device(seed: u64, weak: &[&str], of: impl Fn(&DeviceKeys) -> [u
     let mut story = scene(seed, Role::Writer);
     let new = story.net.device("second").secrets(&story.net);
     let log = story.log_with(&new.public(), Some(new.sign_key()));
-    let body = RecordBody::Devices(Box::new(Devices { identity: log, pins: None, rotation: None }));
+    let body = RecordBody::Devices(Box::new(Devices { identity: log.into(), pins: None, rotation: None }));
     let bytes = story.rogue.state(&story.net, body).encode();
     let at = bytes.windows(32).position(|window| window == of(&new.public())).unwrap();
     let mut items = Vec::new();
@@ -225,7 +225,7 @@ fn case_46_nobody_claims_a_device_that_has_not_signed_for_it() {
     let mut story = scene(46, Role::Writer);
     let hers = story.net.device("hers").secrets(&story.net).public();
     let identity = story.log_with(&hers, None);
-    let claim = RecordBody::Devices(Box::new(Devices { identity, pins: None, rotation: None }));
+    let claim = RecordBody::Devices(Box::new(Devices { identity: identity.into(), pins: None, rotation: None }));
     let refused = RecordRefusal::Identity(IdentityError::Key(KeyError::BadSignature));
     story.is_no_record(claim, RefusalReason::RecordRefused, refused);
     let devices = story.honest[0].devices_of_members(&mut story.net);

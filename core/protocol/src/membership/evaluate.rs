@@ -6,6 +6,7 @@
 //! nothing runs beside is evaluated together; nothing below it is concurrent with anything.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::facts::{Facts, Target};
 use super::{Membership, View};
@@ -15,13 +16,13 @@ use crate::void::{Act, void};
 
 impl Membership {
     /// Returns the view at several admitted records together.
-    pub(super) fn evaluate(&self, heads: &[RecordId]) -> View {
+    pub(super) fn evaluate(&self, heads: &[RecordId]) -> Arc<View> {
         if let [head] = heads {
-            return self.view_at(head).cloned().unwrap_or_default();
+            return self.admitted(head).map(|(_, view)| Arc::clone(view)).unwrap_or_default();
         }
         let views = || heads.iter().filter_map(|head| Some((*head, self.view_at(head)?)));
         let Some((highest, view)) = views().max_by_key(|(head, _)| (self.generation_of(head), *head)) else {
-            return View::default();
+            return Arc::default();
         };
         let mut view = if views().all(|(_, other)| other.decides_like(view)) {
             self.carried_on(highest, view, &views().collect::<Vec<_>>())
@@ -30,7 +31,7 @@ impl Membership {
             self.zone(&heads).map(|zone| zone.view()).unwrap_or_default()
         };
         self.rank_epochs(&mut view);
-        view
+        Arc::new(view)
     }
 
     /// Finds out which of several newest epochs somebody may know who was shut out beside it.

@@ -76,7 +76,7 @@ impl Membership {
         self.verify(record, &genesis.device.sign)?;
         let user = UserId::derive(&genesis.root.to_bytes());
         let mut facts = Facts::of(user, Some(Role::Owner), Role::Owner, None);
-        facts.grants.push(Grant { user, role: Some(Role::Owner), expiry: None });
+        facts.grants = vec![Grant { user, role: Some(Role::Owner), expiry: None }];
         Ok(facts)
     }
 

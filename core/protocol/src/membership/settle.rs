@@ -37,7 +37,7 @@ impl Membership {
     /// Enters a record into the indexes, unsettled.
     pub(super) fn file(&mut self, record: Record, proven: bool) {
         let id = record.id();
-        self.children.extend(record.parents().iter().map(|parent| (*parent, id)));
+        record.parents().iter().for_each(|parent| self.children.insert_mut((*parent, id)));
         if let RecordBody::Join(join) = record.body() {
             self.joins.entry(join.invite).or_default().insert(id);
         }
@@ -52,7 +52,7 @@ impl Membership {
         };
         let record = &kept.record;
         for parent in record.parents() {
-            self.children.remove(&(*parent, *id));
+            self.children.remove_mut(&(*parent, *id));
         }
         if let RecordBody::Join(join) = record.body()
             && let Some(joins) = self.joins.get_mut(&join.invite)
@@ -135,7 +135,7 @@ impl Membership {
     }
 
     /// Judges a record whose parents are settled, and takes its effect.
-    fn judge_on_parents(&self, record: &Record) -> Judgement<(Facts, View)> {
+    fn judge_on_parents(&self, record: &Record) -> Judgement<(Facts, Arc<View>)> {
         let Some(mut view) = self.view_below(record) else {
             return refuse(RecordRefusal::RefusedParent);
         };
@@ -143,9 +143,10 @@ impl Membership {
             return refuse(RecordRefusal::Generation);
         }
         let facts = self.judge(record, &view)?;
-        view.take(record, &facts, &|_| true, false);
+        let above = Arc::make_mut(&mut view);
+        above.take(record, &facts, &|_| true, false);
         if facts.is_by_owner() {
-            view.settle_spared();
+            above.settle_spared();
         }
         Ok((facts, view))
     }

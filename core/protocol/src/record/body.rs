@@ -3,6 +3,8 @@
 //! Invariant: every body has one encoding; a type that this version does not judge is kept as
 //! [`RecordBody::Unsupported`] with its bytes, so its id can still be checked.
 
+use std::sync::Arc;
+
 use super::policy::{read_entries, write_entries};
 use super::{
     EpochWrap, InviteCreate, InviteRevoke, Join, Pins, Policy, RecordError, RecoverySet, Rewrap, Rotation, Standing,
@@ -42,7 +44,7 @@ pub struct RelaySuccession {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RecordBody {
     /// A workspace begins.
-    Genesis(Genesis),
+    Genesis(Box<Genesis>),
     /// A member's standing changes.
     Standing(Box<Standing>),
     /// A new epoch begins.
@@ -52,7 +54,7 @@ pub enum RecordBody {
     /// An invite is offered.
     InviteCreate(Box<InviteCreate>),
     /// An invite is accepted.
-    Join(Join),
+    Join(Box<Join>),
     /// An epoch is delivered to members who lack it.
     Rewrap(Rewrap),
     /// What owners ask of everybody.
@@ -215,12 +217,12 @@ impl RecordBody {
     fn read(kind: u8, reader: &mut Reader<'_>) -> Result<Self, RecordError> {
         Ok(match kind {
             0 => return Err(DecodeError::Unknown { field: "record type", value: 0 }.into()),
-            Self::GENESIS => Self::Genesis(Genesis::read(reader)?),
+            Self::GENESIS => Self::Genesis(Box::new(Genesis::read(reader)?)),
             Self::STANDING => Self::Standing(Box::new(Standing::read(reader)?)),
             Self::ROTATE => Self::Rotate(Rotation::read(reader)?),
             Self::DEVICES => Self::Devices(Box::new(Devices::read(reader)?)),
             Self::INVITE_CREATE => Self::InviteCreate(Box::new(InviteCreate::read(reader)?)),
-            Self::JOIN => Self::Join(Join::read(reader)?),
+            Self::JOIN => Self::Join(Box::new(Join::read(reader)?)),
             Self::REWRAP => Self::Rewrap(Rewrap::read(reader)?),
             Self::POLICY => Self::Policy(Policy::read(reader)?),
             Self::OWNER_TRANSFER => Self::OwnerTransfer(UserId::read(reader)?),
@@ -256,8 +258,8 @@ impl Genesis {
 /// A user's devices, as far as their identity log goes; with pins and a new epoch if one is revoked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Devices {
-    /// The user's log.
-    pub identity: IdentityLog,
+    /// The user's log; views share it.
+    pub identity: Arc<IdentityLog>,
     /// How far the work of revoked devices goes.
     pub pins: Option<Pins>,
     /// The epoch that begins.
@@ -273,7 +275,7 @@ impl Devices {
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, RecordError> {
         Ok(Self {
-            identity: IdentityLog::read(reader)?,
+            identity: Arc::new(IdentityLog::read(reader)?),
             pins: read_option(reader, "pins", Pins::read)?,
             rotation: read_option(reader, "rotation", Rotation::read)?,
         })

@@ -3,6 +3,8 @@
 //! Invariant: a Join carries the joiner's whole identity log and is signed by the invite's key, so
 //! nobody who lacks the link's secret can bring anybody in.
 
+use std::sync::Arc;
+
 use super::body::{read_option, write_option};
 use super::{EpochWrap, RecordError, Role, Rotation};
 use crate::bytes::Reader;
@@ -38,7 +40,7 @@ pub struct Join {
     /// The accepted invite.
     pub invite: RecordId,
     /// Who joins.
-    pub identity: IdentityLog,
+    pub identity: Arc<IdentityLog>,
     /// By the invite's key over `invite ‖ identity log`.
     pub invite_signature: Signature,
 }
@@ -50,7 +52,7 @@ impl Join {
     #[must_use]
     pub fn sign(invite: RecordId, identity: IdentityLog, invite_key: &SignKey) -> Self {
         let invite_signature = invite_key.sign(Self::CONTEXT, &Self::claim(&invite, &identity));
-        Self { invite, identity, invite_signature }
+        Self { invite, identity: Arc::new(identity), invite_signature }
     }
 
     /// Verifies the claim under the invite's key.
@@ -107,7 +109,7 @@ impl Join {
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, RecordError> {
         Ok(Self {
             invite: RecordId::read(reader)?,
-            identity: IdentityLog::read(reader)?,
+            identity: Arc::new(IdentityLog::read(reader)?),
             invite_signature: reader.array()?,
         })
     }

@@ -144,7 +144,7 @@ impl<'a> Maker<'a> {
             time_ms: seed as i64,
             author: keys.id(),
             parents: Vec::new(),
-            body: RecordBody::Genesis(genesis),
+            body: RecordBody::Genesis(Box::new(genesis)),
             secret: Vec::new(),
         };
         let genesis = Record::sign(draft, sign).unwrap();
@@ -561,7 +561,7 @@ impl<'a> Maker<'a> {
         let log = view.identity(&self.people[who].user).unwrap_or(&self.people[who].log).clone();
         let device = self.dice.below(4) / 3;
         let join = Join::sign(invite, log, &SignKey::from_seed(&[200; 32]));
-        Some(((who, device), RecordBody::Join(join)))
+        Some(((who, device), RecordBody::Join(Box::new(join))))
     }
 
     fn verdict(&mut self) -> RecordBody {
@@ -694,7 +694,7 @@ fn standing(subject: UserId, role: Option<Role>, expiry: Option<Expiry>, rotatio
 }
 
 fn devices(log: &IdentityLog, pins: Option<Pins>, rotation: Option<Rotation>) -> RecordBody {
-    RecordBody::Devices(Box::new(Devices { identity: log.clone(), pins, rotation }))
+    RecordBody::Devices(Box::new(Devices { identity: log.clone().into(), pins, rotation }))
 }
 
 fn wrap(recipient: &[u8; 32]) -> EpochWrap {

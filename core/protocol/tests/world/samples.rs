@@ -164,8 +164,11 @@ fn statements(world: &World, anna: &Person, ben: &Person, invite: RecordId) -> V
         needs_binding: true,
         recovery: Some(OrganisationRecovery { user: subject, box_public: [0x54; 32] }),
     };
-    let revoked =
-        Devices { identity: anna.log_with_first_revoked(), pins: Some(listed), rotation: Some(rotation.clone()) };
+    let revoked = Devices {
+        identity: anna.log_with_first_revoked().into(),
+        pins: Some(listed),
+        rotation: Some(rotation.clone()),
+    };
     let kit = RecoverySet::sign([0x55; 32], &world::key(anna.seed));
     let rewrap = Rewrap { epoch: rotation.epoch, wraps: rotation.wraps.clone() };
     vec![

@@ -94,7 +94,7 @@ impl Person {
             time_ms: 1_700_000_000_000,
             author: self.keys.id(),
             parents: Vec::new(),
-            body: RecordBody::Genesis(genesis),
+            body: RecordBody::Genesis(Box::new(genesis)),
             secret: Vec::new(),
         };
         Record::sign(draft, &self.device).unwrap()
@@ -148,7 +148,7 @@ impl World {
         self.members.heads().iter().copied().collect()
     }
 
-    pub fn view_with(&self, parents: &[RecordId]) -> View {
+    pub fn view_with(&self, parents: &[RecordId]) -> std::sync::Arc<View> {
         self.members.view_of(parents)
     }
 
@@ -182,7 +182,7 @@ impl World {
 
     pub fn join(&self, who: &Person, parents: &[RecordId], invite: RecordId) -> Record {
         let join = Join::sign(invite, who.log.clone(), &key(INVITE_SEED));
-        who.say(&self.members, parents, RecordBody::Join(join))
+        who.say(&self.members, parents, RecordBody::Join(Box::new(join)))
     }
 
     pub fn attestation(&self, relay_seed: u8, subject: RecordId, nth: u32, time_ms: i64) -> Signed<Attestation> {
@@ -199,7 +199,7 @@ impl World {
 }
 
 pub fn devices(log: &IdentityLog, rotation: Option<Rotation>) -> RecordBody {
-    RecordBody::Devices(Box::new(Devices { identity: log.clone(), pins: None, rotation }))
+    RecordBody::Devices(Box::new(Devices { identity: log.clone().into(), pins: None, rotation }))
 }
 
 pub fn succession(old: u8, new: u8) -> RecordBody {

@@ -80,11 +80,11 @@ impl Ground {
             identity.records.push(draft.complete(signature, Some(counter)));
         }
         let genesis = Genesis { nonce: [9; 16], root: verify, device: founder.keys, blinding_commitment: [7; 32] };
-        let genesis = sign(founder, None, RecordBody::Genesis(genesis))?;
+        let genesis = sign(founder, None, RecordBody::Genesis(Box::new(genesis)))?;
         let mut wraps: Vec<EpochWrap> = devices.iter().map(|device| wrap(*device.id().as_bytes())).collect();
         wraps.sort_by_key(|wrap| wrap.recipient);
         let rotation = Rotation { epoch: EPOCH, previous: Vec::new(), wraps };
-        let body = Devices { identity, pins: None, rotation: Some(rotation) };
+        let body = Devices { identity: identity.into(), pins: None, rotation: Some(rotation) };
         let devices = sign(founder, Some(&genesis), RecordBody::Devices(Box::new(body)))?;
         Ok(Self {
             id: genesis.workspace(),

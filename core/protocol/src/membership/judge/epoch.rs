@@ -2,6 +2,8 @@
 //!
 //! Invariant: the recipients of a rotation are those of its parents' view after its own record's effect.
 
+use std::sync::Arc;
+
 use super::{Judgement, Stop, refuse};
 use crate::keys::KeyError;
 use crate::membership::facts::Facts;
@@ -37,7 +39,7 @@ impl Membership {
             Stop::Outcome(_) => RecordRefusal::InviteNotValid,
             Stop::Forged => RecordRefusal::Key(KeyError::BadSignature),
         })?;
-        view.take_statement(record, &facts, &|_| true);
+        Arc::make_mut(&mut view).take_statement(record, &facts, &|_| true);
         Ok(view.recipients())
     }
 

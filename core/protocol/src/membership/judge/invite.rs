@@ -64,7 +64,7 @@ impl Membership {
         facts.nth = self.attested_use(record.id(), view, &invite)?;
         facts.rests_on.push(join.invite);
         if view.role(&identity.user) < Some(invite.role) {
-            facts.grants.push(Grant { user: identity.user, role: Some(invite.role), expiry: None });
+            facts.grants = vec![Grant { user: identity.user, role: Some(invite.role), expiry: None }];
         }
         Ok(facts)
     }

@@ -41,7 +41,7 @@ impl Membership {
         let ended = view.invites_ended(&standing.subject, standing.role);
         facts.removes.extend(ended.map(|(invite, _)| (Target::Invite(invite), None)));
         let expiry = standing.expiry.filter(|_| standing.role.is_some());
-        facts.grants.push(Grant { user: standing.subject, role: standing.role, expiry });
+        facts.grants = vec![Grant { user: standing.subject, role: standing.role, expiry }];
         Ok(facts)
     }
 
@@ -87,8 +87,8 @@ impl Membership {
             return refuse(RecordRefusal::RoleDenied);
         }
         let mut facts: Facts = author.facts(Role::Owner);
-        facts.grants.push(Grant { user: *to, role: Some(Role::Owner), expiry: None });
-        facts.grants.push(Grant { user: author.user, role: Some(Role::Admin), expiry: None });
+        let grant = |user, role| Grant { user, role: Some(role), expiry: None };
+        facts.grants = vec![grant(*to, Role::Owner), grant(author.user, Role::Admin)];
         Ok(facts)
     }
 }

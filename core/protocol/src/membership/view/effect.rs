@@ -100,6 +100,8 @@ impl View {
         acts.retain(|older| !below(&older.record));
         acts.push(act);
         acts.sort_unstable_by_key(|act| act.record);
+        // Almost always one, in a relay's thousands of workspaces; a list that grows makes room for four.
+        acts.shrink_to_fit();
         self.members.insert_mut(user, acts);
     }
 
@@ -110,12 +112,13 @@ impl View {
     }
 
     /// Learns what a user says of their devices; the log was judged with its record.
-    fn know(&mut self, log: &IdentityLog) {
+    fn know(&mut self, log: &Arc<IdentityLog>) {
         let user = log.user();
-        let merged = self.identities.get(&user).map_or_else(|| log.clone(), |known| known.merged(log));
+        let known = self.identities.get(&user);
+        let merged = known.map_or_else(|| Arc::clone(log), |known| Arc::new(known.merged(log)));
         if let Ok(identity) = Identity::of_judged(&merged) {
             self.certify(&identity);
-            self.identities.insert_mut(user, Arc::new(merged));
+            self.identities.insert_mut(user, merged);
         }
     }
 
