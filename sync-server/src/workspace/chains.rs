@@ -30,15 +30,15 @@ pub(super) struct Chains {
     row: Row,
     // Boxed: a map's smallest node has room for eleven, and most workspaces have few chains.
     states: BTreeMap<ChainId, Box<ChainState>>,
-    /// Which kept chain's newest declaration stands at a position.
-    declarations: BTreeMap<u64, ChainId>,
-    /// Entries that may not be committed yet, and their positions.
+    /// Which kept chain's newest declaration stands at a position, by position.
+    declarations: Vec<(u64, ChainId)>,
+    /// Entries below the ends that may not be committed yet, and their positions.
     recent: BTreeMap<(ChainId, u64), (EntryHash, u64)>,
 }
 
 impl Chains {
     pub(super) fn new(row: Row) -> Self {
-        Self { row, states: BTreeMap::new(), declarations: BTreeMap::new(), recent: BTreeMap::new() }
+        Self { row, states: BTreeMap::new(), declarations: Vec::new(), recent: BTreeMap::new() }
     }
 
     /// Returns the number of their workspace.
@@ -69,8 +69,9 @@ impl Chains {
 
     /// Finds what a short form names: the newest declaration of a chain from memory, others in the log.
     pub(super) fn declared(&self, log: &dyn Log, position: u64) -> Result<Option<Declaration>, LogError> {
-        let chain = self.declarations.get(&position);
-        let kept = chain.and_then(|chain| self.states.get(chain));
+        let chain = self.declarations.binary_search_by_key(&position, |(at, _)| *at);
+        let chain = chain.ok().and_then(|place| self.declarations.get(place));
+        let kept = chain.and_then(|(_, chain)| self.states.get(chain));
         match kept.and_then(|state| state.declaration.clone()) {
             Some(declaration) => Ok(Some(declaration)),
             None => declaration(log, self.row, position),
@@ -79,6 +80,9 @@ impl Chains {
 
     /// Finds an entry by its place: its hash and position.
     pub(super) fn held(&self, log: &dyn Log, chain: &ChainId, seq: u64) -> Result<Option<(EntryHash, u64)>, LogError> {
+        if let Some(state) = self.states.get(chain).filter(|state| state.end.seq == seq) {
+            return Ok(Some((state.end.hash, state.position)));
+        }
         if let Some(recent) = self.recent.get(&(*chain, seq)) {
             return Ok(Some(*recent));
         }
@@ -121,7 +125,6 @@ impl Chains {
             declared_at,
             declared_seq,
         };
-        self.recent.insert((chain, header.seq), (entry.hash(), position));
         let state = ChainState { end: end.clone(), declaration, position };
         self.keep(chain, state);
         (bytes, end)
@@ -139,7 +142,6 @@ impl Chains {
             declared_at: position,
             declared_seq: header.seq,
         };
-        self.recent.insert((key.id(), header.seq), (entry.hash(), position));
         let declaration = Some(Declaration::of(header));
         self.keep(key.id(), ChainState { end: end.clone(), declaration, position });
         (LogItem::encode_entry(entry, None), end)
@@ -149,7 +151,7 @@ impl Chains {
     pub(super) fn trim(&mut self, committed: u64) {
         if self.states.len() > CHAINS_CACHED_MAX {
             self.states.retain(|_, state| state.position > committed);
-            self.declarations.retain(|_, chain| self.states.contains_key(chain));
+            self.declarations.retain(|(_, chain)| self.states.contains_key(chain));
         }
         if self.recent.len() > RECENT_MAX {
             self.recent.retain(|_, (_, position)| *position > committed);
@@ -159,8 +161,13 @@ impl Chains {
     fn keep(&mut self, chain: ChainId, state: ChainState) {
         let declared_at = state.end.declared_at;
         if let Some(former) = self.states.insert(chain, Box::new(state)) {
-            self.declarations.remove(&former.end.declared_at);
+            self.recent.insert((chain, former.end.seq), (former.end.hash, former.position));
+            if former.end.declared_at == declared_at {
+                return;
+            }
+            self.declarations.retain(|(at, _)| *at != former.end.declared_at);
         }
-        self.declarations.insert(declared_at, chain);
+        let place = self.declarations.partition_point(|(at, _)| *at < declared_at);
+        self.declarations.insert(place, (declared_at, chain));
     }
 }
