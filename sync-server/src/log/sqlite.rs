@@ -27,7 +27,7 @@ use rows::{LAST_POSITION, digest, place, position_of};
 /// Reading connections that are kept open: more than the cores of a small machine can use.
 const READERS_MAX: usize = 4;
 /// Pages of one connection's cache, in KiB: the relay must stay small with many workspaces.
-const CACHE_KIB: i64 = 4096;
+const CACHE_KIB: i64 = 1024;
 /// Pages of the WAL from which they are moved into the file: SQLite does it by itself at a thousand, inside a commit.
 const BACKLOG_PAGES: i64 = 400;
 /// As many are moved between two commits without being noticed.
