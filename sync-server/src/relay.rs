@@ -3,6 +3,7 @@
 //! Invariant: at most one live [`Workspace`] of a name is in memory; it stays while a session or a job
 //! holds it, so no two judges ever give out the same position.
 
+mod rest;
 mod room;
 mod sweep;
 

@@ -40,6 +40,8 @@ use system::System;
 const RETURN_SPREAD_MS: u32 = 5_000;
 /// How often it is asked whether it is time to look for what may go.
 const SWEEP_LOOK: Duration = Duration::from_secs(60);
+/// How long nobody asks a workspace for anything before it rests, and at most twice as long.
+const REST_AFTER: Duration = Duration::from_secs(2);
 /// How long sessions may take to end when the relay drains.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(8);
 /// Connections that wait to be accepted, where the system allows as many: after a restart all devices come at once, and
@@ -201,7 +203,7 @@ impl Life {
         let writing = Arc::clone(&relay);
         let writer = std::thread::spawn(move || writer::run(&writing));
         let (stop, stopped) = watch::channel(());
-        let sweeper = tokio::spawn(sweep(Arc::clone(&relay))).abort_handle();
+        let keepers = [tokio::spawn(sweep(Arc::clone(&relay))), tokio::spawn(rest(Arc::clone(&relay)))];
         let public = http::public_routes(self.service.clone());
         let admin = http::admin_routes(self.service.clone());
         let accept = accept(self.listener, self.acceptor, public, stopped.clone());
@@ -211,7 +213,7 @@ impl Life {
             () = accept => {}
             () = admin => {}
         }
-        sweeper.abort();
+        keepers.iter().for_each(tokio::task::JoinHandle::abort);
         drop(stop);
         drop(self.service);
         let spread = SystemRandom::new();
@@ -246,6 +248,17 @@ async fn sweep(relay: Arc<Relay>) {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!(%error, "what may go can not be found"),
             Err(error) => tracing::error!(%error, "the look for what may go ended badly"),
+        }
+    }
+}
+
+/// Lets workspaces rest, as long as the relay serves.
+async fn rest(relay: Arc<Relay>) {
+    loop {
+        tokio::time::sleep(REST_AFTER).await;
+        let relay = Arc::clone(&relay);
+        if let Err(error) = tokio::task::spawn_blocking(move || relay.rest()).await {
+            tracing::error!(%error, "letting workspaces rest ended badly");
         }
     }
 }

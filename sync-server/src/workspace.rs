@@ -1,7 +1,8 @@
 //! One workspace in memory: what its next items are judged against, and who reads along.
 //!
 //! Two locks, never held across a wait: `judge` (members, chain ends with the tail that is not yet
-//! committed) is taken by sessions, `published` (the committed head, the readers) by the writer.
+//! committed) is taken by sessions, `published` (the committed head, the readers) by the writer; who holds the first may
+//! take the second.
 //!
 //! Invariant: jobs are queued while `judge` is held, so the writer sees a workspace's positions in
 //! order. Once a commit failed the workspace is `lost`: nothing more of it is written, its sessions
@@ -97,15 +98,38 @@ impl Workspace {
         }
     }
 
-    /// Locks what items are judged against.
-    pub fn judge(&self) -> MutexGuard<'_, Judge> {
-        self.judge.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Locks what items are judged against; where the workspace was at rest, that is loaded first.
+    ///
+    /// # Errors
+    /// [`LogError`] if the log can not be read or a record in it is damaged.
+    pub fn judge(&self, log: &dyn Log) -> Result<MutexGuard<'_, Judge>, LogError> {
+        let mut judge = lock(&self.judge);
+        if judge.is_at_rest() {
+            let row = self.published().to_row(self.row);
+            judge.wake(log, &row)?;
+        }
+        judge.work();
+        Ok(judge)
+    }
+
+    /// Lets go of what items are judged against, if nobody has asked for it since this was called last, all of it is
+    /// committed, and it is quickly loaded again.
+    pub fn rest(&self) {
+        let mut judge = lock(&self.judge);
+        if judge.may_rest() && !self.is_lost() {
+            let committed = self.published().to_row(self.row);
+            judge.rest(&committed);
+        }
     }
 
     /// Locks what is committed.
     pub fn published(&self) -> MutexGuard<'_, Published> {
-        self.published.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.published)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A session that has the workspace open.
@@ -151,6 +175,12 @@ impl Published {
             pruned: row.pruned,
             readers: BTreeMap::new(),
         }
+    }
+
+    /// Returns what the log says of the workspace, once nothing is under way.
+    fn to_row(&self, row: Row) -> WorkspaceRow {
+        let frontier = self.frontier.clone();
+        WorkspaceRow { row, workspace: self.workspace, log: self.log, frontier, bytes: self.bytes, pruned: self.pruned }
     }
 
     /// Returns the length of the log.

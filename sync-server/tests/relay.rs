@@ -20,6 +20,7 @@ mod relay {
     mod logins;
     mod operation;
     mod refusals;
+    mod rest;
     mod rights;
     mod sync;
     mod tls;

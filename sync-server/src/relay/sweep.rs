@@ -49,7 +49,7 @@ impl Relay {
     fn sweep(&self, workspace: &Arc<Workspace>, retention: Duration) -> Result<(), LogError> {
         let retention_ms = i64::try_from(as_ms(retention)).unwrap_or(i64::MAX);
         if let Some(swept) = workspace.sweep(self.log(), self.now_ms(), retention_ms)? {
-            let mut judge = workspace.judge();
+            let mut judge = workspace.judge(self.log())?;
             judge.free(swept.freed_bytes);
             self.queue.push(Job::Swept { workspace: Arc::clone(workspace), swept });
         }

@@ -58,7 +58,8 @@ impl Session {
     }
 
     pub(super) fn note_opened(&self, workspace: &Workspace) {
-        let level = self.caller().map_or(0, |caller| workspace.judge().level(&caller));
+        let judge = self.relay.access().and_then(|_| workspace.judge(self.relay.log()).ok());
+        let level = self.caller().ok().zip(judge).map_or(0, |(caller, judge)| judge.level(&caller));
         let workspace = workspace.id();
         self.note(|session, device| AccessEvent::Opened { session, device, workspace, level });
     }

@@ -191,13 +191,13 @@ fn judge_items<'w>(
 ) -> Result<std::sync::MutexGuard<'w, Judge>, Closing> {
     let (log, quota) = (relay.log(), relay.terms().quota_bytes);
     let committed = workspace.published().length();
-    let mut judge = workspace.judge();
+    let mut judge = workspace.judge(log)?;
     judge.trim(committed);
     if items.iter().all(|(_, item)| is_entry(item)) {
         let mut candidates = judge.expand(log, caller, items, verdicts)?;
         drop(judge);
         verify(&mut candidates);
-        let mut judge = workspace.judge();
+        let mut judge = workspace.judge(log)?;
         judge.place(log, caller, candidates, quota, showing, verdicts)?;
         return Ok(judge);
     }

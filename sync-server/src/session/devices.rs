@@ -14,7 +14,7 @@ use tombolo_protocol::limits::OPEN_WORKSPACES_MAX;
 use super::Session;
 use super::open::ground;
 use crate::fanout::Closing;
-use crate::workspace::Workspace;
+use crate::workspace::Judge;
 
 /// Identity logs that one session may have judged: one for each workspace, and some questions.
 pub(super) const CLAIMS_MAX: u32 = OPEN_WORKSPACES_MAX as u32 + 64;
@@ -52,8 +52,11 @@ impl Session {
         let mut workspaces = Vec::new();
         if let Some(log) = self.read_identity(&claim.identity, &device)? {
             for tag in self.relay.log().workspaces_of(&log.user(), OPEN_WORKSPACES_MAX)? {
-                let workspace = self.relay.open(&tag)?;
-                workspaces.extend(workspace.filter(|held| is_members(held, &log, &device)).map(|held| held.id()));
+                if let Some(workspace) = self.relay.open(&tag)?
+                    && is_members(&*workspace.judge(self.relay.log())?, &log, &device)
+                {
+                    workspaces.push(workspace.id());
+                }
             }
         }
         self.send(Claimed { workspaces });
@@ -64,10 +67,9 @@ impl Session {
         let device = self.device()?;
         let log = self.read_identity(&back.identity, &device)?;
         let workspace = self.relay.open(&back.workspace)?;
-        let frames = match (&workspace, &log) {
-            (Some(workspace), Some(log)) if is_members(workspace, log, &device) => {
-                ground(workspace.judge().membership(), Vec::new())
-            }
+        let judge = workspace.as_ref().map(|workspace| workspace.judge(self.relay.log())).transpose()?;
+        let frames = match (judge, &log) {
+            (Some(judge), Some(log)) if is_members(&judge, log, &device) => ground(judge.membership(), Vec::new()),
             _ => {
                 self.not_found(back.workspace);
                 return Ok(());
@@ -92,8 +94,7 @@ impl Session {
 }
 
 /// Tells whether a device is a member's by a log together with what the workspace knows of the user.
-fn is_members(workspace: &Workspace, log: &IdentityLog, device: &DeviceId) -> bool {
-    let judge = workspace.judge();
+fn is_members(judge: &Judge, log: &IdentityLog, device: &DeviceId) -> bool {
     let view = judge.view();
     let merged = view.identity(&log.user()).map_or_else(|| log.clone(), |known| known.merged(log));
     let strange = view.device(device).is_some_and(|held| held.user != log.user());

@@ -214,7 +214,7 @@ impl Session {
             return Ok(());
         }
         let words = words(&self.relay.log().words(reconcile.channel)?);
-        let grounds = ground(workspace.judge().membership(), words);
+        let grounds = ground(workspace.judge(self.relay.log())?.membership(), words);
         for ground in grounds {
             self.send(ground);
         }

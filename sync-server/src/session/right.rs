@@ -43,7 +43,7 @@ impl Session {
     /// Tells a device that may not have the workspace open; returns whether it may.
     pub(super) fn admit(&mut self, workspace: &Workspace) -> Result<bool, Closing> {
         let caller = self.caller()?;
-        let judge = workspace.judge();
+        let judge = workspace.judge(self.relay.log())?;
         let right = judge.right(&caller.device, caller.now_ms);
         let level = judge.may_open(&caller);
         let unbound = judge.needs_binding() && self.peer.binding == Binding::None;
@@ -71,7 +71,7 @@ impl Session {
         let Some(workspace) = self.channels.get(&row).map(|channel| Arc::clone(&channel.workspace)) else {
             return Ok(false);
         };
-        let right = workspace.judge().right(&device, self.relay.now_ms());
+        let right = workspace.judge(self.relay.log())?.right(&device, self.relay.now_ms());
         match right {
             Ok(_) => Ok(true),
             Err(no) => {
@@ -129,7 +129,7 @@ impl Session {
         }
         let device = self.device()?;
         if let Some(channel) = self.channels.get_mut(&row) {
-            channel.right_until = channel.workspace.judge().right_until(&device);
+            channel.right_until = channel.workspace.judge(self.relay.log())?.right_until(&device);
         }
         Ok(())
     }

@@ -59,7 +59,7 @@ impl Session {
         let known = self.relay.open(&seed.workspace.tag())?;
         match known {
             Some(workspace) if workspace.id() == seed.workspace => {
-                let judge = workspace.judge();
+                let judge = workspace.judge(self.relay.log())?;
                 let judged = self.judge_seed(judge, seed)?;
                 self.planted(&workspace, judged)
             }
@@ -75,7 +75,7 @@ impl Session {
     fn begin(&mut self, seed: SeedBuffer) -> Result<(), Closing> {
         let (relay, log) = (Arc::clone(&self.relay), self.relay.new_log_id()?);
         let workspace = Workspace::begin(relay.id(), relay.next_row(), seed.workspace, log);
-        let judge = workspace.judge();
+        let judge = workspace.judge(self.relay.log())?;
         let judged = self.judge_seed(judge, seed)?;
         if judged.is_ok() && !self.proven()?.token_holds {
             drop(judged);
@@ -161,7 +161,7 @@ impl Session {
 
     fn show_ground(&self, workspace: &Workspace, enter: &Enter) -> Result<Shown, Closing> {
         let proven = self.proven()?;
-        let judge = workspace.judge();
+        let judge = workspace.judge(self.relay.log())?;
         let Some(invite) = judge.view().invite(&enter.invite) else {
             return Ok(Shown::Nothing);
         };

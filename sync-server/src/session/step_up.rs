@@ -82,8 +82,8 @@ impl Session {
         let device = self.device()?;
         let known = self.relay.log().may_be_member(&asked.workspace, &device)?;
         let workspace = if known { self.relay.open(&asked.workspace)? } else { None };
-        let user = workspace.and_then(|workspace| {
-            let judge = workspace.judge();
+        let judge = workspace.as_ref().map(|workspace| workspace.judge(self.relay.log())).transpose()?;
+        let user = judge.and_then(|judge| {
             judge.right(&device, self.relay.now_ms()).ok()?;
             judge.view().device(&device).map(|standing| standing.user)
         });

@@ -158,6 +158,13 @@ impl Chains {
         }
     }
 
+    /// Forgets all that can be looked up again: a short form that comes later finds its chain in the log.
+    pub(super) fn rest(&mut self, committed: u64) {
+        self.states.retain(|_, state| state.position > committed);
+        self.declarations.retain(|(_, chain)| self.states.contains_key(chain));
+        self.recent.retain(|_, (_, position)| *position > committed);
+    }
+
     fn keep(&mut self, chain: ChainId, state: ChainState) {
         let declared_at = state.end.declared_at;
         if let Some(former) = self.states.insert(chain, Box::new(state)) {

@@ -12,7 +12,7 @@ mod place;
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use tombolo_protocol::entry::{Entry, verify_run};
 use tombolo_protocol::frame::RefusalReason;
@@ -29,6 +29,10 @@ use super::verdicts::{Stop, Verdicts};
 use crate::log::{Log, LogError, NewItem, WorkspaceRow};
 
 pub use floors::{Proof, Room, Showing};
+
+/// Records, attestations and words of a workspace that are let go while nothing happens in it: to verify so many anew
+/// takes two milliseconds or so.
+const STATEMENTS_AT_REST_MAX: usize = 16;
 
 /// An entry that was read and whose author was found.
 #[derive(Debug)]
@@ -61,6 +65,9 @@ impl Tails {
     }
 }
 
+/// The view of no records: one for all workspaces at rest.
+static NOBODY: LazyLock<Arc<View>> = LazyLock::new(Arc::default);
+
 /// What the next items are judged against.
 pub struct Judge {
     pub(super) tag: WorkspaceTag,
@@ -78,6 +85,10 @@ pub struct Judge {
     chains: Chains,
     /// Floors that were taken since this was loaded: from where on a chain is held, and of which document it is.
     floors: BTreeMap<ChainId, (DocumentTag, u64)>,
+    /// Whether it was asked for since it was last told to rest.
+    at_work: bool,
+    /// Whether what it holds was let go.
+    at_rest: bool,
 }
 
 impl Judge {
@@ -85,7 +96,7 @@ impl Judge {
         Self {
             tag: row.workspace.tag(),
             membership: Membership::new(row.workspace),
-            view: Arc::default(),
+            view: Arc::clone(&NOBODY),
             members_nth: 0,
             held: BTreeMap::new(),
             words: BTreeMap::new(),
@@ -93,6 +104,8 @@ impl Judge {
             bytes: row.bytes,
             chains: Chains::new(row.row),
             floors: BTreeMap::new(),
+            at_work: true,
+            at_rest: false,
         }
     }
 
@@ -111,6 +124,39 @@ impl Judge {
     /// Forgets what can be looked up again, if there is too much.
     pub fn trim(&mut self, committed: u64) {
         self.chains.trim(committed);
+    }
+
+    /// Tells whether it has to be loaded before anything is judged.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.at_rest
+    }
+
+    /// Notes that it is asked for.
+    pub(super) fn work(&mut self) {
+        self.at_work = true;
+    }
+
+    /// Tells whether it was not asked for since this was called last, and holds something still.
+    pub(super) fn may_rest(&mut self) -> bool {
+        !std::mem::replace(&mut self.at_work, false) && !self.at_rest
+    }
+
+    /// Forgets what is in the log: all of it where that is quickly loaded and nothing is under way, and the ends of chains
+    /// in any case.
+    pub(super) fn rest(&mut self, committed: &WorkspaceRow) {
+        let all_is_committed = self.last_position() == committed.frontier.length() && self.bytes == committed.bytes;
+        if all_is_committed && self.held.len() <= STATEMENTS_AT_REST_MAX {
+            *self = Self { members_nth: self.members_nth, at_rest: true, at_work: false, ..Self::begin(committed) };
+        } else {
+            self.chains.rest(committed.frontier.length());
+        }
+    }
+
+    /// Loads what was forgotten; whatever was judged before is judged anew.
+    pub(super) fn wake(&mut self, log: &dyn Log, row: &WorkspaceRow) -> Result<(), LogError> {
+        let members_nth = self.members_nth + 1;
+        *self = Self { members_nth, ..Self::load(log, row)? };
+        Ok(())
     }
 
     /// Reads entries, and judges all of them that needs no signature and no order.

@@ -40,7 +40,7 @@ impl Workspace {
             return Ok(None);
         }
         // Entries never change: only what is read of the members is read under the lock.
-        let membership = self.judge().membership().clone();
+        let membership = self.judge(log)?.membership().clone();
         let vouched = vouched(log, row, &membership, &words)?;
         let has_words: BTreeSet<EntryHash> = vouched.iter().map(|one| one.last.hash()).collect();
         let mut swept = SweptWrite {

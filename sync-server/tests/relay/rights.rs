@@ -229,6 +229,21 @@ fn case_33_what_comes_after_the_grant_has_ended_is_refused_and_a_longer_grant_le
 }
 
 #[test]
+fn a_right_is_the_same_after_its_workspace_rested() {
+    let mut scene = Scene::new(Role::Reader);
+    let entry = scene.pen(&scene.bob, Stream::CONTENT).item(b"1");
+    for _ in 0..2 {
+        scene.relay.rest();
+    }
+    assert_eq!(scene.at_bob.append(vec![entry]), [(0, RefusalReason::RoleDenied)]);
+    for _ in 0..2 {
+        scene.relay.rest();
+    }
+    scene.remove_bob();
+    assert_eq!(scene.at_bob.settle(), Err(CloseCode::DeviceRevoked));
+}
+
+#[test]
 fn what_is_under_way_when_a_removal_is_judged_is_refused_and_nothing_is_sent_after_it() {
     let mut scene = Scene::new(Role::Writer);
     let (bob, alice) = (scene.pen(&scene.bob, Stream::CONTENT).item(b"1"), &scene.alice);

@@ -233,6 +233,7 @@ impl Station {
         self.commit_planned = false;
         let Some(relay) = self.relay.clone() else { return };
         relay.sweep_if_due().expect("the log reads");
+        relay.rest();
         loop {
             let jobs = relay.queue().take();
             if jobs.is_empty() {
