@@ -115,6 +115,16 @@ impl Channel {
         follows
     }
 
+    /// Takes what a commit says; returns whether it follows what the device had.
+    fn take_delivered(&mut self, first: u64, last: u64) -> bool {
+        let follows = self.mode != Mode::Waiting && self.advance(first, last);
+        if !self.is_greeted {
+            // What it was listed is published now, and it is told that it has everything.
+            self.fall_behind();
+        }
+        follows
+    }
+
     fn releasable(&mut self) -> Option<Acknowledgement> {
         let next = self.held.front()?;
         if next.receipt.position > self.sent {
@@ -135,7 +145,7 @@ impl Session {
             Delivery::Items { channel, first, last, frame } => {
                 let open = self.channels.get_mut(&channel);
                 // Whoever reads the log meets these items there.
-                if open.is_some_and(|open| open.mode != Mode::Waiting && open.advance(first, last)) {
+                if open.is_some_and(|open| open.take_delivered(first, last)) {
                     self.output.push(frame);
                 }
                 self.release(channel);
@@ -145,7 +155,7 @@ impl Session {
                 self.settle(acknowledgement.credit_bytes);
                 if let Some(open) = self.channels.get_mut(&channel) {
                     if let Some((first, last)) = alone.filter(|_| open.mode == Mode::Live) {
-                        open.advance(first, last);
+                        open.take_delivered(first, last);
                     }
                     open.held.push_back(acknowledgement);
                 }
@@ -204,13 +214,17 @@ impl Session {
         if !published.readers.contains_key(&self.outbox.id()) {
             // Its right has ended; the outbox says why.
             drop(published);
-            if let Some(channel) = self.channels.get_mut(&row) {
-                channel.mode = Mode::Waiting;
-            }
+            self.set_mode(row, Mode::Waiting);
             return Ok(());
         }
         let end = published.length();
         if published.go_live(self.outbox.id(), sent) {
+            if sent > end {
+                // It was listed what is committed and not yet published: with that it comes back here.
+                drop(published);
+                self.set_mode(row, Mode::Live);
+                return Ok(());
+            }
             let receipt = published.receipt(self.relay.now_ms(), [0; 32]);
             drop(published);
             return self.caught_up(&workspace, receipt);
@@ -231,6 +245,12 @@ impl Session {
         }
         self.release(row);
         Ok(())
+    }
+
+    fn set_mode(&mut self, row: Row, mode: Mode) {
+        if let Some(channel) = self.channels.get_mut(&row) {
+            channel.mode = mode;
+        }
     }
 
     /// Reads what is sent next of a range of positions; returns the last position that it covers too.

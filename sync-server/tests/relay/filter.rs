@@ -202,6 +202,37 @@ fn what_is_asked_for_changes_with_a_word_and_with_a_list() {
     assert_eq!(reader.try_say(unknown), Err(CloseCode::Malformed));
 }
 
+#[test]
+fn a_head_waits_for_the_commit_of_which_a_list_was_made() {
+    for documents in [None, Some(vec![tag(1)])] {
+        let mut scene = Scene::new();
+        let mut pen = scene.pen(1);
+        scene.write(&mut [&mut pen]);
+        let (mut first, mut reader) = (scene.reader(None), scene.reader(documents.clone()));
+        assert_eq!((first.names().pop(), reader.names().pop()), (Some("Head"), Some("Head")));
+        // As it is between a commit and the moment at which it is published.
+        let held = scene.relay.open(&workspace(&scene.ground).tag()).unwrap().unwrap();
+        let before = held.published().frontier.clone();
+        let readers = std::mem::take(&mut held.published().readers);
+        scene.write(&mut [&mut pen]);
+        let after = std::mem::replace(&mut held.published().frontier, before);
+        held.published().readers = readers;
+        reader.say(Reconcile { channel: 1, method: Reconcile::LIST, documents, held: None });
+        let names = reader.names();
+        assert_eq!(names.last(), Some(&"Summary"), "{names:?}");
+        // What a commit says, it says once the log is published.
+        held.published().frontier = after.clone();
+        scene.write(&mut [&mut pen]);
+        reader.settle().unwrap();
+        let heard = reader.take_heard();
+        let [Frame::Items(items), Frame::Head(head)] = heard.as_slice() else {
+            panic!("{heard:?}");
+        };
+        let next = after.length() + 1;
+        assert_eq!((items.first_position, verified(&head.receipt).1.position), (next, next));
+    }
+}
+
 /// The chains that a relay listed, in order.
 fn listed(heard: &[Frame]) -> Vec<ChainId> {
     let summaries = heard.iter().filter_map(|frame| match frame {
