@@ -15,6 +15,7 @@ mod devices;
 mod driver;
 mod events;
 mod handles;
+mod looks;
 mod members;
 #[cfg(feature = "network")]
 mod pulse;

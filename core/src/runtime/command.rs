@@ -7,6 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 use tombolo_protocol::ids::DocumentId;
 
 use super::events::DocumentEvent;
+use super::looks::{Found, Look};
 use crate::engine::{Engine, Input, Now};
 use crate::error::Error;
 use crate::store::{StoreError, Tx};
@@ -38,6 +39,8 @@ pub(super) enum Command {
     /// Tell when what was written into a document so far has come this far; whoever waits is known to the driver from
     /// the turn on that makes the wait, and so is told if it or a later one fails.
     Await(DocumentId, Milestone, oneshot::Sender<Result<(), Error>>),
+    /// Tell when something has become true.
+    Until(Look, Found),
     /// Drain, write everything back into the store's file, and let go of it.
     Pause(oneshot::Sender<Result<(), Error>>),
     /// Drain and end.
@@ -61,7 +64,10 @@ pub(super) fn refuse_all(batch: impl Iterator<Item = Command>, error: &StoreErro
                 }
             }
             Command::Watch(_, answer) => drop(answer.send(Err(Error::Store(error.clone())))),
-            Command::Await(_, _, answer) | Command::Pause(answer) | Command::Close(answer) => {
+            Command::Await(_, _, answer)
+            | Command::Until(_, answer)
+            | Command::Pause(answer)
+            | Command::Close(answer) => {
                 drop(answer.send(Err(Error::Store(error.clone()))));
             }
             Command::Input(_) | Command::Unwatch(_) => {}

@@ -18,6 +18,7 @@ use super::command::{Answer, Command, WatchAnswer, refusal, refuse_all};
 #[cfg(feature = "network")]
 use super::connection::Connections;
 use super::events::{DocumentEvent, Outlets};
+use super::looks::Looks;
 use super::watchers::Watchers;
 use crate::engine::{Effect, Engine, EngineConfig, Event, Input, Now};
 use crate::error::Error;
@@ -54,6 +55,7 @@ pub(super) struct Driver {
     watchers: Watchers,
     waiters: BTreeMap<u64, oneshot::Sender<Result<(), Error>>>,
     reached: Vec<u64>,
+    looks: Looks,
     #[cfg(feature = "network")]
     connections: Connections,
 }
@@ -75,6 +77,7 @@ impl Driver {
             watchers: Watchers::default(),
             waiters: BTreeMap::new(),
             reached: Vec::new(),
+            looks: Looks::default(),
             #[cfg(feature = "network")]
             connections,
         };
@@ -204,15 +207,16 @@ impl Driver {
         }
         self.drain();
         if !together && self.open.as_ref().is_some_and(|open| open.engine.wants_platter()) {
-            self.commit_turn(now, true, &mut Vec::new().into_iter(), &mut Vec::new(), &mut Vec::new())?;
+            let mut answers = Vec::new();
+            let flushed = self.commit_turn(now, true, &mut Vec::new().into_iter(), &mut answers, &mut Vec::new());
+            answers.into_iter().for_each(|answer| answer(flushed.clone()));
+            flushed?;
             self.drain();
         }
         for (document, answer) in watches {
             self.begin_watch(now, document, answer);
         }
-        self.show_whole(now)?;
-        self.outlets.turns.send_modify(|turns| *turns += 1);
-        Ok(())
+        self.show_whole(now)
     }
 
     fn commit_turn(
@@ -249,10 +253,12 @@ impl Driver {
                         Err(error) => answers.push(refusal(error, answer)),
                     }
                 }
+                Command::Until(look, answer) => self.looks.add(look, answer),
                 Command::Pause(_) | Command::Close(_) => {}
             }
         }
         open.engine.settle(now, &tx, on_platter)?;
+        self.looks.look(&mut open.engine, now, &tx, answers)?;
         tx.commit()
     }
 
@@ -344,6 +350,7 @@ impl Driver {
             drop(answer.send(Err(Error::Store(error.clone()))));
         }
         self.reached.clear();
+        self.looks.fail(error);
         let loaded = if let Some(store) = store { self.load(store) } else { self.reopen() };
         if let (Some(open), StoreError::DiskFull) = (&mut self.open, error) {
             open.engine.rest(self.clock.now());

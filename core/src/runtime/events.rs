@@ -3,7 +3,7 @@
 //! Invariant: the first event of a document's stream is its present state; a listener that is too slow
 //! misses patches and is told to read again, it never makes the engine wait.
 
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{broadcast, mpsc};
 use tombolo_protocol::ids::{DeviceId, DocumentId};
 
 use super::command::Command;
@@ -19,18 +19,16 @@ const REPLICA_EVENTS_MAX: usize = 1024;
 #[derive(Debug)]
 pub(super) struct Outlets {
     pub(super) events: broadcast::Sender<Event>,
-    /// Counts the turns, so that others can look again after each.
-    pub(super) turns: watch::Sender<u64>,
 }
 
 impl Outlets {
     pub(super) fn new() -> Self {
-        Self { events: broadcast::Sender::new(REPLICA_EVENTS_MAX), turns: watch::Sender::new(0) }
+        Self { events: broadcast::Sender::new(REPLICA_EVENTS_MAX) }
     }
 
     /// Returns what a handle keeps of them: it does not hold them open once the replica is closed.
     pub(super) fn listeners(&self) -> Listeners {
-        Listeners { events: self.events.downgrade(), turns: self.turns.subscribe() }
+        Listeners { events: self.events.downgrade() }
     }
 }
 
@@ -38,7 +36,6 @@ impl Outlets {
 #[derive(Clone, Debug)]
 pub(super) struct Listeners {
     events: broadcast::WeakSender<Event>,
-    pub(super) turns: watch::Receiver<u64>,
 }
 
 impl Listeners {

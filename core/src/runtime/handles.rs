@@ -189,7 +189,7 @@ impl Workspace {
         let look = move |engine: &mut crate::engine::Engine, _, _: &crate::store::Tx<'_>| {
             let state = engine.workspace_state(&id)?;
             state.may_become_member()?;
-            Ok((state == WorkspaceState::Member).then_some(()))
+            Ok(state == WorkspaceState::Member)
         };
         self.replica.until(look).await
     }
@@ -220,7 +220,7 @@ impl Workspace {
         let id = self.id;
         let look = move |engine: &mut crate::engine::Engine, _, tx: &crate::store::Tx<'_>| {
             engine.workspace_state(&id)?.may_become_member()?;
-            Ok(engine.is_settled(&id, tx)?.then_some(()))
+            engine.is_settled(&id, tx)
         };
         self.replica.until(look).await
     }

@@ -4,7 +4,6 @@
 //! for it.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -208,10 +207,10 @@ impl Replica {
             let waits = |summary: &WorkspaceSummary| !matches!(summary.state, WorkspaceState::Refused(_));
             for workspace in engine.workspaces().into_iter().filter(waits) {
                 if !engine.is_settled(&workspace.id, tx)? {
-                    return Ok(None);
+                    return Ok(false);
                 }
             }
-            Ok(Some(()))
+            Ok(true)
         });
         tokio::time::timeout(deadline, settled).await.map_err(|_| Error::Deadline)?
     }
@@ -262,22 +261,12 @@ impl Replica {
         answered.await.map_err(|_| Error::Closed)?
     }
 
-    /// Looks again after each turn of the engine until there is an answer.
-    pub(super) async fn until<R: Send + 'static>(
+    /// Waits until something is true, by a look at the end of each turn of the engine.
+    pub(super) async fn until(
         &self,
-        look: impl Fn(&mut Engine, Now, &Tx<'_>) -> Result<Option<R>, Error> + Send + Sync + 'static,
-    ) -> Result<R, Error> {
-        let look = Arc::new(look);
-        let mut turns = self.listeners.turns.clone();
-        loop {
-            let seen = *turns.borrow_and_update();
-            let look = Arc::clone(&look);
-            if let Some(found) = self.call(move |engine, now, tx| look(engine, now, tx)).await? {
-                return Ok(found);
-            }
-            // Looking is a turn of its own: wait for one more than that.
-            turns.wait_for(|turns| *turns > seen + 1).await.map_err(|_| Error::Closed)?;
-        }
+        look: impl Fn(&mut Engine, Now, &Tx<'_>) -> Result<bool, Error> + Send + 'static,
+    ) -> Result<(), Error> {
+        self.ask(|answer| Command::Until(Box::new(look), answer)).await
     }
 }
 
