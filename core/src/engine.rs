@@ -37,7 +37,7 @@ pub(crate) use counting::{Struck, claim};
 pub use edit::DocumentSummary;
 pub(crate) use findings::Findings;
 pub use input::{Connection, Effect, Event, Input, Now, Origin, RelayRef, RelayState};
-pub(crate) use open::OpenDocuments;
+pub(crate) use open::{OpenDocuments, Opened};
 pub(crate) use snapshot::{Compaction, Made, creation_of};
 pub use stats::DocumentStats;
 use tombolo_crypto::{DeviceSecrets, Entropy, array};
@@ -201,7 +201,7 @@ impl Engine {
             }
             Input::Pause => {
                 self.pause();
-                Ok(())
+                self.fold_resting(tx)
             }
             Input::Resume => {
                 self.resume(now);

@@ -13,6 +13,8 @@ use tombolo_protocol::bytes::{DecodeError, Reader, put_varint};
 use tombolo_protocol::ids::{ChainId, Incarnation, Instance};
 use tombolo_protocol::limits::{APP_TYPE_BYTES_MAX, BODY_BYTES_MAX, DEPS_MAX, POSITION_MAX};
 
+use crate::unzip::unzip;
+
 /// Changes in one body: each costs the reader an allocation, whatever its size.
 pub const CHANGES_MAX: usize = 1 << 16;
 
@@ -236,7 +238,7 @@ fn compress(raw: &[u8]) -> Result<Option<Vec<u8>>, BodyError> {
 }
 
 fn decompress(payload: &[u8], raw_len: usize) -> Result<Vec<u8>, BodyError> {
-    let raw = zstd::bulk::decompress(payload, raw_len).map_err(|_| BodyError::Compression)?;
+    let raw = unzip(payload, raw_len).ok_or(BodyError::Compression)?;
     if raw.len() != raw_len {
         return Err(BodyError::Compression);
     }

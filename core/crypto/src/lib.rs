@@ -6,6 +6,7 @@
 //! | [`device`], [`blinding`], [`epoch`] | the secrets of a device, a user, a workspace and an epoch |
 //! | [`entry`], [`section`], [`body`] | sealing entries and small values, and what an entry's plaintext says |
 //! | [`source`], [`wrap`], [`invite`] | how an epoch's secret is drawn and reaches a device |
+//! | [`unzip()`] | decompressing |
 //! | [`vault`], [`store`] | where the store's key is kept, and how values rest under it |
 //!
 //! Nothing here reads a clock or draws randomness of its own. Errors never carry secrets or plaintext.
@@ -29,6 +30,7 @@ pub mod section;
 pub mod source;
 pub mod store;
 mod typed;
+mod unzip;
 pub mod vault;
 pub mod wrap;
 
@@ -48,5 +50,6 @@ pub use recovery::{KitShare, RecoveryError, RecoveryKit, ShareError};
 pub use secret::Secret32;
 pub use source::{EpochSource, HpkeWraps};
 pub use store::StoreCipher;
+pub use unzip::unzip;
 pub use vault::{FileVault, KeyVault, MemoryVault, PassphraseVault, VaultError};
 pub use wrap::{WrapError, rotate, unwrap_epoch, wrap_epoch};

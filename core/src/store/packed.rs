@@ -19,7 +19,7 @@ pub(super) fn unpack(packed: &[u8]) -> Option<Vec<u8>> {
     let length = usize::try_from(u32::from_be_bytes(*length)).ok().filter(|length| *length <= PACKED_BYTES_MAX)?;
     let value = match *method {
         PLAIN => rest.to_vec(),
-        COMPRESSED => zstd::bulk::decompress(rest, length).ok()?,
+        COMPRESSED => tombolo_crypto::unzip(rest, length)?,
         _ => return None,
     };
     (value.len() == length).then_some(value)

@@ -23,11 +23,11 @@ pub(super) fn seal_pending(cipher: &StoreCipher, place: Place, change: &[u8], en
 /// Opens a pending change at its place: rows of older versions were bound to their document only.
 pub(super) fn open_pending(cipher: &StoreCipher, place: Place, sealed: &[u8]) -> Option<Vec<u8>> {
     let key = pending_key(place);
-    if let Ok(packed) = cipher.open("pending", "packed", &key, sealed) {
-        return unpack(&packed);
-    }
-    let opened = cipher.open("pending", "change", &key, sealed);
-    opened.or_else(|_| cipher.open("pending", "change", &place.0.to_be_bytes(), sealed)).ok()
+    let plain = || cipher.open("pending", "change", &key, sealed).ok();
+    let packed = || unpack(&cipher.open("pending", "packed", &key, sealed).ok()?);
+    // What is likelier first: each takes time, and there are many keystrokes.
+    let opened = if sealed.len() < PACKED_FROM { plain().or_else(packed) } else { packed().or_else(plain) };
+    opened.or_else(|| cipher.open("pending", "change", &place.0.to_be_bytes(), sealed).ok())
 }
 
 /// What a pending change is bound to: all that its row says of it.

@@ -7,7 +7,7 @@
 use tombolo_protocol::ids::Stream;
 
 use crate::document::{Crdt, Unsent, fold};
-use crate::engine::Engine;
+use crate::engine::{Engine, Opened};
 use crate::store::{DocumentRow, PendingRow, StoreError, Tx};
 
 /// Changes of an open automerge document that are folded together: less is not worth the rebuild that
@@ -18,13 +18,23 @@ const FOLD_OPEN_SHARE: usize = 8;
 /// Pending changes of one document that are stored one by one before they are folded.
 const STORED_SINGLY_MAX: usize = 1024;
 
+/// How often single changes are folded before what they became is folded together itself: so each change is handled
+/// twice at most, and a long document is opened from few.
+const STORED_FOLDED_MAX: usize = FOLD_OPEN_FROM;
+/// Changes that are folded when a replica rests: whoever opens the document next takes as long for each as for many.
+const FOLD_RESTING_FROM: usize = 32;
+
 /// Pending changes of an open document, as the store has them.
 #[derive(Default)]
 pub(crate) struct Stored {
     /// Those that came since they were last looked at.
     singly: usize,
-    /// The row up to which they were folded: what was folded once waits until it is sealed.
+    /// The row up to which they were folded.
     folded: i64,
+    /// How often that was.
+    times: usize,
+    /// The row up to which they were folded for the second time: they wait until they are sealed.
+    twice: i64,
 }
 
 impl Engine {
@@ -89,24 +99,54 @@ impl Engine {
         if opened.stored.singly < STORED_SINGLY_MAX {
             return Ok(());
         }
+        self.fold_stored(row, tx)
+    }
+
+    /// Folds what is pending in documents that are open, so that they are sooner open the next time. Not of automerge: a
+    /// document would have another version when it is opened again, and nobody wrote.
+    pub(crate) fn fold_resting(&mut self, tx: &Tx<'_>) -> Result<(), StoreError> {
+        let much = |opened: &&Opened| opened.crdt.crdt() == Crdt::Yrs && opened.stored.singly >= FOLD_RESTING_FROM;
+        let rows: Vec<DocumentRow> = self.documents.iter().filter(much).map(|opened| opened.row.clone()).collect();
+        rows.iter().try_for_each(|row| self.fold_stored(row, tx))
+    }
+
+    /// Folds the changes that lie singly, and what became of such now and then.
+    fn fold_stored(&mut self, row: &DocumentRow, tx: &Tx<'_>) -> Result<(), StoreError> {
+        let Some(opened) = self.documents.get(row.row) else {
+            return Ok(());
+        };
         opened.stored.singly = 0;
         let after = opened.stored.folded;
+        let Some(last) = self.fold_after(row, after, tx)? else {
+            return Ok(());
+        };
+        let Some(opened) = self.documents.get(row.row) else {
+            return Ok(());
+        };
+        (opened.stored.folded, opened.stored.times) = (last, opened.stored.times + 1);
+        if opened.stored.times < STORED_FOLDED_MAX {
+            return Ok(());
+        }
+        opened.stored.times = 0;
+        let twice = std::mem::replace(&mut opened.stored.twice, last);
+        self.fold_after(row, twice, tx).map(drop)
+    }
+
+    /// Folds the pending changes of an open document behind a row; returns the last row if they are fewer now.
+    fn fold_after(&mut self, row: &DocumentRow, after: i64, tx: &Tx<'_>) -> Result<Option<i64>, StoreError> {
         let pending = tx.pending_after(row.row, Stream::CONTENT, after)?;
         if !pending.damaged.is_empty() {
             // What the disk has changed stays where it is until it is dealt with.
             self.note_damaged_changes(row, pending.damaged.len());
-            return Ok(());
+            return Ok(None);
         }
         let before: Vec<i64> = pending.rows.iter().map(|pending| pending.row).collect();
         let folded = self.fold_pending(row, pending.rows, tx)?;
         let Some(last) = folded.last().filter(|_| folded.len() < before.len()).map(|last| last.row) else {
-            return Ok(());
+            return Ok(None);
         };
         tx.replace_pending(row.row, Stream::CONTENT, &before, &folded, self.entropy.as_mut())?;
-        if let Some(opened) = self.documents.get(row.row) {
-            opened.stored.folded = last;
-        }
-        Ok(())
+        Ok(Some(last))
     }
 }
 

@@ -58,6 +58,11 @@ impl OpenDocuments {
         self.by_row.get_mut(&row)
     }
 
+    /// Goes through all that are open, which is no use of them.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Opened> {
+        self.by_row.values()
+    }
+
     /// Finds an open document by its id, without asking the store.
     pub(crate) fn find(&self, id: &DocumentId) -> Option<&DocumentRow> {
         let row = self.rows.get(id)?;
