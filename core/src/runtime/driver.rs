@@ -242,11 +242,8 @@ impl Driver {
                 },
                 Command::Input(input) => open.engine.handle(now, input, &tx)?,
                 Command::Watch(document, answer) => watches.push((document, answer)),
-                Command::Unwatch(document) => {
-                    for _ in 0..self.watchers.forget_closed(&document) {
-                        ignore_missing(open.engine.unwatch(&document, &tx))?;
-                    }
-                }
+                Command::Unwatch(document) => (0..self.watchers.forget_closed(&document))
+                    .try_for_each(|_| ignore_missing(open.engine.unwatch(&document, &tx)))?,
                 Command::Await(document, milestone, answer) => {
                     match open.engine.await_milestone(&document, milestone, &tx) {
                         Ok(waiter) => drop(self.waiters.insert(waiter, answer)),

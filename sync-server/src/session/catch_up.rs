@@ -17,9 +17,9 @@ use tombolo_protocol::status::StatusRow;
 
 use super::Session;
 use super::filter::{Filter, with_gaps};
-use crate::fanout::{Acknowledgement, Closing, Delivery, items_frame};
+use crate::fanout::{Acknowledgement, Closing, Delivery, SessionId, items_frame};
 use crate::log::{Floor, Row, expand_run};
-use crate::workspace::{Proof, Workspace};
+use crate::workspace::{Proof, Published, Workspace};
 use crate::writer::Job;
 
 /// At most one status row of a device is stored in this time; later ones wait, the newest wins.
@@ -211,20 +211,13 @@ impl Session {
         };
         let (workspace, sent) = (Arc::clone(&channel.workspace), channel.sent);
         let mut published = workspace.published();
-        if !published.readers.contains_key(&self.outbox.id()) {
-            // Its right has ended; the outbox says why.
+        let end = published.length();
+        if let Some(mode) = has_to_wait(&mut published, self.outbox.id(), sent) {
             drop(published);
-            self.set_mode(row, Mode::Waiting);
+            self.set_mode(row, mode);
             return Ok(());
         }
-        let end = published.length();
         if published.go_live(self.outbox.id(), sent) {
-            if sent > end {
-                // It was listed what is committed and not yet published: with that it comes back here.
-                drop(published);
-                self.set_mode(row, Mode::Live);
-                return Ok(());
-            }
             let receipt = published.receipt(self.relay.now_ms(), [0; 32]);
             drop(published);
             return self.caught_up(&workspace, receipt);
@@ -380,4 +373,15 @@ impl Session {
             self.relay.queue().push(Job::Status { workspace, device, nth, bytes });
         }
     }
+}
+
+/// Returns how a session goes on that can neither read nor be told that it has everything.
+fn has_to_wait(published: &mut Published, session: SessionId, sent: u64) -> Option<Mode> {
+    if !published.readers.contains_key(&session) {
+        // Its right has ended; the outbox says why.
+        return Some(Mode::Waiting);
+    }
+    // Or it was listed what is committed and not yet published: with that it comes back.
+    let is_ahead = sent > published.length() && published.go_live(session, sent);
+    is_ahead.then_some(Mode::Live)
 }
