@@ -201,7 +201,7 @@ impl Engine {
             }
             Input::Pause => {
                 self.pause();
-                self.fold_resting(tx)
+                Ok(())
             }
             Input::Resume => {
                 self.resume(now);

@@ -17,6 +17,7 @@ mod events;
 mod handles;
 mod looks;
 mod members;
+mod open;
 #[cfg(feature = "network")]
 mod pulse;
 mod replica;

@@ -19,6 +19,7 @@ use super::command::{Answer, Command, WatchAnswer, refusal, refuse_all};
 use super::connection::Connections;
 use super::events::{DocumentEvent, Outlets};
 use super::looks::Looks;
+use super::open::Open;
 use super::watchers::Watchers;
 use crate::engine::{Effect, Engine, EngineConfig, Event, Input, Now};
 use crate::error::Error;
@@ -37,12 +38,6 @@ pub(super) struct Setup {
     pub(super) config: EngineConfig,
     #[cfg(feature = "network")]
     pub(super) roots: Vec<Vec<u8>>,
-}
-
-/// Store and engine, while they are open.
-struct Open {
-    store: Store,
-    engine: Engine,
 }
 
 /// Owns store, engine and connections.
@@ -360,10 +355,7 @@ impl Driver {
     fn pause(&mut self) -> Result<(), StoreError> {
         self.setup.config.offline = true;
         self.turn_with(vec![Command::Input(Input::Pause)])?;
-        if let Some(mut open) = self.open.take() {
-            open.store.checkpoint()?;
-        }
-        Ok(())
+        self.open.take().map_or(Ok(()), Open::close)
     }
 
     fn finish(mut self, answer: Option<oneshot::Sender<Result<(), Error>>>) {

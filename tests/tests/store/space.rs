@@ -10,7 +10,7 @@ use tombolo::document::{Crdt, Value};
 use tombolo::protocol::record::Role;
 use tombolo::{Document, Error, Milestone, Replica, StoreError};
 
-use crate::support::{beside, founded, noted, open_store, relay, soon, text, write};
+use crate::support::{beside, founded, noted, open_file, open_store, relay, soon, text, write};
 
 const DISK_BYTES: usize = 3 << 20;
 const BALLAST_BYTES: usize = 1 << 20;
@@ -45,6 +45,33 @@ async fn an_edit_on_a_full_disk_is_refused_and_nothing_acknowledged_is_lost() {
     let replica = Replica::open(&path).await.unwrap();
     assert_eq!(keys(&replica.document(document.id())).await, acknowledged + 1);
     replica.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn closing_on_a_full_disk_folds_nothing_and_loses_nothing() {
+    let Some(disk) = SmallDisk::mount(DISK_BYTES) else { return };
+    let path = disk.0.join("store");
+    let replica = Replica::open(&path).await.unwrap();
+    let note = noted(&replica.create_workspace("Logbook").await.unwrap(), Crdt::Yrs, "end").await;
+    let ballast = disk.0.join("ballast");
+    fs::write(&ballast, vec![1; BALLAST_BYTES]).unwrap();
+    let mut acknowledged = 0;
+    while write(&note, "x").await.is_ok() {
+        acknowledged += 1;
+    }
+    // Enough that it would fold them, and too few that it had.
+    assert!((100..1_000).contains(&acknowledged), "{acknowledged}");
+    // Writing back what is there may need room as well.
+    let closed = replica.close().await;
+    assert!(matches!(closed, Ok(()) | Err(Error::Store(StoreError::DiskFull))), "{closed:?}");
+    fs::remove_file(&ballast).unwrap();
+    let rows: i64 = open_file(&path).query_row("SELECT count(*) FROM pending", [], |row| row.get(0)).unwrap();
+    assert!(rows > acknowledged, "{rows} {acknowledged}");
+    let replica = Replica::open(&path).await.unwrap();
+    let written = text(&replica.document(note.id())).await.unwrap();
+    assert_eq!(written, format!("{}end", "x".repeat(acknowledged as usize)));
+    replica.close().await.unwrap();
+    assert!(open_store(&path).unwrap().integrity().unwrap().is_sound());
 }
 
 #[tokio::test(flavor = "multi_thread")]
