@@ -26,6 +26,8 @@ const MANY: usize = 320;
 /// Characters of a text that somebody else began.
 const SHORT: usize = 200;
 const LONG: usize = 20_000;
+/// Edits of a burst: what waits while a device flushes.
+const BURST: usize = 64;
 
 /// Does one workload once, in one size.
 #[derive(Parser)]
@@ -57,6 +59,12 @@ enum Workload {
     TypeInShort,
     /// The same of a long one.
     TypeInLong,
+    /// Bursts of edits of a text that nobody else has, each burst a commit; automerge.
+    TypeOwnAutomerge,
+    /// The same edits with the library alone, each a transaction of which the bytes are taken.
+    AloneAutomerge,
+    /// The bursts; yrs.
+    TypeOwnYrs,
 }
 
 fn main() {
@@ -72,6 +80,9 @@ fn main() {
         Workload::ReturnToMany => returns(MANY, size),
         Workload::TypeInShort => types(SHORT, size),
         Workload::TypeInLong => types(LONG, size),
+        Workload::TypeOwnAutomerge => types_own(Crdt::Automerge, size),
+        Workload::AloneAutomerge => alone_automerge(size),
+        Workload::TypeOwnYrs => types_own(Crdt::Yrs, size),
     }
 }
 
@@ -185,4 +196,47 @@ fn types(characters: usize, size: usize) {
     }
     net.run_until_quiet();
     bob.assert_sound(&net);
+}
+
+/// What is typed: letter by letter at the end, and now and then the last two are taken back. Returns place and length of
+/// what is removed, with what is put there.
+fn keystrokes(size: usize) -> impl Iterator<Item = (usize, usize, &'static str)> {
+    let mut length = 0;
+    (0..size * BURST).map(move |nth| {
+        let (at, removed, letter) = if nth % 16 == 15 { (length - 2, 2, "") } else { (length, 0, "x") };
+        length = at + letter.len();
+        (at, removed, letter)
+    })
+}
+
+#[expect(clippy::expect_used, reason = "the document is there, and its author writes")]
+fn types_own(crdt: Crdt, size: usize) {
+    let (mut net, alice, _) = two();
+    net.cut(alice);
+    let document = alice.create(&mut net, crdt);
+    let mut keystrokes = keystrokes(size);
+    for _ in 0..size {
+        let burst: Vec<_> = keystrokes.by_ref().take(BURST).collect();
+        let typed = net.act(alice, |engine, now, tx| {
+            burst.iter().try_for_each(|(at, removed, letter)| {
+                engine.edit(now, &document, |edit| edit.text("body")?.splice(*at, *removed, letter), tx)
+            })
+        });
+        typed.expect("edits");
+    }
+}
+
+#[expect(clippy::expect_used, reason = "the edits are sound")]
+fn alone_automerge(size: usize) {
+    use automerge::transaction::Transactable;
+    let mut document = automerge::Automerge::new();
+    let mut transaction = document.transaction();
+    let text = transaction.put_object(automerge::ROOT, "body", automerge::ObjType::Text).expect("a text");
+    transaction.commit();
+    for (at, removed, letter) in keystrokes(size) {
+        let mut transaction = document.transaction();
+        transaction.splice_text(&text, at, removed.cast_signed(), letter).expect("an edit");
+        transaction.commit();
+        black_box(document.get_last_local_change().map(|change| change.raw_bytes().to_vec()));
+    }
 }
