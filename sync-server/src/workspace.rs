@@ -49,7 +49,7 @@ impl Workspace {
     /// # Errors
     /// [`LogError`] if the log can not be read or a record in it is damaged.
     pub fn load(log: &dyn Log, relay: RelayId, row: WorkspaceRow) -> Result<Arc<Self>, LogError> {
-        let judge = Judge::load(log, &row)?;
+        let judge = Judge::load(log, &row, false)?;
         Ok(Arc::new(Self {
             row: row.row,
             id: row.workspace,

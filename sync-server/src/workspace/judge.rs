@@ -152,10 +152,11 @@ impl Judge {
         }
     }
 
-    /// Loads what was forgotten; whatever was judged before is judged anew.
+    /// Loads what was forgotten; whatever was judged before is judged anew, but for the signatures of records: those
+    /// were verified when this process placed or first loaded them.
     pub(super) fn wake(&mut self, log: &dyn Log, row: &WorkspaceRow) -> Result<(), LogError> {
         let members_nth = self.members_nth + 1;
-        *self = Self { members_nth, ..Self::load(log, row)? };
+        *self = Self { members_nth, ..Self::load(log, row, true)? };
         Ok(())
     }
 

@@ -41,21 +41,28 @@ impl std::fmt::Display for SeedError {
 impl std::error::Error for SeedError {}
 
 impl Judge {
-    pub(super) fn load(log: &dyn Log, row: &WorkspaceRow) -> Result<Self, LogError> {
+    pub(super) fn load(log: &dyn Log, row: &WorkspaceRow, proven: bool) -> Result<Self, LogError> {
         let mut judge = Self::begin(row);
         for item in log.membership(row.row)? {
-            judge.restore(item)?;
+            judge.restore(item, proven)?;
         }
         judge.view = judge.membership.view();
         Ok(judge)
     }
 
-    fn restore(&mut self, item: MembershipItem) -> Result<(), LogError> {
+    fn restore(&mut self, item: MembershipItem, proven: bool) -> Result<(), LogError> {
         let corrupt = |_| LogError::Corrupt { what: "record" };
         match LogItem::decode(&item.bytes) {
             Ok(LogItem::Record(bytes)) => {
                 let record = Record::decode(bytes).map_err(|_| LogError::Corrupt { what: "record" })?;
-                self.membership.insert(record);
+                if *record.id().as_bytes() != item.hash {
+                    return Err(LogError::Corrupt { what: "record" });
+                }
+                if proven {
+                    self.membership.insert_proven(record)
+                } else {
+                    self.membership.insert(record)
+                };
             }
             Ok(LogItem::Attestation(bytes)) => {
                 self.membership.attest(Signed::decode(bytes).map_err(corrupt)?);
