@@ -89,6 +89,8 @@ pub struct Judge {
     at_work: bool,
     /// Whether what it holds was let go.
     at_rest: bool,
+    /// Whether the log holds a record that was refused when it was loaded: somebody put it there past the judge.
+    pub(super) doubtful: bool,
 }
 
 impl Judge {
@@ -106,6 +108,7 @@ impl Judge {
             floors: BTreeMap::new(),
             at_work: true,
             at_rest: false,
+            doubtful: false,
         }
     }
 
@@ -146,17 +149,18 @@ impl Judge {
     pub(super) fn rest(&mut self, committed: &WorkspaceRow) {
         let all_is_committed = self.last_position() == committed.frontier.length() && self.bytes == committed.bytes;
         if all_is_committed && self.held.len() <= STATEMENTS_AT_REST_MAX {
-            *self = Self { members_nth: self.members_nth, at_rest: true, at_work: false, ..Self::begin(committed) };
+            let (members_nth, doubtful) = (self.members_nth, self.doubtful);
+            *self = Self { members_nth, doubtful, at_rest: true, at_work: false, ..Self::begin(committed) };
         } else {
             self.chains.rest(committed.frontier.length());
         }
     }
 
-    /// Loads what was forgotten; whatever was judged before is judged anew, but for the signatures of records: those
-    /// were verified when this process placed or first loaded them.
+    /// Loads what was forgotten; whatever was judged before is judged anew, but for the signatures of records, if all of
+    /// them were verified when this process placed or first loaded them.
     pub(super) fn wake(&mut self, log: &dyn Log, row: &WorkspaceRow) -> Result<(), LogError> {
         let members_nth = self.members_nth + 1;
-        *self = Self { members_nth, ..Self::load(log, row, true)? };
+        *self = Self { members_nth, ..Self::load(log, row, !self.doubtful)? };
         Ok(())
     }
 

@@ -58,11 +58,8 @@ impl Judge {
                 if *record.id().as_bytes() != item.hash {
                     return Err(LogError::Corrupt { what: "record" });
                 }
-                if proven {
-                    self.membership.insert_proven(record)
-                } else {
-                    self.membership.insert(record)
-                };
+                let insert = if proven { Membership::insert_proven } else { Membership::insert };
+                self.doubtful |= matches!(insert(&mut self.membership, record), RecordOutcome::Refused(_));
             }
             Ok(LogItem::Attestation(bytes)) => {
                 self.membership.attest(Signed::decode(bytes).map_err(corrupt)?);
