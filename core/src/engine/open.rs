@@ -82,6 +82,7 @@ impl Engine {
         let actor = self.own_actor(row.workspace, &about.id, instance);
         let loaded = self.assemble(now, row, (crdt, actor), own, tx)?;
         let since_snapshot = self.plan_snapshot(row, tx)?;
+        let (_, _, newest) = tx.pending_summary(row.row)?;
         Ok(Opened {
             row: DocumentRow { about: Some(about.clone()), ..row.clone() },
             id: about.id,
@@ -92,7 +93,7 @@ impl Engine {
             last_used: self.documents.uses(),
             weight: 0,
             since_snapshot,
-            stored: Stored::default(),
+            stored: Stored::up_to(newest.unwrap_or_default()),
             queue: Vec::new(),
             apply_at: None,
             applied_at: now.mono,

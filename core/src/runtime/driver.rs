@@ -162,17 +162,28 @@ impl Driver {
             }
             next = if batch.len() < TURN_MAX { self.commands.try_recv().ok() } else { None };
         }
-        self.turn_with(batch)?;
-        match ending {
-            None => Ok(None),
-            Some(Ending::Close(answer)) => Ok(Some(answer)),
-            Some(Ending::Pause(answer)) => {
-                let paused = self.pause();
-                // The caller may have stopped waiting; the pause holds all the same.
-                drop(answer.send(paused.map_err(Error::Store)));
-                Ok(None)
-            }
+        let taken = self.turn_with(batch);
+        let Some(ending) = ending else {
+            return taken.map(|()| None);
+        };
+        // Who came before was told; it ends all the same.
+        taken.unwrap_or_else(|error| self.fail(&error));
+        Ok(self.end(ending))
+    }
+
+    /// Pauses, or returns whom to answer when the replica is closed.
+    fn end(&mut self, ending: Ending) -> Option<oneshot::Sender<Result<(), Error>>> {
+        let answer = match ending {
+            Ending::Close(answer) => return Some(answer),
+            Ending::Pause(answer) => answer,
+        };
+        let paused = self.pause();
+        if let (Err(error), true) = (&paused, self.open.is_some()) {
+            self.fail(error);
         }
+        // The caller may have stopped waiting; the pause holds all the same.
+        drop(answer.send(paused.map_err(Error::Store)));
+        None
     }
 
     /// One turn: handle, commit, drain.
@@ -342,12 +353,12 @@ impl Driver {
             drop(answer.send(Err(Error::Store(error.clone()))));
         }
         self.reached.clear();
-        self.looks.fail(error);
         let loaded = if let Some(store) = store { self.load(store) } else { self.reopen() };
         if let (Some(open), StoreError::DiskFull) = (&mut self.open, error) {
             open.engine.rest(self.clock.now());
         }
         if let Err(error) = loaded {
+            self.looks.fail(&error);
             tracing::error!(%error, "the store can not be opened again; each call tries anew");
         }
     }

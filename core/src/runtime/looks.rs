@@ -1,7 +1,7 @@
 //! Callers that wait for something to become true.
 //!
 //! Invariant: each is asked for at the end of every turn, within its commit, so what a turn made true is not missed; it is
-//! answered behind that commit. If a turn fails, all of them are told.
+//! answered behind that commit. If a turn fails they wait on, and are told if the store can not be opened again.
 
 use tokio::sync::oneshot;
 
@@ -42,14 +42,17 @@ impl Looks {
                     let (_, answer) = self.0.swap_remove(at);
                     answers.push(Box::new(|committed| drop(answer.send(committed.map_err(Error::Store)))));
                 }
-                Err(Error::Store(error)) => return Err(error),
+                Err(Error::Store(error)) => {
+                    answers.push(refusal(Error::Store(error.clone()), self.0.swap_remove(at).1));
+                    return Err(error);
+                }
                 Err(error) => answers.push(refusal(error, self.0.swap_remove(at).1)),
             }
         }
         Ok(())
     }
 
-    /// Tells all that the store has failed.
+    /// Tells all that the store is gone.
     pub(super) fn fail(&mut self, error: &StoreError) {
         for (_, answer) in self.0.drain(..) {
             // The caller may have stopped waiting.

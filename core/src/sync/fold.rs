@@ -4,6 +4,8 @@
 //! open document adopts what its changes became in the turn that stores it, and if that turn's commit
 //! fails, both are forgotten together (ADR 0008).
 
+use std::collections::BTreeMap;
+
 use tombolo_protocol::ids::Stream;
 
 use crate::document::{Crdt, Unsent, fold};
@@ -29,6 +31,8 @@ const FOLD_RESTING_FROM: usize = 32;
 pub(crate) struct Stored {
     /// Those that came since they were last looked at.
     singly: usize,
+    /// The last row when the document was opened: when a replica rests, what is older is left as it lies.
+    opened: i64,
     /// The row up to which they were folded.
     folded: i64,
     /// How often that was.
@@ -61,6 +65,9 @@ impl Engine {
             // They are sealed as they are.
             return Ok(pending);
         };
+        if folded.runs.iter().all(|run| run.count == 1) {
+            return Ok(pending);
+        }
         let mut rows = written.into_iter();
         let mut fewer = Vec::with_capacity(folded.runs.len());
         for run in &folded.runs {
@@ -99,24 +106,25 @@ impl Engine {
         if opened.stored.singly < STORED_SINGLY_MAX {
             return Ok(());
         }
-        self.fold_stored(row, tx)
+        self.fold_stored(row, 0, tx)
     }
 
     /// Folds what is pending in documents that are open, so that they are sooner open the next time. Not of automerge: a
     /// document would have another version when it is opened again, and nobody wrote.
     pub(crate) fn fold_resting(&mut self, tx: &Tx<'_>) -> Result<(), StoreError> {
         let much = |opened: &&Opened| opened.crdt.crdt() == Crdt::Yrs && opened.stored.singly >= FOLD_RESTING_FROM;
-        let rows: Vec<DocumentRow> = self.documents.iter().filter(much).map(|opened| opened.row.clone()).collect();
-        rows.iter().try_for_each(|row| self.fold_stored(row, tx))
+        let opened = self.documents.iter().filter(much);
+        let rows: Vec<(DocumentRow, i64)> = opened.map(|opened| (opened.row.clone(), opened.stored.opened)).collect();
+        rows.iter().try_for_each(|(row, after)| self.fold_stored(row, *after, tx))
     }
 
-    /// Folds the changes that lie singly, and what became of such now and then.
-    fn fold_stored(&mut self, row: &DocumentRow, tx: &Tx<'_>) -> Result<(), StoreError> {
+    /// Folds the changes that lie singly behind a row, and what became of such now and then.
+    fn fold_stored(&mut self, row: &DocumentRow, after: i64, tx: &Tx<'_>) -> Result<(), StoreError> {
         let Some(opened) = self.documents.get(row.row) else {
             return Ok(());
         };
         opened.stored.singly = 0;
-        let after = opened.stored.folded;
+        let after = opened.stored.folded.max(after);
         let Some(last) = self.fold_after(row, after, tx)? else {
             return Ok(());
         };
@@ -140,13 +148,27 @@ impl Engine {
             self.note_damaged_changes(row, pending.damaged.len());
             return Ok(None);
         }
-        let before: Vec<i64> = pending.rows.iter().map(|pending| pending.row).collect();
-        let folded = self.fold_pending(row, pending.rows, tx)?;
+        let mut before: BTreeMap<i64, Vec<u8>> =
+            pending.rows.iter().map(|pending| (pending.row, pending.change.clone())).collect();
+        let mut folded = self.fold_pending(row, pending.rows, tx)?;
         let Some(last) = folded.last().filter(|_| folded.len() < before.len()).map(|last| last.row) else {
             return Ok(None);
         };
+        // What is as it was stays where it lies.
+        folded.retain(|said| {
+            let is_same = before.get(&said.row).is_some_and(|change| *change == said.change);
+            !(is_same && before.remove(&said.row).is_some())
+        });
+        let before: Vec<i64> = before.into_keys().collect();
         tx.replace_pending(row.row, Stream::CONTENT, &before, &folded, self.entropy.as_mut())?;
         Ok(Some(last))
+    }
+}
+
+impl Stored {
+    /// Of a document that is opened now: the last row of what it was opened from.
+    pub(crate) fn up_to(opened: i64) -> Self {
+        Self { opened, ..Self::default() }
     }
 }
 

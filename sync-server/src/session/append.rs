@@ -86,9 +86,7 @@ impl Session {
         let (proof, workspace) = (channel.proof.take(), Arc::clone(&channel.workspace));
         let bytes = append.items.iter().map(|item| item.len()).sum::<usize>();
         self.charge(append.items.len(), bytes)?;
-        if workspace.is_lost() {
-            return Err(CloseCode::Unavailable.into());
-        }
+        self.wake(&workspace)?;
         self.turn_away_in_overload()?;
         self.want_created(append, self.device()?);
         let mut verdicts = Verdicts::default();
@@ -115,6 +113,15 @@ impl Session {
         }));
         // Only now may another session give out the positions that follow.
         drop(judge);
+        Ok(())
+    }
+
+    /// Sees to it that a workspace can be judged, before anything is given out: loading it may fail, and loses nothing.
+    fn wake(&self, workspace: &Workspace) -> Result<(), Closing> {
+        if workspace.is_lost() {
+            return Err(CloseCode::Unavailable.into());
+        }
+        drop(workspace.judge(self.relay.log())?);
         Ok(())
     }
 

@@ -89,7 +89,7 @@ pub struct Judge {
     at_work: bool,
     /// Whether what it holds was let go.
     at_rest: bool,
-    /// Whether the log holds a record that was refused when it was loaded: somebody put it there past the judge.
+    /// Whether the log holds a record that did not count when it was loaded: somebody put it there past the judge.
     pub(super) doubtful: bool,
 }
 

@@ -59,7 +59,9 @@ impl Judge {
                     return Err(LogError::Corrupt { what: "record" });
                 }
                 let insert = if proven { Membership::insert_proven } else { Membership::insert };
-                self.doubtful |= matches!(insert(&mut self.membership, record), RecordOutcome::Refused(_));
+                let outcome = insert(&mut self.membership, record);
+                // What a record stands on, and what it waits for, comes before it or right behind it.
+                self.doubtful |= !matches!(outcome, RecordOutcome::Admitted | RecordOutcome::AwaitsAttestation);
             }
             Ok(LogItem::Attestation(bytes)) => {
                 self.membership.attest(Signed::decode(bytes).map_err(corrupt)?);

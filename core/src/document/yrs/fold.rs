@@ -23,7 +23,11 @@ pub(in crate::document) fn fold(changes: &[Unsent<'_>]) -> Result<Vec<Run>, Appl
     while let Some((count, section)) = run_length(rest) {
         let (run, after) = rest.split_at(count);
         let updates: Vec<&[u8]> = run.iter().map(|(unsent, _)| unsent.bytes).collect();
-        let bytes = merge(&updates, &section)?;
+        let mut bytes = merge(&updates, &section, true)?;
+        if bytes.len() > updates.iter().map(|update| update.len()).sum() {
+            // So many letters here and there that what stands between them takes more than they did.
+            bytes = merge(&updates, &section, false)?;
+        }
         // Nothing that was made here may be missing, and others must accept what it became.
         if Section::of(&bytes)? != section {
             return Err(ApplyReason::Refused);
@@ -84,8 +88,8 @@ fn run_length(changes: &[(&Unsent<'_>, Section)]) -> Option<(usize, Section)> {
 }
 
 /// Writes updates of one client as one: letters that were typed one after another become one string, and what was
-/// taken back within them is a mark without its letters, as the library makes of both when it encodes a document.
-fn merge(updates: &[&[u8]], section: &Section) -> Result<Vec<u8>, ApplyReason> {
+/// taken back within them is a mark without its letters if it `erases`, as the library makes of both when it encodes a document.
+fn merge(updates: &[&[u8]], section: &Section, erases: bool) -> Result<Vec<u8>, ApplyReason> {
     let mut blocks = Vec::new();
     let mut deleted = BTreeMap::<u64, Ranges>::new();
     for update in updates {
@@ -113,7 +117,7 @@ fn merge(updates: &[&[u8]], section: &Section) -> Result<Vec<u8>, ApplyReason> {
     let mut merged = Vec::new();
     write_number(&mut merged, u64::from(section.client.is_some()));
     if let Some(client) = section.client {
-        let erased = deleted.get(&client).map(Vec::as_slice).unwrap_or_default();
+        let erased = deleted.get(&client).filter(|_| erases).map(Vec::as_slice).unwrap_or_default();
         let blocks = Blocks::of(&blocks, erased);
         write_number(&mut merged, blocks.count);
         write_number(&mut merged, client);
