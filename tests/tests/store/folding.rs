@@ -72,7 +72,15 @@ async fn a_store_that_is_never_online_keeps_few_rows_and_all_words() {
         let note = replica.document(note.id());
         assert_eq!(text(&note).await.unwrap().len(), 2_103);
         assert_eq!(note.version().await.unwrap(), version);
+        let first = || {
+            let sql = "SELECT change_sealed FROM pending ORDER BY pending LIMIT 1";
+            open_file(&path).query_row(sql, [], |row| row.get::<_, Vec<u8>>(0)).unwrap()
+        };
+        replica.pause().await.unwrap();
+        let lay = first();
+        type_letters(&note, 40).await;
         replica.close().await.unwrap();
+        assert_eq!(first(), lay, "{crdt:?}: what was folded before is left as it lies");
     }
 }
 

@@ -46,6 +46,22 @@ fn letters_that_were_taken_back_before_they_were_sent_are_not_said() {
     bob.check(&alice.sent);
 }
 
+#[test]
+fn folding_never_makes_more_of_it() {
+    let mut alice = Device::new(Crdt::Yrs, 1);
+    alice.edit(|root| root.text("body")?.push_str(&"ab".repeat(2_000)));
+    // Every second letter, all in one edit.
+    alice.edit(|root| {
+        let mut text = root.text("body")?;
+        (0..2_000).try_for_each(|at| text.splice(at, 1, ""))
+    });
+    let before = alice.unsent.iter().map(Vec::len).sum::<usize>();
+    assert_eq!(alice.fold(), 1);
+    assert!(alice.unsent[0].len() <= before, "{} of {before}", alice.unsent[0].len());
+    alice.send();
+    alice.check(&[]);
+}
+
 /// A device that keeps what it has not sent yet.
 struct Device {
     writer: Writer,
