@@ -11,57 +11,6 @@ on_both! {
     random_edits_folded_at_random_times_converge,
 }
 
-#[test]
-fn letters_that_were_taken_back_before_they_were_sent_are_not_said() {
-    let (mut alice, mut bob) = (Device::new(Crdt::Yrs, 1), Device::new(Crdt::Yrs, 2));
-    alice.edit(|root| root.text("body")?.splice(0, 0, "low \u{1F9A5} tide"));
-    alice.send();
-    bob.writer.receive(&alice.sent);
-    alice.edit(|root| root.text("body")?.splice(4, 0, "draft\u{1F30A} of a word "));
-    // In the midst of a string, at its end and at its beginning, and all that follows, letter by letter.
-    for (at, removed) in [(6, 3), (13, 2), (4, 1)] {
-        alice.edit(|root| root.text("body")?.splice(at, removed, ""));
-    }
-    for letter in ["g", "o", "n", "e"] {
-        alice.edit(|root| root.text("body")?.splice(0, 0, letter));
-    }
-    alice.edit(|root| root.text("body")?.splice(0, 4, ""));
-    // What had been sent is taken back as well, which goes without a word of it.
-    alice.edit(|root| root.text("body")?.splice(0, 2, ""));
-    assert_eq!(alice.fold(), 1);
-    let said = alice.unsent[0].clone();
-    let says = |letters: &str| said.windows(letters.len()).any(|said| said == letters.as_bytes());
-    assert!(!says("draft") && !says("aft") && !says("gone"), "{}", String::from_utf8_lossy(&said));
-    assert!(says("\u{1F30A} of a"), "{}", String::from_utf8_lossy(&said));
-    assert_eq!(alice.fold(), 1);
-    assert_eq!(alice.unsent[0], said, "folding it again changes nothing");
-    // Somebody else wrote in between, beside letters that are not said.
-    bob.edit(|root| root.text("body")?.splice(4, 0, "bob "));
-    alice.send();
-    bob.send();
-    alice.writer.receive(&bob.sent);
-    bob.writer.receive(&alice.sent);
-    assert_eq!(alice.writer.value(), bob.writer.value());
-    alice.check(&bob.sent);
-    bob.check(&alice.sent);
-}
-
-#[test]
-fn folding_never_makes_more_of_it() {
-    let mut alice = Device::new(Crdt::Yrs, 1);
-    alice.edit(|root| root.text("body")?.push_str(&"ab".repeat(2_000)));
-    // Every second letter, all in one edit.
-    alice.edit(|root| {
-        let mut text = root.text("body")?;
-        (0..2_000).try_for_each(|at| text.splice(at, 1, ""))
-    });
-    let before = alice.unsent.iter().map(Vec::len).sum::<usize>();
-    assert_eq!(alice.fold(), 1);
-    assert!(alice.unsent[0].len() <= before, "{} of {before}", alice.unsent[0].len());
-    alice.send();
-    alice.check(&[]);
-}
-
 /// A device that keeps what it has not sent yet.
 struct Device {
     writer: Writer,

@@ -27,13 +27,6 @@ pub(super) struct Block<'b> {
     pub(super) after_ids: &'b [u8],
 }
 
-impl Block<'_> {
-    /// Whether it only marks what was there and was taken back, in a text or a list.
-    pub(super) fn is_erased(&self) -> bool {
-        self.info & (CONTENT | HAS_PARENT_SUB) == DELETED
-    }
-}
-
 pub(super) struct Reader<'b> {
     bytes: &'b [u8],
 }
@@ -243,15 +236,15 @@ fn read_of<'b>(from: &'b [u8], to: &[u8]) -> &'b [u8] {
     from.get(..from.len() - to.len()).unwrap_or_default()
 }
 
-pub(super) const HAS_ORIGIN: u8 = 0b1000_0000;
-pub(super) const HAS_RIGHT_ORIGIN: u8 = 0b0100_0000;
-pub(super) const HAS_PARENT_SUB: u8 = 0b0010_0000;
-pub(super) const CONTENT: u8 = 0b0000_1111;
+const HAS_ORIGIN: u8 = 0b1000_0000;
+const HAS_RIGHT_ORIGIN: u8 = 0b0100_0000;
+const HAS_PARENT_SUB: u8 = 0b0010_0000;
+const CONTENT: u8 = 0b0000_1111;
 
 const GC: u8 = 0;
-pub(super) const DELETED: u8 = 1;
+const DELETED: u8 = 1;
 const BINARY: u8 = 3;
-pub(super) const STRING: u8 = 4;
+const STRING: u8 = 4;
 const EMBED: u8 = 5;
 const FORMAT: u8 = 6;
 const TYPE: u8 = 7;
