@@ -150,17 +150,11 @@ impl Driver {
         let mut ending = None;
         while let Some(command) = next {
             match command {
-                Command::Close(answer) => {
-                    ending = Some(Ending::Close(answer));
-                    break;
-                }
-                Command::Pause(answer) => {
-                    ending = Some(Ending::Pause(answer));
-                    break;
-                }
+                Command::Close(answer) => ending = Some(Ending::Close(answer)),
+                Command::Pause(answer) => ending = Some(Ending::Pause(answer)),
                 command => batch.push(command),
             }
-            next = if batch.len() < TURN_MAX { self.commands.try_recv().ok() } else { None };
+            next = if ending.is_none() && batch.len() < TURN_MAX { self.commands.try_recv().ok() } else { None };
         }
         let taken = self.turn_with(batch);
         let Some(ending) = ending else {
@@ -207,22 +201,28 @@ impl Driver {
         for answer in answers {
             answer(committed.clone());
         }
-        if let Err(error) = committed {
+        if let Err(error) = committed.and_then(|()| self.drain_and_flush(now, together)) {
             refuse_all(batch.chain(watches.into_iter().map(|(id, answer)| Command::Watch(id, answer))), &error);
             return Err(error);
-        }
-        self.drain();
-        if !together && self.open.as_ref().is_some_and(|open| open.engine.wants_platter()) {
-            let mut answers = Vec::new();
-            let flushed = self.commit_turn(now, true, &mut Vec::new().into_iter(), &mut answers, &mut Vec::new());
-            answers.into_iter().for_each(|answer| answer(flushed.clone()));
-            flushed?;
-            self.drain();
         }
         for (document, answer) in watches {
             self.begin_watch(now, document, answer);
         }
         self.show_whole(now)
+    }
+
+    /// Performs what a commit set off; what may leave the device from the platter only is committed there, and follows.
+    fn drain_and_flush(&mut self, now: Now, flushed: bool) -> Result<(), StoreError> {
+        self.drain();
+        if flushed || !self.open.as_ref().is_some_and(|open| open.engine.wants_platter()) {
+            return Ok(());
+        }
+        let mut answers = Vec::new();
+        let flushed = self.commit_turn(now, true, &mut Vec::new().into_iter(), &mut answers, &mut Vec::new());
+        answers.into_iter().for_each(|answer| answer(flushed.clone()));
+        flushed?;
+        self.drain();
+        Ok(())
     }
 
     fn commit_turn(
@@ -373,11 +373,11 @@ impl Driver {
         let ended = self.pause();
         #[cfg(feature = "network")]
         self.connections.close_all();
-        match (answer, ended) {
+        if let Some(answer) = answer {
             // The caller may have stopped waiting.
-            (Some(answer), ended) => drop(answer.send(ended.map_err(Error::Store))),
-            (None, Err(error)) => tracing::error!(%error, "closing the store"),
-            (None, Ok(())) => {}
+            drop(answer.send(ended.map_err(Error::Store)));
+        } else if let Err(error) = ended {
+            tracing::error!(%error, "closing the store");
         }
     }
 }

@@ -63,6 +63,8 @@ impl Looks {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Duration;
 
     use crate::Replica;
@@ -73,8 +75,17 @@ mod tests {
         let replica = Replica::open(folder.path().join("store.tombolo")).await.expect("it opens");
         let (go, wait) = std::sync::mpsc::channel::<()>();
         let busy = replica.call(move |_, _, _| Ok(wait.recv().is_err()));
-        let found = replica.until(|engine, _, _| Ok(!engine.workspaces().is_empty()));
-        let begun = replica.create_workspace("Field notes");
+        let looked = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&looked);
+        let found = replica.until(move |engine, _, _| {
+            seen.store(true, Ordering::SeqCst);
+            Ok(!engine.workspaces().is_empty())
+        });
+        let begun = async {
+            let workspace = replica.create_workspace("Field notes").await;
+            assert!(looked.load(Ordering::SeqCst), "the turn that made the workspace has looked before it answered");
+            workspace
+        };
         let release = async {
             // All three are in the queue by now.
             drop(go);
