@@ -35,12 +35,14 @@ pub(crate) async fn run(readers: u32, report: &mut Report) -> Result<(), BenchEr
     let ground = Arc::new(Ground::found(ROOM, &devices.iter().collect::<Vec<_>>())?);
     let Some((first, others)) = devices.split_first() else { return Ok(()) };
     let mut writer = in_step(&mut Seat::new(first.clone(), Arc::clone(&ground), true), &relay).await?;
-    let seen = Arc::new((Latencies::default(), AtomicU64::new(0)));
-    let start = Instant::now() + Duration::from_secs(1) + Duration::from_millis(5) * readers;
-    let mut tasks = JoinSet::new();
+    let mut sessions = Vec::with_capacity(others.len());
     for device in others {
-        let mut seat = Seat::new(device.clone(), Arc::clone(&ground), false);
-        let session = in_step(&mut seat, &relay).await?;
+        sessions.push(in_step(&mut Seat::new(device.clone(), Arc::clone(&ground), false), &relay).await?);
+    }
+    let seen = Arc::new((Latencies::default(), AtomicU64::new(0)));
+    let start = Instant::now() + Duration::from_secs(1);
+    let mut tasks = JoinSet::new();
+    for session in sessions {
         tasks.spawn(read(session, ground.records.len() as u64, start, Arc::clone(&seen)));
     }
     let (cpu, sent) = (relay.cpu_seconds()?, relay.counted()?.fan_out_bytes);
