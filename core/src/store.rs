@@ -42,6 +42,7 @@ pub use integrity::IntegrityReport;
 pub(crate) use logs::{LogRow, RelayRow};
 pub(crate) use open::INCARNATION;
 pub(crate) use owed::Unplaced;
+pub(crate) use pending::PENDING_BITS;
 use rusqlite::{Connection, OptionalExtension as _, Transaction};
 pub(crate) use saved::SavedRow;
 use sql::sql;

@@ -12,7 +12,8 @@ use crate::document::{
     AutomergeTransaction, Crdt, EditError, Edited, MapEdit, OpenDocument, PatchMode, View, YrsTransaction,
 };
 use crate::error::Error;
-use crate::store::{About, DocumentRow, StoreError, Tx, WorkspaceState};
+use crate::store::{About, DocumentRow, PendingRow, StoreError, Tx, WorkspaceState};
+use crate::sync::fold::Stored;
 
 /// One document, as an app sees it in a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +55,9 @@ impl Engine {
         let document = tx.insert_document(row, &tag, Some(&about), self.entropy.as_mut())?;
         // An empty pending change makes the first entry travel even if nobody writes into the document.
         let instance = tombolo_protocol::ids::Instance(0);
-        tx.insert_pending(document, Stream::CONTENT, (instance, now.wall_ms), &[], self.entropy.as_mut())?;
+        let first = Stored::of(document, None).next_row();
+        let empty = PendingRow { row: first, instance, wall_ms: now.wall_ms, change: Vec::new() };
+        tx.insert_pending(Stream::CONTENT, &empty, self.entropy.as_mut())?;
         held.unsealed.insert((document, Stream::CONTENT));
         self.want_created(row, id, tx)?;
         self.work_to_send(row);
@@ -146,11 +149,10 @@ impl Engine {
             self.documents.close(row.row);
             return Err(Error::ChangeTooLarge { bytes: change.bytes.len() });
         }
-        let pending = (instance, now.wall_ms);
-        tx.insert_pending(row.row, Stream::CONTENT, pending, &change.bytes, self.entropy.as_mut())?;
-        if let Some(workspace) = self.workspaces.get_mut(&row.workspace) {
-            workspace.unsealed.insert((row.row, Stream::CONTENT));
-        }
+        let opened = self.documents.get(row.row).ok_or(Error::NoDocument(*id))?;
+        let place = opened.stored.next_row();
+        let pending = PendingRow { row: place, instance, wall_ms: now.wall_ms, change: change.bytes };
+        tx.insert_pending(Stream::CONTENT, &pending, self.entropy.as_mut())?;
         self.note_pending(&row, tx)?;
         self.work_to_send(row.workspace);
         if mode == PatchMode::On && !patches.is_empty() {

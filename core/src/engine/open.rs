@@ -93,7 +93,7 @@ impl Engine {
             last_used: self.documents.uses(),
             weight: 0,
             since_snapshot,
-            stored: Stored::up_to(newest.unwrap_or_default()),
+            stored: Stored::of(row.row, newest),
             queue: Vec::new(),
             apply_at: None,
             applied_at: now.mono,

@@ -6,7 +6,7 @@ use tombolo_protocol::ids::{
     ChainId, ChainKey, DeviceId, DocumentId, DocumentTag, EntryHash, Incarnation, Instance, RecordId, Stream,
 };
 
-use super::pending::{open_pending, seal_pending};
+use super::pending::{DOCUMENTS_MAX, open_pending, seal_pending};
 use super::sql::sql;
 use super::{StoreError, Tx, exact};
 
@@ -51,6 +51,7 @@ pub(crate) struct Pending {
 
 /// One local change that no entry carries yet.
 pub(crate) struct PendingRow {
+    /// Its document's place, and which of its changes it is: the newest has the greatest.
     pub(crate) row: i64,
     pub(crate) instance: Instance,
     pub(crate) wall_ms: i64,
@@ -157,7 +158,13 @@ impl Tx<'_> {
     ) -> Result<i64, StoreError> {
         let (id, sealed) = self.seal_about(about, entropy);
         let mut statement = self.transaction.prepare_cached(sql!("insert_document"))?;
-        Ok(statement.insert((workspace, tag.as_bytes(), id, sealed))?)
+        let document = statement.insert((workspace, tag.as_bytes(), id, sealed))?;
+        // Its changes would lie where others' do.
+        if document > DOCUMENTS_MAX {
+            Err(rusqlite::Error::IntegralValueOutOfRange(0, document).into())
+        } else {
+            Ok(document)
+        }
     }
 
     pub(crate) fn describe_document(
@@ -281,25 +288,24 @@ impl Tx<'_> {
 
     pub(crate) fn insert_pending(
         &self,
-        document: i64,
         stream: Stream,
-        pending: (Instance, i64),
-        change: &[u8],
+        pending: &PendingRow,
         entropy: &mut dyn Entropy,
-    ) -> Result<i64, StoreError> {
-        let (instance, wall_ms) = pending;
+    ) -> Result<(), StoreError> {
         #[cfg(feature = "planted-bugs")]
-        if tombolo_protocol::planted::Bug::AckBeforeCommit.is_planted() && wall_ms % 4 == 0 {
-            return Ok(0);
+        if tombolo_protocol::planted::Bug::AckBeforeCommit.is_planted() && pending.wall_ms % 4 == 0 {
+            return Ok(());
         }
         #[cfg(feature = "planted-bugs")]
         if tombolo_protocol::planted::Bug::ChangeInClear.is_planted() {
             self.transaction.execute_batch("CREATE TABLE IF NOT EXISTS trace (change BLOB)")?;
-            self.transaction.execute("INSERT INTO trace VALUES (?1)", [change])?;
+            self.transaction.execute("INSERT INTO trace VALUES (?1)", [&pending.change])?;
         }
-        let sealed = seal_pending(self.cipher, (document, stream, instance.0, wall_ms), change, entropy);
+        let PendingRow { row, instance, wall_ms, ref change } = *pending;
+        let sealed = seal_pending(self.cipher, (row, stream, instance.0, wall_ms), change, entropy);
         let mut statement = self.transaction.prepare_cached(sql!("insert_pending"))?;
-        Ok(statement.insert((document, stream.0, instance.0.cast_signed(), wall_ms, sealed))?)
+        statement.execute((row, stream.0, instance.0.cast_signed(), wall_ms, sealed))?;
+        Ok(())
     }
 
     pub(crate) fn pending_of_document(&self, document: i64, stream: Stream) -> Result<Pending, StoreError> {
@@ -312,13 +318,13 @@ impl Tx<'_> {
         let mut rows = statement.query((document, stream.0, after))?;
         let mut pending = Pending::default();
         while let Some(row) = rows.next()? {
-            let (number, sealed): (i64, Vec<u8>) = (row.get(0)?, row.get(3)?);
+            let (place, sealed): (i64, Vec<u8>) = (row.get(0)?, row.get(3)?);
             let (instance, wall_ms) = (row.get::<_, i64>(1)?.cast_unsigned(), row.get(2)?);
-            match open_pending(self.cipher, (document, stream, instance, wall_ms), &sealed) {
+            match open_pending(self.cipher, (place, stream, instance, wall_ms), &sealed) {
                 Some(change) => {
-                    pending.rows.push(PendingRow { row: number, instance: Instance(instance), wall_ms, change });
+                    pending.rows.push(PendingRow { row: place, instance: Instance(instance), wall_ms, change });
                 }
-                None => pending.damaged.push(number),
+                None => pending.damaged.push(place),
             }
         }
         Ok(pending)
@@ -348,24 +354,16 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Stores rows in the place of pending changes of a document that say the same.
+    /// Stores rows in the place of pending changes that say the same.
     pub(crate) fn replace_pending(
         &self,
-        document: i64,
         stream: Stream,
         before: &[i64],
         pending: &[PendingRow],
         entropy: &mut dyn Entropy,
     ) -> Result<(), StoreError> {
         before.iter().try_for_each(|row| self.delete_pending_row(*row))?;
-        let mut statement = self.transaction.prepare_cached(sql!("insert_pending_at"))?;
-        for row in pending {
-            let place = (document, stream, row.instance.0, row.wall_ms);
-            let sealed = seal_pending(self.cipher, place, &row.change, entropy);
-            let instance = row.instance.0.cast_signed();
-            statement.execute((document, stream.0, instance, row.wall_ms, sealed, row.row))?;
-        }
-        Ok(())
+        pending.iter().try_for_each(|row| self.insert_pending(stream, row, entropy))
     }
 
     /// Returns the other chains of a document stream that grew since `chain` last named them.

@@ -17,7 +17,7 @@ use super::{Durability, Store, StoreError};
 
 /// "TMBL": marks the file as ours in its SQLite header.
 const APPLICATION_ID: i32 = 0x544d_424c;
-pub(super) const MIGRATIONS: [&str; 11] = [
+pub(super) const MIGRATIONS: [&str; 12] = [
     include_str!("migrations/001_initial.sql"),
     include_str!("migrations/002_successions.sql"),
     include_str!("migrations/003_evidence.sql"),
@@ -29,6 +29,7 @@ pub(super) const MIGRATIONS: [&str; 11] = [
     include_str!("migrations/009_agreed.sql"),
     include_str!("migrations/010_vouched.sql"),
     include_str!("migrations/011_wanted.sql"),
+    include_str!("migrations/012_pending.sql"),
 ];
 /// The key under which the engine keeps this life of the device's chains.
 pub(crate) const INCARNATION: &str = "incarnation";

@@ -35,7 +35,7 @@ DELETE FROM dependency WHERE chain IN (SELECT chain FROM chain WHERE workspace =
 -- name: forget_entries
 DELETE FROM entry WHERE chain IN (SELECT chain FROM chain WHERE workspace = ?1);
 -- name: forget_pending
-DELETE FROM pending WHERE document IN (SELECT document FROM document WHERE workspace = ?1);
+DELETE FROM pending WHERE pending >> 40 IN (SELECT document FROM document WHERE workspace = ?1);
 -- name: forget_chains
 DELETE FROM chain WHERE workspace = ?1;
 -- name: forget_evidence
@@ -177,7 +177,7 @@ WHERE chain.workspace = ?1 AND entry.state < 2 AND substr(entry.bytes, 121, 32) 
 -- name: mark_entry
 UPDATE entry SET state = ?2 WHERE arrival = ?1;
 -- name: all_pending
-SELECT document, stream, instance, wall_ms, change_sealed FROM pending;
+SELECT pending, stream, instance, wall_ms, change_sealed FROM pending;
 
 -- name: saved
 SELECT arrival, entries, state_sealed FROM saved WHERE document = ?1;
@@ -192,8 +192,8 @@ SELECT document, arrival, entries, state_sealed FROM saved;
 SELECT coalesce(sum(state < 2), 0), coalesce(sum(length(bytes) * (state < 2)), 0),
 coalesce(sum(state >= 2), 0), coalesce(sum(length(bytes) * (state >= 2)), 0),
 coalesce(sum(state < 2 AND entry.arrival > coalesce((SELECT saved.arrival FROM saved WHERE saved.document = ?1), 0)), 0),
-(SELECT count(*) FROM pending WHERE document = ?1 AND stream = ?2),
-(SELECT coalesce(sum(length(change_sealed)), 0) FROM pending WHERE document = ?1 AND stream = ?2),
+(SELECT count(*) FROM pending WHERE pending BETWEEN ?1 << 40 AND ((?1 + 1) << 40) - 1 AND stream = ?2),
+(SELECT coalesce(sum(length(change_sealed)), 0) FROM pending WHERE pending BETWEEN ?1 << 40 AND ((?1 + 1) << 40) - 1 AND stream = ?2),
 (SELECT coalesce(sum(length(state_sealed)), 0) FROM saved WHERE document = ?1)
 FROM chain JOIN entry USING (chain) WHERE chain.document = ?1 AND chain.stream = ?2;
 
@@ -240,21 +240,19 @@ SELECT count(*) > 0 AND coalesce(min(coalesce(placed.seq, 0)), 0) >= ?2 FROM rel
 LEFT JOIN placed ON placed.relay = relay.relay AND placed.chain = ?1;
 
 -- name: insert_pending
-INSERT INTO pending (document, stream, instance, wall_ms, change_sealed) VALUES (?1, ?2, ?3, ?4, ?5);
--- name: insert_pending_at
-INSERT INTO pending (document, stream, instance, wall_ms, change_sealed, pending) VALUES (?1, ?2, ?3, ?4, ?5, ?6);
+INSERT INTO pending (pending, stream, instance, wall_ms, change_sealed) VALUES (?1, ?2, ?3, ?4, ?5);
 -- name: pending_of_document
 SELECT pending, instance, wall_ms, change_sealed FROM pending
-WHERE document = ?1 AND stream = ?2 AND pending > ?3 ORDER BY pending;
+WHERE pending BETWEEN max(?3 + 1, ?1 << 40) AND ((?1 + 1) << 40) - 1 AND stream = ?2 ORDER BY pending;
 -- name: pending_documents
-SELECT DISTINCT pending.document, pending.stream FROM pending CROSS JOIN document USING (document)
-WHERE document.workspace = ?1 ORDER BY pending.document;
+SELECT DISTINCT document.document, pending.stream FROM pending CROSS JOIN document ON document.document = pending.pending >> 40
+WHERE document.workspace = ?1 ORDER BY document.document;
 -- name: pending_summary
-SELECT count(*), min(wall_ms), max(pending) FROM pending WHERE document = ?1;
+SELECT count(*), min(wall_ms), max(pending) FROM pending WHERE pending BETWEEN ?1 << 40 AND ((?1 + 1) << 40) - 1;
 -- name: delete_pending_row
 DELETE FROM pending WHERE pending = ?1;
 -- name: delete_pending
-DELETE FROM pending WHERE document = ?1 AND stream = ?2 AND pending <= ?3;
+DELETE FROM pending WHERE pending BETWEEN ?1 << 40 AND min(?3, ((?1 + 1) << 40) - 1) AND stream = ?2;
 
 -- name: dependencies_since
 SELECT coalesce((SELECT own.id FROM chain AS own WHERE own.chain = chain.branch_of), chain.id),

@@ -10,7 +10,7 @@ use tombolo_protocol::ids::Stream;
 
 use crate::document::{Crdt, Unsent, fold};
 use crate::engine::{Engine, Opened};
-use crate::store::{DocumentRow, PendingRow, StoreError, Tx};
+use crate::store::{DocumentRow, PENDING_BITS, PendingRow, StoreError, Tx};
 
 /// Changes of an open automerge document that are folded together: less is not worth the rebuild that
 /// follows when somebody else's change arrives.
@@ -31,7 +31,9 @@ const FOLD_RESTING_FROM: usize = 32;
 pub(crate) struct Stored {
     /// Those that came since they were last looked at.
     singly: usize,
-    /// The last row when the document was opened: when a replica rests, what is older is left as it lies.
+    /// The newest row.
+    newest: i64,
+    /// The newest row when the document was opened: when a replica rests, what is older is left as it lies.
     opened: i64,
     /// The row up to which they were folded.
     folded: i64,
@@ -103,6 +105,9 @@ impl Engine {
             return Ok(());
         };
         opened.stored.singly += 1;
+        if let Some(held) = self.workspaces.get_mut(&row.workspace) {
+            held.unsealed.insert((row.row, Stream::CONTENT));
+        }
         if opened.stored.singly < STORED_SINGLY_MAX {
             return Ok(());
         }
@@ -160,15 +165,23 @@ impl Engine {
             !(is_same && before.remove(&said.row).is_some())
         });
         let before: Vec<i64> = before.into_keys().collect();
-        tx.replace_pending(row.row, Stream::CONTENT, &before, &folded, self.entropy.as_mut())?;
+        tx.replace_pending(Stream::CONTENT, &before, &folded, self.entropy.as_mut())?;
         Ok(Some(last))
     }
 }
 
 impl Stored {
-    /// Of a document that is opened now: the last row of what it was opened from.
-    pub(crate) fn up_to(opened: i64) -> Self {
-        Self { opened, ..Self::default() }
+    /// Of a document that is opened now, from changes up to a row, if there are any.
+    pub(crate) fn of(document: i64, newest: Option<i64>) -> Self {
+        let newest = newest.unwrap_or(document << PENDING_BITS);
+        Self { newest, opened: newest, ..Self::default() }
+    }
+
+    /// Returns the row of a change that is made now. While a document is open no row comes twice, also if what was pending
+    /// has been sealed: what is folded, and what is waited for, is known by it.
+    pub(crate) fn next_row(&mut self) -> i64 {
+        self.newest += 1;
+        self.newest
     }
 }
 

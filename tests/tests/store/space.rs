@@ -13,7 +13,8 @@ use tombolo::{Document, Error, Milestone, Replica, StoreError};
 use crate::support::{beside, founded, noted, open_file, open_store, relay, soon, text, write};
 
 const DISK_BYTES: usize = 3 << 20;
-const BALLAST_BYTES: usize = 1 << 20;
+/// More than half, so that what was written beside it can be moved into the file once it is gone.
+const BALLAST_BYTES: usize = 7 << 18;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_edit_on_a_full_disk_is_refused_and_nothing_acknowledged_is_lost() {

@@ -36,7 +36,7 @@ impl Engine {
         };
         if let Some(after) = after {
             let before: Vec<i64> = pending.rows.iter().map(|pending| pending.row).collect();
-            tx.replace_pending(row.row, stream, &before, &after, self.entropy.as_mut())?;
+            tx.replace_pending(stream, &before, &after, self.entropy.as_mut())?;
             if self.documents.is_open(row.row) {
                 self.reopen(now, row, tx)?;
             }
