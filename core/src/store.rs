@@ -232,6 +232,14 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// Writes bytes as they are, for the bugs that are planted against secrecy.
+    #[cfg(feature = "planted-bugs")]
+    pub(crate) fn trace(&self, bytes: &[u8]) -> Result<(), StoreError> {
+        self.transaction.execute_batch("CREATE TABLE IF NOT EXISTS trace (bytes BLOB)")?;
+        self.transaction.execute("INSERT INTO trace VALUES (?1)", [bytes])?;
+        Ok(())
+    }
+
     /// Forgets a value of the store itself.
     pub(crate) fn forget_meta(&self, key: &'static str) -> Result<(), StoreError> {
         self.transaction.prepare_cached(sql!("forget_meta"))?.execute([key])?;

@@ -9,6 +9,7 @@
 //! | `people` | how members come, change and go |
 //! | `rogue_deeds` | how a member who means harm attacks |
 //! | `oracles` | what is asked while things happen |
+//! | `secrets` | what a device keeps secret, read from its store with the store's key |
 //! | `finale` | heal, wait within a bound, and judge |
 //! | [`census`] | what has happened, so that a run can show that it proved something |
 //! | [`history`] | one seed from its first step to its judgement |
@@ -25,6 +26,7 @@ mod mishaps;
 mod oracles;
 mod people;
 mod rogue_deeds;
+mod secrets;
 mod stage;
 mod writing;
 

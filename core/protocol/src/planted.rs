@@ -72,6 +72,10 @@ bugs! {
     CompactionDropsPending = 20, "compaction-drops-pending";
     /// A device that asks for more documents goes on from where it is.
     MoreNotCompared = 21, "more-not-compared";
+    /// What a device is linked with is written to a table in clear as well.
+    LinkedKeysInClear = 22, "linked-keys-in-clear";
+    /// The secrets of epochs are written to a table in clear as well.
+    EpochInClear = 23, "epoch-in-clear";
 }
 
 static PLANTED: AtomicU8 = AtomicU8::new(0);

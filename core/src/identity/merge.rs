@@ -55,6 +55,10 @@ impl Engine {
             self.own.names.set(device.id(), now.wall_ms, &name);
         }
         self.save_names(tx)?;
+        #[cfg(feature = "planted-bugs")]
+        if tombolo_protocol::planted::Bug::LinkedKeysInClear.is_planted() {
+            tx.trace(&device.encode())?;
+        }
         tx.set_meta("device", &device.encode(), self.entropy.as_mut())?;
         super::save(&log, tx, self.entropy.as_mut())?;
         self.erase_root(tx)?;

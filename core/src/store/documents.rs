@@ -298,8 +298,7 @@ impl Tx<'_> {
         }
         #[cfg(feature = "planted-bugs")]
         if tombolo_protocol::planted::Bug::ChangeInClear.is_planted() {
-            self.transaction.execute_batch("CREATE TABLE IF NOT EXISTS trace (change BLOB)")?;
-            self.transaction.execute("INSERT INTO trace VALUES (?1)", [&pending.change])?;
+            self.trace(&pending.change)?;
         }
         let PendingRow { row, instance, wall_ms, ref change } = *pending;
         let sealed = seal_pending(self.cipher, (row, stream, instance.0, wall_ms), change, entropy);

@@ -283,6 +283,10 @@ impl Tx<'_> {
         secret: &EpochSecret,
         entropy: &mut dyn Entropy,
     ) -> Result<(), StoreError> {
+        #[cfg(feature = "planted-bugs")]
+        if tombolo_protocol::planted::Bug::EpochInClear.is_planted() {
+            self.trace(secret.as_bytes())?;
+        }
         let sealed = self.cipher.seal("epoch", "secret", epoch.as_bytes(), secret.as_bytes(), entropy);
         self.transaction.prepare_cached(sql!("insert_epoch"))?.execute((workspace, epoch.as_bytes(), sealed))?;
         Ok(())

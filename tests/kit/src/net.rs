@@ -7,6 +7,7 @@
 //! a history that does not come to rest within [`REST_MAX`] fails.
 
 mod devices;
+mod needles;
 mod plan;
 mod story;
 mod watch;
@@ -26,8 +27,8 @@ use crate::lies::Lie;
 use crate::replica::{Device, Replica, Turn};
 use crate::station::{Line, RelayNode, SharedClock, Station};
 use crate::trace::Trace;
+pub use needles::Needles;
 use plan::{Happening, Plan};
-pub use watch::holds;
 pub use weather::DiskFault;
 
 /// The wall clock when a net begins, milliseconds since 1970.

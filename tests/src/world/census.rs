@@ -26,6 +26,8 @@ const SOMETIMES: &[&str] = &[
     "a guest became a member",
     "a device was linked",
     "a linked device was judged",
+    "the keys of a linked device were hidden",
+    "the secret of an epoch was hidden",
     "a member was removed",
     "a device was given up",
     "a clone was suspected",

@@ -15,6 +15,7 @@ use tombolo::{InviteTerms, SetAside, SetAsideReason};
 use super::fault::Fault;
 use super::stage::{Standing, World};
 use crate::invariant::{Invariant, Violation};
+use crate::net::Needles;
 
 /// One look whether all has come to rest.
 const SLICE: Duration = Duration::from_secs(60);
@@ -249,12 +250,13 @@ impl World {
 
     /// Nothing stands in clear in any file.
     pub(super) fn judge_secrecy(&mut self) -> Result<(), Violation> {
+        self.hide_what_is_kept();
+        let mut needles = Needles::default();
+        self.net.hidden().iter().flat_map(|hidden| forms(hidden)).for_each(|form| needles.add(&form));
         let stores = self.actors.iter().flat_map(|actor| self.net.store_files(actor.replica));
         let relays = self.relays.iter().flat_map(|relay| self.net.relay_files(*relay));
         for path in relays.chain(stores) {
-            let bytes = std::fs::read(&path).unwrap_or_default();
-            let found =
-                self.net.hidden().iter().flat_map(|needle| forms(needle)).any(|form| crate::net::holds(&bytes, &form));
+            let found = needles.stand_in(&std::fs::read(&path).unwrap_or_default());
             let what = || format!("{:?} holds a word or a key in clear", path.file_name());
             Violation::unless(!found, Invariant::NoPlaintext, what)?;
         }

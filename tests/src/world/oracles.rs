@@ -197,7 +197,7 @@ impl World {
     }
 
     /// Opens a copy of a device's file: the store keeps its own to itself.
-    fn file_of(&self, actor: usize) -> rusqlite::Connection {
+    pub(super) fn file_of(&self, actor: usize) -> rusqlite::Connection {
         let copy = self.net.copy_file(self.actors[actor].replica);
         rusqlite::Connection::open(copy).expect("a copy of the store opens")
     }

@@ -190,6 +190,8 @@ impl World {
         }
         self.net.run_until_quiet();
         self.hear();
+        // The founder has the keys that all were given: from here on they are looked for in every frame.
+        self.hide_kept_by(0);
         self.net.back_up_relay(RelayNode::FIRST);
     }
 
@@ -232,11 +234,9 @@ impl World {
 
     pub(super) fn add_actor(&mut self, replica: Replica, user: usize, standing: Standing) -> usize {
         let (waits, sights) = (BTreeMap::new(), BTreeMap::new());
-        let secrets = replica.secrets(&self.net);
-        let device = secrets.id();
+        let device = replica.secrets(&self.net).id();
         self.actors.push(Actor { replica, device, user, standing, linker: None, heard: 0, waits, sights });
-        self.net.hide(secrets.sign_key().to_seed().as_slice());
-        self.net.hide(secrets.box_secret().as_bytes());
+        self.hide_beginner(replica);
         self.actors.len() - 1
     }
 
@@ -277,9 +277,14 @@ impl World {
     pub(super) fn hear(&mut self) {
         for number in 0..self.actors.len() {
             let actor = &mut self.actors[number];
+            let before = actor.device;
             if actor.replica.is_up(&self.net) {
                 actor.device = actor.replica.ids(&self.net).0;
             }
+            if actor.device != before {
+                self.hide_kept_by(number);
+            }
+            let actor = &mut self.actors[number];
             let events: Vec<Event> = actor.replica.events(&self.net).iter().skip(actor.heard).cloned().collect();
             actor.heard += events.len();
             for event in events {

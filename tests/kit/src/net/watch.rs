@@ -4,11 +4,11 @@
 
 use std::path::PathBuf;
 
-use memchr::memmem::Finder;
 use tombolo::protocol::frame::Frame;
 use tombolo::protocol::receipt::{Receipt, Signed};
 
 use super::Net;
+use super::needles::Needles;
 use crate::invariant::{Invariant, Violation};
 use crate::replica::Replica;
 use crate::station::RelayNode;
@@ -18,9 +18,9 @@ use crate::station::RelayNode;
 pub(super) struct Watch {
     on: bool,
     pub(super) silent: bool,
-    needles: Vec<Vec<u8>>,
+    hidden: Vec<Vec<u8>>,
     /// The same, made ready to be looked for in every frame.
-    finders: Vec<Finder<'static>>,
+    needles: Needles,
     receipts: u64,
 }
 
@@ -36,14 +36,16 @@ impl Net {
 
     /// Adds bytes that must be nowhere in clear: not on the wire, not in a file.
     pub fn hide(&mut self, needle: &[u8]) {
-        self.watch.needles.push(needle.to_vec());
-        self.watch.finders.push(Finder::new(needle).into_owned());
+        if !self.watch.hidden.iter().any(|hidden| hidden == needle) {
+            self.watch.hidden.push(needle.to_vec());
+            self.watch.needles.add(needle);
+        }
     }
 
     /// Returns what must be nowhere in clear.
     #[must_use]
     pub fn hidden(&self) -> &[Vec<u8>] {
-        &self.watch.needles
+        &self.watch.hidden
     }
 
     /// Takes out what was found while it passed.
@@ -103,7 +105,7 @@ impl Net {
     }
 
     pub(super) fn watch_frame(&mut self, bytes: &[u8]) {
-        if self.watch.on && self.watch.finders.iter().any(|finder| finder.find(bytes).is_some()) {
+        if self.watch.on && self.watch.needles.stand_in(bytes) {
             let what = "a frame carries a word or a key in clear".to_owned();
             self.found.push(Violation { invariant: Invariant::NoPlaintext, what });
         }
@@ -137,10 +139,4 @@ fn files(folder: &std::path::Path) -> Vec<PathBuf> {
         std::fs::read_dir(folder).expect("the folder is there").flatten().map(|entry| entry.path()).collect();
     files.sort();
     files
-}
-
-/// Tells whether bytes stand somewhere in others.
-#[must_use]
-pub fn holds(bytes: &[u8], needle: &[u8]) -> bool {
-    memchr::memmem::find(bytes, needle).is_some()
 }

@@ -75,7 +75,7 @@ fn broken_by(bug: tombolo::protocol::planted::Bug) -> Option<Invariant> {
         Bug::CountedTwice => Invariant::ExactlyOnce,
         Bug::StatusTooSoon => Invariant::StatusIsTrue,
         Bug::NoQuarantine => Invariant::CrashOrder,
-        Bug::ChangeInClear => Invariant::NoPlaintext,
+        Bug::ChangeInClear | Bug::LinkedKeysInClear | Bug::EpochInClear => Invariant::NoPlaintext,
         Bug::CursorBeforeApply | Bug::DedupeBySeq | Bug::OldEpochAccepted => Invariant::Quarantine,
         Bug::PanicOnBadSignature => Invariant::ApplyIsSafe,
         Bug::RelayServesRemoved => Invariant::Membership,
