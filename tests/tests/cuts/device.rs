@@ -18,7 +18,7 @@ use tombolo_tests::{Chance, Net, RelayNode, Replica, Rogue};
 
 use crate::life::{Commits, Cut, Life, image_folder};
 
-const FILE: &str = "store.sqlite";
+pub(crate) const FILE: &str = "store.sqlite";
 const NOW: Now = Now { mono: Duration::from_secs(9_000_000), wall_ms: 1_900_000_000_000 };
 
 #[test]
@@ -148,7 +148,7 @@ fn reads_the_same_from_its_entries(cut: &Cut<'_>, vault: &MemoryVault) -> Result
     if with == without { Ok(()) } else { Err(format!("{with:?}, and of the entries {without:?}")) }
 }
 
-fn values(path: &Path, vault: &MemoryVault, seed: u64) -> Result<Vec<Value>, String> {
+pub(crate) fn values(path: &Path, vault: &MemoryVault, seed: u64) -> Result<Vec<Value>, String> {
     let mut store = open(path, vault, seed)?;
     let mut engine = load(&mut store, seed)?;
     let tx = store.begin(true).map_err(said)?;
@@ -269,7 +269,7 @@ fn old_key() -> [u8; 32] {
 }
 
 /// Opens what is left as a device does after a reboot, checks every value of it, and now and then goes on working.
-fn opens_and_goes_on(cut: &Cut<'_>, vault: &MemoryVault, is_settled: bool) -> Result<(), String> {
+pub(crate) fn opens_and_goes_on(cut: &Cut<'_>, vault: &MemoryVault, is_settled: bool) -> Result<(), String> {
     if is_settled {
         put_beside(cut);
     }
@@ -338,6 +338,6 @@ fn documents(engine: &Engine, tx: &Tx<'_>) -> Result<Vec<DocumentId>, String> {
     Ok(documents)
 }
 
-fn said(error: impl std::fmt::Display) -> String {
+pub(crate) fn said(error: impl std::fmt::Display) -> String {
     error.to_string()
 }

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `device` | a store: made, migrated, and a year of work with others |
 //! | `relay` | a log: two devices that write, a third member, restarts |
+//! | `snapshots` | stores and logs in which something goes because a snapshot stands for it |
 //! | `life` | what both share: images, what must be in them, and how many cuts |
 
 #[cfg(test)]
@@ -16,3 +17,5 @@ mod device;
 mod life;
 #[cfg(test)]
 mod relay;
+#[cfg(test)]
+mod snapshots;

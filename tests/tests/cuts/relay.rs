@@ -11,7 +11,7 @@ use tombolo_tests::{Net, RelayNode};
 
 use crate::life::{Commits, Cut, Life};
 
-const FILE: &str = "log.sqlite";
+pub(crate) const FILE: &str = "log.sqlite";
 const RELAY: RelayNode = RelayNode::FIRST;
 
 #[test]
@@ -52,7 +52,7 @@ fn life() -> Life {
 }
 
 /// Opens what is left as a relay does after a reboot.
-fn opens(cut: &Cut<'_>) -> Result<(), String> {
+pub(crate) fn opens(cut: &Cut<'_>) -> Result<(), String> {
     let log = SqliteLog::open(&cut.path).map_err(said)?;
     log.last_row().map_err(said)?;
     drop(log);
