@@ -6,11 +6,13 @@ use std::path::Path;
 
 use tombolo::crypto::{Body, Creation, Dep, InviteLink, InviteSecret};
 use tombolo::document::{Actor, Crdt, EditError, MapEdit, OpenDocument, PatchMode};
+use tombolo_fuzz::compacted::honest;
 use tombolo_fuzz::{CONVERSATION, join};
 use tombolo_protocol::ids::{ChainId, Incarnation, Instance, LogId, RecordId, RelayId, WorkspaceId};
 
 fn main() {
     sessions();
+    what_is_gone();
     bodies();
     changes();
     dice();
@@ -25,6 +27,23 @@ fn sessions() {
         bytes.extend(join(&CONVERSATION.device[words..]));
         keep("relay_session", &format!("conversation-from-word-{words}"), &bytes);
     }
+}
+
+/// What a relay says that has compacted, and the same with something left out, said twice, or in another order.
+fn what_is_gone() {
+    let said = honest();
+    keep("pruned", "conversation", &join(&said));
+    let twice: Vec<Vec<u8>> = said.iter().flat_map(|piece| [piece.clone(), piece.clone()]).collect();
+    keep("pruned", "twice", &join(&twice));
+    let (first, rest) = said.split_first().expect("it says something");
+    keep("pruned", "backwards", &join(&[first].into_iter().chain(rest.iter().rev()).cloned().collect::<Vec<_>>()));
+    for left_out in 1..said.len().min(5) {
+        let mut some = said.clone();
+        some.remove(left_out);
+        keep("pruned", &format!("without-{left_out}"), &join(&some));
+    }
+    let late: Vec<Vec<u8>> = said.iter().flat_map(|piece| [piece.clone(), vec![4, 61]]).collect();
+    keep("pruned", "a-minute-between", &join(&late));
 }
 
 fn bodies() {

@@ -2,6 +2,7 @@
 //!
 //! Invariant: it is the same in every run, so that a kept input means what it meant.
 
+use std::path::Path;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -49,12 +50,21 @@ impl Device {
         let workspace = engine.create_workspace(NOW, "fuzzed", &tx).expect("a workspace");
         let document = engine.create_document(NOW, &workspace, Crdt::Yrs, &tx).expect("a document");
         engine.edit(NOW, &document, |edit| edit.put("n", 1), &tx).expect("an edit");
-        engine.dial(NOW, &format!("ws://{HOST}"), false, None, &tx).expect("an address");
-        engine.handle(NOW, Input::Tick, &tx).expect("a tick");
         tx.commit().expect("a commit");
-        let connection = std::iter::from_fn(|| engine.poll_effect())
-            .find_map(|effect| if let Effect::Dial { connection, .. } = effect { Some(connection) } else { None });
-        let connection = connection.expect("it dials");
+        let connection = dial(&mut store, &mut engine);
+        Self { store, engine, connection, document, secrets, now: NOW, _folder: folder }
+    }
+
+    /// Starts on a store that is put into its folder, and dials a relay that it does not know.
+    pub(crate) fn back(prepare: impl FnOnce(&Path), vault: &MemoryVault, document: DocumentId) -> Self {
+        let folder = crate::relay::folder();
+        prepare(folder.path());
+        let mut entropy = Counter(0);
+        let opened = Store::open(&folder.path().join("store.sqlite"), vault, Durability::Process, &mut entropy);
+        let mut store = opened.expect("the store");
+        let secrets = DeviceSecrets::generate(&mut entropy.clone());
+        let mut engine = Engine::load(&mut store, Box::new(entropy), EngineConfig::default()).expect("an engine");
+        let connection = dial(&mut store, &mut engine);
         Self { store, engine, connection, document, secrets, now: NOW, _folder: folder }
     }
 
@@ -116,6 +126,19 @@ impl Device {
         }
         frames
     }
+}
+
+/// Dials the relay that everybody here talks to.
+fn dial(store: &mut Store, engine: &mut Engine) -> Connection {
+    let (tx, relay) = (store.begin(false).expect("a transaction"), format!("ws://{HOST}"));
+    engine.dial(NOW, &relay, false, None, &tx).expect("an address");
+    engine.handle(NOW, Input::Tick, &tx).expect("a tick");
+    tx.commit().expect("a commit");
+    let dialled = |effect| match effect {
+        Effect::Dial { connection, address } if address == relay => Some(connection),
+        _ => None,
+    };
+    std::iter::from_fn(|| engine.poll_effect()).find_map(dialled).expect("it dials")
 }
 
 /// The key of the relay that everybody here talks to.

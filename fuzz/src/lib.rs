@@ -1,5 +1,6 @@
 //! What the fuzz targets share: how a run of bytes becomes a sequence of messages, and the two ends of a session.
 
+pub mod compacted;
 pub mod crafted;
 pub mod device;
 pub mod members;
@@ -58,23 +59,28 @@ fn converse() -> Conversation {
     let mut frames = device.reach();
     for pass_s in [0, 0, 30] {
         frames.extend(device.pass(pass_s));
-        while !frames.is_empty() {
-            let mut answers = Vec::new();
-            for frame in std::mem::take(&mut frames) {
-                answers.extend(desk.take(&frame.encode()));
-                said.device.push(frame.encode());
-            }
-            for answer in answers {
-                frames.extend(device.take(&answer.encode()));
-                said.relay.push(answer.encode());
-            }
-        }
-        frames.extend(device.edit());
+        talk(&mut device, &mut desk, frames, &mut said);
+        frames = device.edit();
     }
     let names: Vec<_> =
         said.relay.iter().map(|bytes| Frame::decode(bytes).map_or("none", |frame| frame.name())).collect();
     assert!(names.contains(&"Received"), "the conversation is cut short: {names:?}");
     said
+}
+
+/// Lets them talk until nobody has anything to say.
+fn talk(device: &mut Device, desk: &mut Desk, mut frames: Vec<Frame>, said: &mut Conversation) {
+    while !frames.is_empty() {
+        let mut answers = Vec::new();
+        for frame in std::mem::take(&mut frames) {
+            answers.extend(desk.take(&frame.encode()));
+            said.device.push(frame.encode());
+        }
+        for answer in answers {
+            frames.extend(device.take(&answer.encode()));
+            said.relay.push(answer.encode());
+        }
+    }
 }
 
 /// Where everybody stands in time when a run begins.

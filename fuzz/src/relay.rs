@@ -31,7 +31,13 @@ impl Desk {
     /// Starts a relay, and a session with an unknown device.
     #[must_use]
     pub fn new() -> Self {
+        Self::on(|_| {})
+    }
+
+    /// Starts a relay on what is put into its folder, and a session with an unknown device.
+    pub(crate) fn on(prepare: impl FnOnce(&Path)) -> Self {
         let folder = folder();
+        prepare(folder.path());
         let relay = relay_in(folder.path());
         let (outbox, session) = session(&relay);
         Self { relay, outbox, session: Some(session), _folder: folder }
