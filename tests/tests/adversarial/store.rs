@@ -155,10 +155,10 @@ fn case_49_a_value_in_another_row_or_table_does_not_open_and_a_file_rolled_back_
     }
 }
 
-/// Puts a sealed value where the pending change stands: of another row of its table, or of another table.
+/// Puts a sealed value where the pending change of the first document stands: of another row of its table, or of another table.
 fn swap(path: &std::path::Path, table: &str, column: &str) {
     let file = rusqlite::Connection::open(path).unwrap();
-    let of_pending = "SELECT change_sealed FROM pending ORDER BY wall_ms DESC, pending DESC LIMIT 1";
+    let of_pending = "SELECT change_sealed FROM pending ORDER BY pending LIMIT 1";
     let own: Vec<u8> = file.query_row(of_pending, [], |row| row.get(0)).unwrap();
     let query = format!("SELECT {column} FROM {table} WHERE {column} <> ?1 ORDER BY 1 LIMIT 1");
     let other: Vec<u8> = file.query_row(&query, [&own], |row| row.get(0)).unwrap();
