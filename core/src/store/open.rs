@@ -162,12 +162,12 @@ struct Looked {
 /// Looks at a database without changing it.
 fn look(path: &Path) -> Result<Looked, rusqlite::Error> {
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    let tables: u32 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-    Ok(Looked {
-        application: connection.pragma_query_value(None, "application_id", |row| row.get(0))?,
-        version: connection.pragma_query_value(None, "user_version", |row| row.get(0))?,
-        is_empty: tables == 0,
-    })
+    let application = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    // To count the tables SQLite reads what they are, which for a store of ours is done once, when it is opened.
+    let is_empty = application != APPLICATION_ID
+        && connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, u32>(0))? == 0;
+    Ok(Looked { application, version, is_empty })
 }
 
 /// Reads what the file's first page says, if that names a store of ours.
@@ -238,17 +238,18 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-/// Brings the layout up to date, one migration a transaction.
+/// Brings the layout up to date, in one transaction: a new store waits for one flush, and not for one a migration.
 fn migrate(connection: &Connection) -> Result<(), StoreError> {
     let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    for (number, migration) in MIGRATIONS.iter().enumerate().skip(version as usize) {
-        let transaction = connection.unchecked_transaction()?;
-        transaction.execute_batch(migration)?;
-        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-        transaction.pragma_update(None, "user_version", number as u32 + 1)?;
-        transaction.commit()?;
+    let missing = MIGRATIONS.get(version as usize..).unwrap_or_default();
+    if missing.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let transaction = connection.unchecked_transaction()?;
+    missing.iter().try_for_each(|migration| transaction.execute_batch(migration))?;
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", MIGRATIONS.len() as u32)?;
+    Ok(transaction.commit()?)
 }
 
 /// Writes a known value into a new store, and reads it back from an old one.

@@ -359,21 +359,21 @@ fn connect(path: &Path) -> Result<Connection, LogError> {
     Ok(connection)
 }
 
+/// Brings the layout up to date, in one transaction.
 fn migrate(connection: &mut Connection) -> Result<(), LogError> {
     let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let known = MIGRATIONS.len() as i64;
     if found > known {
         return Err(LogError::TooNew { found, known });
     }
-    for (version, migration) in (1_i64..).zip(MIGRATIONS) {
-        if version > found {
-            let transaction = connection.transaction()?;
-            transaction.execute_batch(migration)?;
-            transaction.pragma_update(None, "user_version", version)?;
-            transaction.commit()?;
-        }
+    if found == known {
+        return Ok(());
     }
-    Ok(())
+    let transaction = connection.transaction()?;
+    let missing = MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or_default());
+    missing.into_iter().try_for_each(|migration| transaction.execute_batch(migration))?;
+    transaction.pragma_update(None, "user_version", known)?;
+    Ok(transaction.commit()?)
 }
 
 fn find(connection: &Connection, tag: &WorkspaceTag) -> rusqlite::Result<Option<WorkspaceRow>> {
