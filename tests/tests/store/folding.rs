@@ -146,3 +146,24 @@ async fn a_backup_whose_pending_changes_were_sent_folded_is_restored_and_ends_eq
         alice.close().await.unwrap();
     }
 }
+
+/// The log of commits has a frame for each page that a commit writes: its header, 24 bytes, and the page (SQLite's file format, section 4).
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_writes_one_page() {
+    const FRAME_BYTES: u64 = 24 + 4096;
+    const EDITS: u64 = 60;
+    for crdt in [Crdt::Automerge, Crdt::Yrs] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        let replica = Replica::open(&path).await.unwrap();
+        let workspace = replica.create_workspace("Field notes").await.unwrap();
+        let note = noted(&workspace, crdt, "one").await;
+        let log = || std::fs::metadata(folder.path().join("store-wal")).unwrap().len() / FRAME_BYTES;
+        let before = log();
+        type_letters(&note, EDITS as usize).await;
+        let written = log() - before;
+        // A page that is full is split now and then, which writes two more.
+        assert!((EDITS..=EDITS + 20).contains(&written), "{crdt:?}: {written} pages for {EDITS} edits");
+        replica.close().await.unwrap();
+    }
+}
