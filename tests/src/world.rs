@@ -32,6 +32,7 @@ mod writing;
 
 pub use census::Census;
 pub use history::{Played, play, play_twice};
+pub use secrets::device_secrets;
 pub use tombolo_testkit::fault::{self, Fault};
 pub use tombolo_testkit::script::{self, Recipe, Scenario};
 pub use tombolo_testkit::shrink::{self, Outcome};

@@ -8,7 +8,7 @@ use tombolo::protocol::frame::Frame;
 use tombolo::protocol::ids::WorkspaceId;
 use tombolo::{LinkWay, Platform};
 use tombolo_tests::lies::{self, Lie};
-use tombolo_tests::{Net, RelayNode};
+use tombolo_tests::{Net, RelayNode, Replica};
 
 /// Lists workspaces under ids that there are none of, and with the tags of those that there are.
 fn lists_falsely() -> Lie {
@@ -83,6 +83,69 @@ fn a_lost_phone_is_out_and_what_it_wrote_stays() {
     }
     assert!(!bob.devices_of_members(&mut net).contains(&lost));
     assert!(laptop.was_told(&net, |event| matches!(event, Event::DeviceRevoked { device } if *device == lost)));
+}
+
+/// A laptop that gives a phone up at one relay, while the phone and a tablet of the same person are at another.
+fn given_up_elsewhere(seed: u64, build_on: impl FnOnce(&mut Net, Replica, RelayNode)) -> (Net, [Replica; 3]) {
+    let mut net = Net::seeded(seed);
+    let [laptop, bob] = net.replicas(["laptop", "bob"]);
+    let second = net.add_relay();
+    let [tablet, phone] = ["tablet", "phone"].map(|name| {
+        let device = net.device(name);
+        net.link(laptop, device, LinkWay::Scan);
+        device
+    });
+    net.dial_relay(tablet, second);
+    net.dial_relay(phone, second);
+    net.run_until_quiet();
+    net.cut_from(tablet, RelayNode::FIRST);
+    net.cut_from(phone, RelayNode::FIRST);
+    net.run_for(Duration::from_secs(90));
+    phone.edit(&mut net, "from the phone");
+    net.run_for(Duration::from_secs(90));
+    build_on(&mut net, tablet, second);
+    net.run_for(Duration::from_secs(90));
+    let (lost, _) = phone.ids(&net);
+    laptop.give_up(&mut net, lost);
+    net.run_for(Duration::from_secs(90));
+    phone.kill(&mut net);
+    net.heal_to(tablet, RelayNode::FIRST);
+    net.run_for(Duration::from_secs(90));
+    (net, [laptop, tablet, bob])
+}
+
+fn what_the_tablet_built_on_counts(mut net: Net, three: [Replica; 3]) {
+    let [one, other] = net.documents()[..] else { unreachable!("two documents") };
+    for replica in three {
+        assert!(replica.has(&mut net, one, "on it"), "{replica:?} lost what the tablet wrote");
+        assert!(replica.has(&mut net, one, "from the phone"), "{replica:?}");
+        assert!(!replica.has(&mut net, other, "from the phone"), "nobody built on it there");
+        replica.assert_sound(&net);
+    }
+    net.assert_equal(&three);
+    three[1].edit(&mut net, "goes on");
+    net.run_for(Duration::from_secs(90));
+    assert!(three.iter().all(|replica| replica.has(&mut net, one, "goes on")));
+}
+
+#[test]
+fn what_a_tablet_built_on_what_a_lost_phone_wrote_stays_though_the_laptop_had_not_seen_it() {
+    let (net, three) = given_up_elsewhere(48, |net, tablet, _| {
+        let document = net.documents()[0];
+        tablet.try_edit(net, document, "on it").unwrap();
+    });
+    what_the_tablet_built_on_counts(net, three);
+}
+
+#[test]
+fn what_a_tablet_built_on_a_lost_phone_and_had_not_sealed_yet_stays_too() {
+    let (net, three) = given_up_elsewhere(49, |net, tablet, second| {
+        net.cut_from(tablet, second);
+        net.run_for(Duration::from_secs(90));
+        let document = net.documents()[0];
+        tablet.try_edit(net, document, "on it").unwrap();
+    });
+    what_the_tablet_built_on_counts(net, three);
 }
 
 #[test]

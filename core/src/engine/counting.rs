@@ -1,9 +1,11 @@
 //! Which entries of a document count, where members were removed or admins have judged entries.
 //!
-//! An entry beyond a removal's pins counts all the same if an entry that counts, by another user, in the
-//! same stream, depends on it: the least fixed point over the dependencies that the entries name. Work of
-//! this device that is not sealed yet counts as depending on all that counted when it was made. Of a chain with two
-//! branches one is kept out before that (`forks.rs`).
+//! An entry beyond a removal's pins counts all the same if an entry that counts, by another device, in the
+//! same stream, depends on it: the least fixed point over the dependencies that the entries name. A device of the same
+//! user must have named the very entry that is here, or one that stands on it: who is removed with several devices
+//! would else let in with one, in advance, whatever another goes on to write. Work of this device that is not sealed
+//! yet counts as depending on all that counted when it was made. Of a chain with two branches one is kept out before
+//! that (`forks.rs`).
 //!
 //! Invariant: the outcome is a function of the document's entries and the records, but for that last rule,
 //! which holds until the work is sealed and says so itself. Where nothing was ever removed or judged, nothing
@@ -309,10 +311,9 @@ impl Workspace {
         if !self.unsealed.contains(&(document, Stream::CONTENT)) || self.keeps_own_aside() {
             return false;
         }
-        let own = self.user_of(own);
         let mut leans = false;
         for (one, verdict) in opened.iter().zip(verdicts) {
-            let seen = one.state != EntryState::Beyond && self.user_of(&one.author()) != own;
+            let seen = one.state != EntryState::Beyond && one.author() != *own;
             if *verdict == Verdict::Beyond && seen {
                 (*verdict, leans) = (Verdict::Counts, true);
             }
@@ -332,17 +333,17 @@ impl Workspace {
         }
         let mut open: Vec<usize> = (0..opened.len()).filter(|at| verdicts.get(*at) == Some(&Verdict::Counts)).collect();
         while let Some(one) = open.pop().and_then(|at| opened.get(at)) {
-            let user = self.user_of(&one.author());
+            let (author, user) = (one.author(), self.user_of(&one.author()));
             for dep in &one.body.deps {
                 let below = by_chain.get(&dep.chain).map(Vec::as_slice).unwrap_or_default();
                 let named = |at: &usize| opened.get(*at).filter(|other| other.entry.header().seq == dep.seq);
-                let other_branch =
-                    below.iter().find_map(named).is_some_and(|other| !is_named(&other.entry, dep.hash_prefix));
+                let is_here = below.iter().find_map(named).map(|other| is_named(&other.entry, dep.hash_prefix));
                 for at in below {
                     let Some(other) = opened.get(*at).filter(|other| other.entry.header().seq <= dep.seq) else {
                         continue;
                     };
-                    let lets_in = !other_branch && self.user_of(&other.author()) != user;
+                    let of_same_user = self.user_of(&other.author()) == user;
+                    let lets_in = other.author() != author && is_here.unwrap_or(!of_same_user);
                     if let Some(verdict) =
                         verdicts.get_mut(*at).filter(|verdict| **verdict == Verdict::Beyond && lets_in)
                     {

@@ -40,6 +40,16 @@ impl World {
     }
 }
 
+/// Returns the keys of a device as they are now: who is linked gets others than those it began with.
+#[must_use]
+pub fn device_secrets(net: &Net, replica: Replica) -> DeviceSecrets {
+    let file = Connection::open(net.copy_file(replica)).expect("a copy of the store opens");
+    let sealed: Vec<u8> =
+        file.query_row("SELECT value FROM meta WHERE key = 'device'", [], |row| row.get(0)).expect("it reads");
+    let opened = StoreCipher::new(key_of(net, replica)).open("meta", "value", b"device", &sealed);
+    DeviceSecrets::decode(&opened.expect("what the store sealed opens")).expect("it is a device's")
+}
+
 /// Returns the key of a device's store.
 fn key_of(net: &Net, replica: Replica) -> Secret32 {
     replica.vault(net).load().expect("a vault in memory").expect("a store has a key")

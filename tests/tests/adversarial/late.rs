@@ -3,15 +3,17 @@
 
 use std::time::Duration;
 
+use tombolo::crypto::{Body, Dep};
 use tombolo::document::Crdt;
 use tombolo::protocol::membership::View;
 use tombolo::protocol::record::{RecordBody, Role};
-use tombolo::{MembershipAct, SetAsideReason};
+use tombolo::{LinkWay, MembershipAct, SetAsideReason};
+use tombolo_tests::world::device_secrets;
 use tombolo_tests::Rogue;
 
 use crate::removal::{part, with_two_relays};
 use crate::support::{
-    AUTOMERGE, POISON, RELAY, go_on, invite, others_go_on, role, scene, set_aside, set_role, stated, twin, user,
+    AUTOMERGE, POISON, RELAY, Scene, go_on, invite, others_go_on, role, scene, set_aside, set_role, stated, twin, user,
 };
 
 #[test]
@@ -138,4 +140,45 @@ fn case_64_a_removal_with_old_pins_keeps_what_others_built_on_and_holds_above() 
     let other = alice.create(&mut net, Crdt::Automerge);
     net.run_for(Duration::from_secs(60));
     go_on(&mut net, &[alice, ben, carol], other);
+}
+
+#[test]
+fn who_is_removed_with_two_devices_lets_in_with_one_nothing_that_the_other_writes_later() {
+    let Scene { mut net, honest: [alice, bob], mallory, mut rogue, target } = scene(65, Role::Writer);
+    let phone = net.device("phone");
+    net.link(mallory, phone, LinkWay::Scan);
+    net.run_for(Duration::from_secs(60));
+    let user = user(&net, mallory);
+    // In the name of the one device: an entry that stands on a ninth of the other, which there is not.
+    let second = device_secrets(&net, phone);
+    rogue.act_as(device_secrets(&net, phone));
+    rogue.stand_on(net.membership(RELAY).head().unwrap());
+    let mut draft = rogue.draft(target);
+    rogue.act_as(mallory.secrets(&net));
+    let own = rogue.draft(target);
+    let ahead = Dep { chain: draft.chain.id(), seq: 9, hash_prefix: [7; 8] };
+    let body = Body { deps: vec![ahead], ..Rogue::body(AUTOMERGE, &[]) };
+    let leans = rogue.seal_draft(own, &body);
+    net.plant_entry(RELAY, &leans);
+    net.run_for(Duration::from_secs(60));
+    for replica in [mallory, phone] {
+        replica.kill(&mut net);
+    }
+    stated(&mut net, alice, MembershipAct::Remove { user });
+    net.run_for(Duration::from_secs(60));
+    // In the name of the other: what she goes on to write, up to the ninth.
+    rogue.act_as(second);
+    for seq in 1..=9 {
+        draft.seq = seq;
+        let late = rogue.seal_draft(draft.clone(), &Rogue::body(AUTOMERGE, &[]));
+        draft.prev = late.hash();
+        net.plant_entry(RELAY, &late);
+        net.run_for(Duration::from_secs(30));
+        for replica in [alice, bob] {
+            let aside = set_aside(&mut net, replica);
+            assert_eq!(aside, vec![SetAsideReason::BeyondPin; seq as usize], "{replica:?}");
+        }
+    }
+    others_go_on(&mut net, &[alice, bob]);
+    net.assert_equal(&[alice, bob]);
 }
