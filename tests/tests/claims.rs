@@ -329,6 +329,39 @@ fn an_entry_whose_copy_came_spoilt_is_proven_by_the_next_and_other_relays_take_b
     carol.assert_sound(&net);
 }
 
+/// Changes, each time that a run of several entries is fetched, a byte of what is sealed in the first.
+fn change_the_first_of_several(frame: &mut Frame) {
+    if let Frame::Fetched(fetched) = frame
+        && let [first, _, ..] = &mut fetched.entries[..]
+        && let Some(byte) = first.iter_mut().nth_back(80)
+    {
+        *byte ^= 1;
+    }
+}
+
+#[test]
+fn what_waits_for_a_spoilt_entry_of_a_list_is_not_owed_to_the_relay_that_listed_it() {
+    let mut net = Net::seeded(315);
+    let [alice, bob] = net.replicas(["alice", "bob"]);
+    let (document, second) = (net.documents()[0], net.add_relay());
+    net.cut(bob);
+    for word in ["ebb", "tide", "flood"] {
+        alice.edit(&mut net, word);
+        net.run_until_quiet();
+    }
+    net.dial_relay(alice, second);
+    net.run_until_quiet();
+    net.lie(second, to(bob, change_the_first_of_several));
+    net.dial_relay(bob, second);
+    net.heal_to(bob, second);
+    net.run_for(A_WHILE);
+    assert_eq!(bob.counted(&net, SetAsideReason::Gap), 4, "two entries of each document waited");
+    assert!(["ebb", "tide", "flood"].iter().all(|word| bob.has(&mut net, document, word)));
+    assert!(bob.debt(&mut net).is_settled(), "{:?}", bob.debt(&mut net));
+    bob.assert_sound(&net);
+    net.assert_converged([alice, bob]);
+}
+
 #[test]
 fn entries_that_came_spoilt_one_by_one_are_taken_with_the_one_that_proves_them() {
     let mut net = Net::seeded(314);

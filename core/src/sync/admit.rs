@@ -70,6 +70,7 @@ impl Engine {
             if !matches!(self.admit_one(now, at, next, tx)?, Admission::Stored { .. }) {
                 return Ok(());
             }
+            self.note_unplaced(now, at, chain);
         }
         Ok(())
     }

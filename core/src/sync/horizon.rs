@@ -15,7 +15,7 @@ use tombolo_protocol::ids::ChainId;
 use tombolo_protocol::limits::CHANGE_BYTES_MAX;
 
 use super::Fault;
-use super::intake::Incoming;
+use super::intake::{Incoming, Whence};
 use super::reason::SetAsideReason;
 use crate::engine::{Engine, Now};
 use crate::store::{StoreError, Tx};
@@ -171,7 +171,8 @@ impl Engine {
             return self.give_up_on(now, at, &asked.waiting, tx);
         };
         let (document, run) = self.raise_horizon(at.1, horizon, tx)?;
-        let run = run.into_iter().map(|entry| Incoming { entry, placed: None }).collect();
+        let whence = Whence::Fetched { up_to: self.list_ends_at(at) };
+        let run = run.into_iter().map(|entry| Incoming { entry, whence }).collect();
         self.take_run(now, at, run, tx)?;
         if let Some(chain) = tx.chain_by_id(at.1, &fetched.chain)? {
             tx.place(at.0, chain.row, asked.to_seq.min(chain.head_seq), self.list_ends_at(at))?;

@@ -2,14 +2,15 @@
 //!
 //! Invariant: the frontier grows by the hash of every item of the run, whatever becomes of it, so that
 //! the signed head can be compared; entries between two records are verified together, one signature for
-//! a run of a chain.
+//! a run of a chain (`run.rs`).
 
-use std::collections::BTreeMap;
+mod run;
 
+pub(super) use run::{Incoming, Whence};
 use tombolo_protocol::close::CloseCode;
-use tombolo_protocol::entry::{Entry, EntryFlags, verify_run};
+use tombolo_protocol::entry::{Entry, EntryFlags};
 use tombolo_protocol::frame::Items;
-use tombolo_protocol::ids::{ChainKey, EntryHash, RecordId};
+use tombolo_protocol::ids::{ChainKey, EntryHash};
 use tombolo_protocol::item::{Declaration, ElidedEntry, ItemHash, LeftOut, LogItem};
 use tombolo_protocol::limits::POSITION_MAX;
 use tombolo_protocol::membership::{RecordOutcome, RecordRefusal};
@@ -18,18 +19,10 @@ use tombolo_protocol::record::Record;
 use tombolo_protocol::snapshot::Attest;
 
 use super::Fault;
-use super::admit::Admission;
 use super::channel::Phase;
 use super::reason::{SetAsideReason, of_unread};
 use crate::engine::{Engine, Now};
 use crate::store::{StoreError, Tx};
-
-/// An entry with where it came from.
-pub(super) struct Incoming {
-    pub(super) entry: Entry,
-    /// Its position in the relay's log, and whether the item had the full header.
-    pub(super) placed: Option<(u64, bool)>,
-}
 
 impl Engine {
     /// Takes in a run of the log.
@@ -49,7 +42,7 @@ impl Engine {
             match item {
                 LogItem::Entry(bytes) => {
                     let entry = Entry::decode(bytes).map_err(|_| STRANGE)?;
-                    run.push(Incoming { entry, placed: Some((position, true)) });
+                    run.push(Incoming { entry, whence: Whence::Item { position, full: true } });
                 }
                 LogItem::Elided(elided) => {
                     let Some(entry) = self.expand(at, &elided, &run, tx)? else {
@@ -60,7 +53,7 @@ impl Engine {
                         self.save_place(now, at, tx)?;
                         return self.stall(now, at, place, items.clone().into(), tx);
                     };
-                    run.push(Incoming { entry, placed: Some((position, false)) });
+                    run.push(Incoming { entry, whence: Whence::Item { position, full: false } });
                 }
                 item => {
                     self.take_run(now, at, std::mem::take(&mut run), tx)?;
@@ -110,7 +103,8 @@ impl Engine {
         run: &[Incoming],
         tx: &Tx<'_>,
     ) -> Result<Option<Entry>, Fault> {
-        let in_run = |found: &&Incoming| found.placed == Some((elided.declared_at, true));
+        let declaration = Whence::Item { position: elided.declared_at, full: true };
+        let in_run = |found: &&Incoming| found.whence == declaration;
         let declared = match run.iter().find(in_run) {
             Some(incoming) => Some(Declaration::of(incoming.entry.header())),
             None => match tx.declaration_at(at, elided.declared_at)? {
@@ -189,85 +183,6 @@ impl Engine {
         Ok(doubts.into_iter().find(|doubt| (doubt.chain, doubt.seq) == (id, place.1)).map(|doubt| doubt.hash))
     }
 
-    /// Verifies and admits a run of entries between two records.
-    pub(super) fn take_run(&mut self, now: Now, at: (i64, i64), run: Vec<Incoming>, tx: &Tx<'_>) -> Result<(), Fault> {
-        let authentic = self.authentic(at.1, &run);
-        for (Incoming { entry, placed }, authentic) in run.into_iter().zip(authentic) {
-            let name = entry.hash();
-            let (key, seq) = (entry.header().chain, entry.header().seq);
-            let admission = match authentic {
-                Some(false) if !self.is_proven(at.1, &entry, tx)? => self.doubt(now, at.1, &entry, tx)?,
-                // Its record is here and names no such device: nothing that could come would vouch for it.
-                None if self.is_admitted(at.1, &entry.header().members_head) => {
-                    self.refuse(at, &entry, SetAsideReason::UnknownAuthor)
-                }
-                _ => self.admit(now, at, entry, tx)?,
-            };
-            let Some((position, full)) = placed else {
-                continue;
-            };
-            if let Some(channel) = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)) {
-                channel.append(&ItemHash::Entry(name));
-                if matches!(admission, Admission::Aside | Admission::Waits) {
-                    channel.mending.note_aside(name, position, full);
-                }
-                if matches!(admission, Admission::Waits) {
-                    channel.mending.lacking.note_entry(name, position);
-                }
-            }
-            if let Admission::Stored { chain, .. } | Admission::Duplicate { chain } = admission {
-                tx.place(at.0, chain, seq, position)?;
-                if full && !self.is_gone(at.1, chain, seq) {
-                    tx.declare(at, position, chain, seq)?;
-                }
-                if key.device == self.device.id()
-                    && let Some((_, document)) = tx.chain_key(chain)?
-                {
-                    self.touched.insert(document);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn is_admitted(&self, workspace: i64, record: &RecordId) -> bool {
-        let held = self.workspaces.get(&workspace);
-        held.is_some_and(|held| held.membership.outcome(record) == Some(RecordOutcome::Admitted))
-    }
-
-    /// Tells of each entry whether its author signed it; `None` where the author is not known yet.
-    fn authentic(&self, workspace: i64, run: &[Incoming]) -> Vec<Option<bool>> {
-        let mut verdicts = vec![None; run.len()];
-        let Some(held) = self.workspaces.get(&workspace) else {
-            return verdicts;
-        };
-        let view = &held.view;
-        let mut chains: BTreeMap<ChainKey, Vec<usize>> = BTreeMap::new();
-        for (index, incoming) in run.iter().enumerate() {
-            chains.entry(incoming.entry.header().chain).or_default().push(index);
-        }
-        for (chain, indices) in chains {
-            let Some(device) = view.device(&chain.device) else {
-                continue;
-            };
-            let entries: Vec<Entry> = indices.iter().filter_map(|at| Some(run.get(*at)?.entry.clone())).collect();
-            for (index, verdict) in indices.into_iter().zip(verify_run(&entries, &device.keys.sign)) {
-                if let Some(slot) = verdicts.get_mut(index) {
-                    *slot = Some(verdict.is_ok());
-                    #[cfg(feature = "planted-bugs")]
-                    if tombolo_protocol::planted::Bug::PanicOnBadSignature.is_planted() {
-                        assert!(verdict.is_ok(), "planted: a bad signature");
-                    }
-                    #[cfg(feature = "planted-bugs")]
-                    if tombolo_protocol::planted::Bug::CursorBeforeApply.is_planted() && index % 8 == 1 {
-                        *slot = Some(false);
-                    }
-                }
-            }
-        }
-        verdicts
-    }
-
     /// Takes in a record of the log.
     pub(super) fn take_record(&mut self, now: Now, at: (i64, i64), bytes: &[u8], tx: &Tx<'_>) -> Result<(), Fault> {
         let record = Record::decode(bytes).map_err(|error| Fault::Session(CloseCode::Misbehaved, of_unread(&error)))?;
@@ -338,7 +253,7 @@ impl Engine {
                 tx.forget_log(at.0, at.1)?;
                 return Err(Fault::Session(CloseCode::Going, SetAsideReason::Damaged));
             };
-            let incoming = Incoming { entry, placed: None };
+            let incoming = Incoming { entry, whence: Whence::Held };
             self.take_run(now, at, vec![incoming], tx)?;
         }
         if learnt {

@@ -253,15 +253,16 @@ impl Engine {
     /// Plans to send a chain of another device on to the relays that lack it, if nobody else does.
     pub(crate) fn note_foreign(&mut self, now: Now, at: (i64, i64), chain: i64) {
         let others: Vec<i64> = self.relays.keys().copied().filter(|relay| *relay != at.0).collect();
-        for relay in others {
-            let wait = draw(self.entropy.as_mut(), RETRY_MIN, RETRY_MAX);
-            let Some(channel) = self.relays.get_mut(&relay).and_then(|relay| relay.channel_mut(at.1)) else {
-                continue;
-            };
-            if channel.phase == Phase::Level {
-                channel.foreign.insert(chain);
-                channel.foreign_at.get_or_insert(now.mono + wait);
-            }
+        others.into_iter().for_each(|relay| self.note_unplaced(now, (relay, at.1), chain));
+    }
+
+    /// Plans to send to a relay what it lacks of a chain, or is not known to have, if nobody else does.
+    pub(super) fn note_unplaced(&mut self, now: Now, at: (i64, i64), chain: i64) {
+        let wait = draw(self.entropy.as_mut(), RETRY_MIN, RETRY_MAX);
+        let channel = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1));
+        if let Some(channel) = channel.filter(|channel| channel.phase == Phase::Level) {
+            channel.foreign.insert(chain);
+            channel.foreign_at.get_or_insert(now.mono + wait);
         }
     }
 

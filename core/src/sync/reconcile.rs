@@ -21,7 +21,7 @@ use super::Fault;
 use super::channel::Phase;
 use super::course::Course;
 use super::handshake::MALFORMED;
-use super::intake::Incoming;
+use super::intake::{Incoming, Whence};
 use super::reason::{SetAsideReason, of_unread};
 use crate::engine::{Engine, Now};
 use crate::store::{Branch, ChainRow, StoreError, Tx};
@@ -177,6 +177,7 @@ impl Engine {
         let channel = self.relays.get_mut(&at.0).and_then(|relay| relay.channel_mut(at.1)).ok_or(STRANGE)?;
         let (from_seq, to_seq) = *channel.fetching.get(&fetched.chain).ok_or(STRANGE)?;
         let number = channel.number;
+        let whence = Whence::Fetched { up_to: channel.course.length() };
         let mut run = Vec::new();
         for bytes in &fetched.entries {
             let entry = Entry::decode(bytes).map_err(|_| STRANGE)?;
@@ -184,7 +185,7 @@ impl Engine {
             if chain.id() != fetched.chain && chain.branch().id() != fetched.chain {
                 return Err(STRANGE);
             }
-            run.push(Incoming { entry, placed: None });
+            run.push(Incoming { entry, whence });
         }
         if from_seq > 1 && run.first().map_or(Ok(false), |first| self.is_of_other_branch(at.1, &first.entry, tx))? {
             self.fetch_on(at, fetched.chain, (1, to_seq), number);
