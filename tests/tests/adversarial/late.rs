@@ -4,12 +4,13 @@
 use std::time::Duration;
 
 use tombolo::crypto::{Body, Dep};
-use tombolo::document::Crdt;
+use tombolo::document::{Crdt, MapEdit};
+use tombolo::protocol::ids::DocumentId;
 use tombolo::protocol::membership::View;
 use tombolo::protocol::record::{RecordBody, Role};
 use tombolo::{LinkWay, MembershipAct, SetAsideReason};
 use tombolo_tests::world::device_secrets;
-use tombolo_tests::Rogue;
+use tombolo_tests::{Net, Replica, Rogue};
 
 use crate::removal::{part, with_two_relays};
 use crate::support::{
@@ -180,5 +181,45 @@ fn who_is_removed_with_two_devices_lets_in_with_one_nothing_that_the_other_write
         }
     }
     others_go_on(&mut net, &[alice, bob]);
+    net.assert_equal(&[alice, bob]);
+}
+
+/// Writes a word as a key, and at the end of a text: so it stands on whatever stands there.
+fn append(net: &mut Net, who: Replica, document: DocumentId, (key, text): (&str, &str)) {
+    let begin = |edit: &mut MapEdit<'_>| {
+        edit.put(key, 1)?;
+        if text.is_empty() { Ok(()) } else { edit.text("body")?.push_str(text) }
+    };
+    net.act(who, |engine, now, tx| engine.edit(now, &document, begin, tx)).unwrap().unwrap();
+}
+
+#[test]
+fn what_stands_on_nothing_that_was_cut_off_shows_though_what_was_made_right_behind_it_does_not() {
+    let (mut net, [alice, bob], second) = with_two_relays(66, ["alice", "bob"]);
+    let document = net.documents()[1];
+    bob.edit(&mut net, "early");
+    net.run_until_quiet();
+    net.cut_from(alice, second);
+    net.cut_from(bob, RELAY);
+    net.run_for(Duration::from_secs(60));
+    append(&mut net, bob, document, ("cut off", "cut off"));
+    net.run_for(Duration::from_secs(60));
+    net.cut(bob);
+    net.run_for(Duration::from_secs(60));
+    // What he writes after a new start counts its own letters anew.
+    bob.crash(&mut net);
+    append(&mut net, bob, document, ("beside", ""));
+    append(&mut net, bob, document, ("on it", "on it"));
+    // He may not write for a moment, and what Alice has not seen by then does not count.
+    set_role(&mut net, alice, bob, Role::Reader);
+    set_role(&mut net, alice, bob, Role::Writer);
+    net.heal_to(bob, RELAY);
+    net.run_for(Duration::from_secs(120));
+    for replica in [alice, bob] {
+        assert_eq!(set_aside(&mut net, replica), [SetAsideReason::BeyondPin], "{replica:?}");
+        let shown = ["early", "cut off", "beside", "on it"].map(|word| replica.has(&mut net, document, word));
+        assert_eq!(shown, [true, false, true, false], "{replica:?}");
+        replica.assert_sound(&net);
+    }
     net.assert_equal(&[alice, bob]);
 }
