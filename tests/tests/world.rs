@@ -39,7 +39,7 @@ fn a_recipe_says_how_it_is_played_again() {
 }
 
 /// Histories that broke something once, and what: the newest last.
-const REGRESSIONS: [(u64, Scenario, &str); 25] = [
+const REGRESSIONS: [(u64, Scenario, &str); 31] = [
     (1021, Scenario::Swarm, "seen by: what came spoilt was passed by"),
     (1023, Scenario::Swarm, "seen by: what came spoilt was passed by"),
     (1128, Scenario::Swarm, "seen by: what came spoilt was passed by"),
@@ -69,6 +69,12 @@ const REGRESSIONS: [(u64, Scenario, &str); 25] = [
         "what a log's floor begins with was refused in short form, and sent again at once for ever",
     ),
     (20106, Scenario::Snapshots, "what had waited below a floor waited on above it"),
+    (37100, Scenario::Swarm, "words fell with those of a lost device of the same user, on which they stand"),
+    (44384, Scenario::Swarm, "words fell with those of a lost device of the same user, on which they stand"),
+    (41579, Scenario::Swarm, "a device waited for what nobody has any more"),
+    (43812, Scenario::Swarm, "what had waited behind a spoilt entry was owed to the relay that had listed it"),
+    (49159, Scenario::Swarm, "changes were folded of which one showed and one waited for what was cut off"),
+    (50096, Scenario::Swarm, "changes were folded of which one showed and one waited for what was cut off"),
 ];
 
 #[test]

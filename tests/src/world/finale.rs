@@ -127,7 +127,7 @@ impl World {
             }
             let Some(debt) = self.debt_of(actor) else { continue };
             let troubled = self.users[self.actors[actor].user].troubled;
-            if !debt.is_settled() && !troubled {
+            if !debt.is_settled() && !troubled && !self.waits_in_vain(actor, &debt) {
                 let what = format!("it still owes: {}", self.describe(actor));
                 return Err(Violation { invariant: Invariant::Liveness, what });
             }

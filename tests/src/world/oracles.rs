@@ -8,7 +8,7 @@ use std::time::Duration;
 use tombolo::document::{ReadError, Value};
 use tombolo::protocol::ids::{DeviceId, UserId};
 use tombolo::protocol::record::Role;
-use tombolo::{Error, SyncDebt};
+use tombolo::{Error, SetAsideReason, SyncDebt};
 
 use super::fault::Fault;
 use super::stage::{NEEDLE, Standing, World};
@@ -16,6 +16,8 @@ use crate::invariant::{Invariant, Violation};
 
 /// For so long after a relay lost or restarted something, devices may not know it yet.
 const NEWS: Duration = Duration::from_secs(45);
+/// The code of [`SetAsideReason::Gap`] in a store.
+const GAP: u8 = 4;
 
 impl World {
     /// Starts a device that is down; what it showed before it must show again.
@@ -135,6 +137,35 @@ impl World {
         let workspace = self.net.workspace();
         let replica = self.actors[actor].replica;
         self.net.act(replica, |engine, _, tx| engine.sync_debt(&workspace, tx)).ok()?
+    }
+
+    /// Tells whether a device owes nothing, and waits only for entries that neither a relay nor another device has any
+    /// more: their author's store was put back, say, and the one log that had them too.
+    pub(super) fn waits_in_vain(&self, actor: usize, debt: &SyncDebt) -> bool {
+        let only_waits = debt.documents.is_empty() && debt.records == 0 && debt.confirmed;
+        if !only_waits || debt.held.keys().any(|reason| *reason != SetAsideReason::Gap) {
+            return false;
+        }
+        let file = self.file_of(actor);
+        let waiting =
+            "SELECT held.chain, ifnull(max(chain.head_seq), 0) FROM held LEFT JOIN chain ON chain.id = held.chain
+            WHERE held.reason = ?1 GROUP BY held.chain";
+        let mut query = file.prepare(waiting).expect("the query is good");
+        let rows = query.query_map([GAP], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get(1)?)));
+        let waiting: Vec<(Vec<u8>, i64)> = rows.expect("it reads").flatten().collect();
+        let relays: Vec<_> = self.relays.iter().filter_map(|relay| self.net.durable_chains(*relay)).flatten().collect();
+        let others = (0..self.actors.len()).filter(|other| *other != actor && self.is_up(*other));
+        let files: Vec<_> = others.map(|other| self.file_of(other)).collect();
+        !waiting.is_empty()
+            && waiting.iter().all(|(chain, here)| {
+                let has = |head: i64| head > *here;
+                let of_file = |file: &rusqlite::Connection| {
+                    let head = "SELECT max(head_seq) FROM chain WHERE id = ?1";
+                    file.query_row(head, [chain], |row| row.get::<_, Option<i64>>(0)).expect("it reads").unwrap_or(0)
+                };
+                let at_relay = relays.iter().any(|(id, head)| id == chain && has(head.cast_signed()));
+                !at_relay && !files.iter().any(|file| has(of_file(file)))
+            })
     }
 
     pub(super) fn is_settled(&mut self, actor: usize) -> bool {
