@@ -38,17 +38,19 @@ pub(crate) struct Folded {
     pub(super) renames: Option<Renames>,
 }
 
-/// Folds changes, given in the order in which they were made and without a gap.
+/// Folds changes, given in the order in which they were made and without a gap. Where what they build on may be `lacking`,
+/// because it was cut off, only those become one that lack the same: else those that lack nothing would wait with it.
 ///
 /// # Errors
 /// [`ApplyReason`] if the library can not; then the changes stay as they are.
-pub(crate) fn fold(crdt: Crdt, changes: &[Unsent<'_>]) -> Result<Folded, ApplyReason> {
+pub(crate) fn fold(crdt: Crdt, changes: &[Unsent<'_>], lacking: bool) -> Result<Folded, ApplyReason> {
     match crdt {
         Crdt::Automerge => {
+            // A change that is folded into another stands on that one alone.
             let (runs, renames) = automerge::fold(changes)?;
             Ok(Folded { runs, renames: Some(renames) })
         }
-        Crdt::Yrs => Ok(Folded { runs: yrs::fold(changes)?, renames: None }),
+        Crdt::Yrs => Ok(Folded { runs: yrs::fold(changes, lacking)?, renames: None }),
     }
 }
 

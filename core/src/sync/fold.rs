@@ -53,14 +53,18 @@ impl Engine {
     ) -> Result<Vec<PendingRow>, StoreError> {
         let crdt = row.about.as_ref().and_then(|about| Crdt::from_u8(about.crdt));
         let several = pending.iter().filter(|pending| !pending.change.is_empty()).count() > 1;
-        let Some(crdt) = crdt.filter(|_| several && self.may_fold(row)) else {
+        let held = self.workspaces.get(&row.workspace);
+        // What the disk has changed stays where it is, and what lies around it as well; what does not count may lack for good.
+        let whole = held.is_none_or(|held| held.damaged_changes.get(&row.row).is_none_or(|changes| *changes == 0));
+        let lacking = held.is_some_and(|held| held.struck.contains_key(&row.row));
+        let Some(crdt) = crdt.filter(|_| several && whole) else {
             return Ok(pending);
         };
         if crdt == Crdt::Automerge && !self.pays_to_fold(row, &pending, tx)? {
             return Ok(pending);
         }
         let written: Vec<&PendingRow> = pending.iter().filter(|pending| !pending.change.is_empty()).collect();
-        let Ok(folded) = fold(crdt, &written.iter().map(|row| row.to_unsent()).collect::<Vec<_>>()) else {
+        let Ok(folded) = fold(crdt, &written.iter().map(|row| row.to_unsent()).collect::<Vec<_>>(), lacking) else {
             // They are sealed as they are.
             return Ok(pending);
         };
@@ -80,16 +84,6 @@ impl Engine {
             opened.crdt.adopt(&folded);
         }
         Ok(fewer)
-    }
-
-    /// Tells whether changes of a document mean the same as one. What the disk has changed stays where it is, and what lies
-    /// around it as well; and where something does not count that one of them may build on, the others show without it,
-    /// and as one they would wait for it.
-    fn may_fold(&self, row: &DocumentRow) -> bool {
-        self.workspaces.get(&row.workspace).is_none_or(|held| {
-            let whole = held.damaged_changes.get(&row.row).is_none_or(|changes| *changes == 0);
-            whole && !held.struck.contains_key(&row.row)
-        })
     }
 
     /// Tells whether an automerge document should have its changes folded.

@@ -8,6 +8,7 @@ on_both! {
     an_open_document_goes_on_after_its_changes_were_folded,
     folding_again_what_was_folded_changes_nothing,
     changes_a_minute_apart_or_of_two_instances_stay_apart,
+    what_lacks_nothing_shows_where_what_was_made_right_behind_it_lacks_something,
     random_edits_folded_at_random_times_converge,
 }
 
@@ -32,7 +33,7 @@ impl Device {
     /// Folds what is not sent, and has the open document adopt it.
     fn fold(&mut self) -> usize {
         let unsent: Vec<_> = self.unsent.iter().map(|bytes| Unsent { instance: 1, wall_ms: 0, bytes }).collect();
-        let folded = fold(self.writer.document.crdt(), &unsent).unwrap();
+        let folded = fold(self.writer.document.crdt(), &unsent, false).unwrap();
         assert_eq!(folded.runs.iter().map(|run| run.count).sum::<usize>(), unsent.len());
         self.writer.document.adopt(&folded);
         self.unsent = folded.runs.into_iter().map(|run| run.bytes).collect();
@@ -123,8 +124,38 @@ fn changes_a_minute_apart_or_of_two_instances_stay_apart(crdt: Crdt) {
     }
     let at = [(1, 0), (1, 59_999), (1, 60_000), (2, 60_000)];
     let unsent = alice.unsent.iter().zip(at).map(|(bytes, (instance, wall_ms))| Unsent { instance, wall_ms, bytes });
-    let folded = fold(crdt, &unsent.collect::<Vec<_>>()).unwrap();
+    let folded = fold(crdt, &unsent.collect::<Vec<_>>(), false).unwrap();
     assert_eq!(folded.runs.iter().map(|run| run.count).collect::<Vec<_>>(), [2, 1, 1]);
+}
+
+/// Alice writes beside what Bob wrote, and on top of it, and who lacks Bob's letters sees what lies beside.
+fn what_lacks_nothing_shows_where_what_was_made_right_behind_it_lacks_something(crdt: Crdt) {
+    let (mut alice, mut bob) = (Device::new(crdt, 1), Device::new(crdt, 2));
+    bob.edit(|root| root.text("body")?.splice(0, 0, "bob"));
+    bob.send();
+    alice.writer.receive(&bob.sent);
+    alice.edit(|root| root.put("beside", 1_i64));
+    alice.edit(|root| root.put("beside too", 1_i64));
+    for letter in ["o", "n"] {
+        let at = if letter == "o" { 3 } else { 4 };
+        alice.edit(|root| root.text("body")?.splice(at, 0, letter));
+    }
+    let unsent: Vec<_> = alice.unsent.iter().map(|bytes| Unsent { instance: 1, wall_ms: 0, bytes }).collect();
+    let shown = |changes: &[&[u8]]| {
+        let actor = Some(alice.writer.actor);
+        let foreign: Vec<_> = changes.iter().map(|bytes| ForeignChange { bytes, actor }).collect();
+        OpenDocument::load(crdt, crate::document::tests::actor(99), &foreign).unwrap().read().to_value().unwrap()
+    };
+    let single: Vec<&[u8]> = alice.unsent.iter().map(Vec::as_slice).collect();
+    let folded = fold(crdt, &unsent, true).unwrap();
+    let runs: Vec<&[u8]> = folded.runs.iter().map(|run| run.bytes.as_slice()).collect();
+    assert_eq!(shown(&runs), shown(&single));
+    // On automerge all of it stands on Bob's; on yrs what lies beside does not.
+    assert_eq!(
+        folded.runs.iter().map(|run| run.count).collect::<Vec<_>>(),
+        if crdt == Crdt::Yrs { vec![2, 2] } else { vec![4] }
+    );
+    assert_eq!(fold(crdt, &unsent, false).unwrap().runs.len(), 1);
 }
 
 fn random_edits_folded_at_random_times_converge(crdt: Crdt) {

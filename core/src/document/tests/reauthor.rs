@@ -135,7 +135,7 @@ fn what_was_sent_folded_is_known(crdt: Crdt) {
     let mut later = reborn(crdt, &copied);
     later.edit(|root| root.text("body")?.splice(20, 1, " later "));
     let unsent: Vec<_> = copied.iter().map(|(_, bytes)| Unsent { instance: 1, wall_ms: 0, bytes }).collect();
-    let folded = fold(crdt, &unsent).unwrap();
+    let folded = fold(crdt, &unsent, false).unwrap();
     let sent: Vec<_> = folded.runs.into_iter().map(|run| (actor(1), run.bytes)).collect();
     assert!(sent.len() < 40);
     let pending: Vec<_> = copied.iter().map(|(_, bytes)| bytes.clone()).chain(from(&later, copied.len())).collect();
@@ -179,7 +179,7 @@ fn a_change_that_is_known_in_part_comes_as_a_whole(crdt: Crdt) {
     }
     let sent = writer.changes[..2].to_vec();
     let unsent: Vec<_> = writer.changes.iter().map(|(_, bytes)| Unsent { instance: 1, wall_ms: 0, bytes }).collect();
-    let whole: Vec<_> = fold(crdt, &unsent).unwrap().runs.into_iter().map(|run| run.bytes).collect();
+    let whole: Vec<_> = fold(crdt, &unsent, false).unwrap().runs.into_iter().map(|run| run.bytes).collect();
     let said = reauthored(crdt, &sent, &whole, usize::MAX);
     let Value::Map(read) = read(crdt, &sent, &said) else { panic!("the root is a map") };
     let Some(Value::Text(body)) = read.get("body") else { panic!("{read:?}") };

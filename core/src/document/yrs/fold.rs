@@ -13,16 +13,17 @@ use super::scan::write_number;
 use crate::document::ApplyReason;
 use crate::document::fold::{Run, Unsent, joins};
 
-/// Folds updates.
-pub(in crate::document) fn fold(changes: &[Unsent<'_>]) -> Result<Vec<Run>, ApplyReason> {
+/// Folds updates; where what they need may be `lacking`, only those that need no more than the first of them.
+pub(in crate::document) fn fold(changes: &[Unsent<'_>], lacking: bool) -> Result<Vec<Run>, ApplyReason> {
     let mut rest = Vec::with_capacity(changes.len());
     for unsent in changes {
-        rest.push((unsent, Section::of(unsent.bytes)?));
+        let shape = scan::check(unsent.bytes)?;
+        rest.push(Made { unsent, section: Section::in_shape(&shape)?, needs: shape.needs });
     }
     let (mut runs, mut rest) = (Vec::new(), rest.as_slice());
-    while let Some((count, section)) = run_length(rest) {
+    while let Some((count, section)) = run_length(rest, lacking) {
         let (run, after) = rest.split_at(count);
-        let updates: Vec<&[u8]> = run.iter().map(|(unsent, _)| unsent.bytes).collect();
+        let updates: Vec<&[u8]> = run.iter().map(|made| made.unsent.bytes).collect();
         let bytes = merge(&updates, &section)?;
         // Nothing that was made here may be missing, and others must accept what it became.
         if Section::of(&bytes)? != section {
@@ -32,6 +33,22 @@ pub(in crate::document) fn fold(changes: &[Unsent<'_>]) -> Result<Vec<Run>, Appl
         rest = after;
     }
     Ok(runs)
+}
+
+/// An update, what it contributes, and how far it needs each client.
+struct Made<'a> {
+    unsent: &'a Unsent<'a>,
+    section: Section,
+    needs: BTreeMap<u64, u32>,
+}
+
+impl Made<'_> {
+    /// Tells whether the other one needs nothing of others that this one does not need.
+    fn needs_as_much_as(&self, other: &Self) -> bool {
+        let is_own = |client: &u64| self.section.client == Some(*client);
+        let is_needed = |(client, need): (&u64, &u32)| is_own(client) || self.needs.get(client) >= Some(need);
+        other.needs.iter().all(is_needed)
+    }
 }
 
 /// What an update contributes: the clocks of at most one client.
@@ -44,7 +61,10 @@ pub(super) struct Section {
 
 impl Section {
     pub(super) fn of(bytes: &[u8]) -> Result<Self, ApplyReason> {
-        let shape = scan::check(bytes)?;
+        Self::in_shape(&scan::check(bytes)?)
+    }
+
+    fn in_shape(shape: &scan::Shape) -> Result<Self, ApplyReason> {
         match (shape.sections.first_key_value(), shape.sections.len()) {
             (None, _) => Ok(Self { client: None, first: 0, end: 0 }),
             (Some((client, (first, end))), 1) => Ok(Self { client: Some(*client), first: *first, end: *end }),
@@ -66,18 +86,18 @@ impl Section {
 }
 
 /// Returns how many changes at the front become one, and what that contributes.
-fn run_length(changes: &[(&Unsent<'_>, Section)]) -> Option<(usize, Section)> {
-    let (first, mut section) = changes.first().copied()?;
-    let (mut bytes, mut count) = (first.bytes.len(), 1);
-    for (unsent, next) in changes.iter().skip(1) {
-        if bytes + unsent.bytes.len() > RUN_BYTES_MAX {
+fn run_length(changes: &[Made<'_>], lacking: bool) -> Option<(usize, Section)> {
+    let first = changes.first()?;
+    let (mut section, mut bytes, mut count) = (first.section, first.unsent.bytes.len(), 1);
+    for next in changes.iter().skip(1) {
+        if bytes + next.unsent.bytes.len() > RUN_BYTES_MAX || lacking && !first.needs_as_much_as(next) {
             break;
         }
-        let Some(both) = section.then(*next).filter(|_| joins(first, unsent)) else {
+        let Some(both) = section.then(next.section).filter(|_| joins(first.unsent, next.unsent)) else {
             break;
         };
         section = both;
-        bytes += unsent.bytes.len();
+        bytes += next.unsent.bytes.len();
         count += 1;
     }
     Some((count, section))
