@@ -7,11 +7,13 @@ use std::net::Ipv4Addr;
 use tombolo_protocol::entry::{Entry, EntryFlags, EntryKind, Header};
 use tombolo_protocol::identity::{DeviceKeys, Identity, IdentityAct, IdentityLog, IdentityRecord, Signer};
 use tombolo_protocol::ids::{
-    ChainKey, DeviceId, DocumentTag, EpochId, Incarnation, RecordId, Stream, WorkspaceId, WorkspaceTag,
+    ChainKey, DeviceId, DocumentTag, EpochId, Incarnation, RecordId, RelayId, Stream, WorkspaceId, WorkspaceTag,
 };
 use tombolo_protocol::item::{Declaration, LogItem};
 use tombolo_protocol::keys::{SignKey, VerifyKey};
-use tombolo_protocol::record::{Devices, Draft, EpochWrap, Genesis, Record, RecordBody, Rotation};
+use tombolo_protocol::record::{
+    Devices, Draft, EpochWrap, Genesis, InviteCreate, Join, Record, RecordBody, Role, Rotation,
+};
 
 use crate::error::BenchError;
 
@@ -53,7 +55,7 @@ fn seed_of(kind: u8, nth: u32) -> [u8; 32] {
     seed
 }
 
-/// A workspace of one user's devices, as its first records found it.
+/// A workspace, as its first records found it.
 pub(crate) struct Ground {
     pub(crate) id: WorkspaceId,
     pub(crate) tag: WorkspaceTag,
@@ -65,21 +67,9 @@ impl Ground {
     /// Founds a workspace whose user has these devices; the first is the founder.
     pub(crate) fn found(nth: u32, devices: &[&Person]) -> Result<Self, BenchError> {
         let founder = devices.first().ok_or(BROKEN)?;
-        let root = SignKey::from_seed(&seed_of(0xfe, nth));
-        let verify = VerifyKey::parse(&root.public()).map_err(|_| BROKEN)?;
-        let mut identity = IdentityLog {
-            root: verify,
-            records: vec![IdentityRecord::first(&root, founder.keys, 0, &founder.sign_key())],
-        };
-        for other in devices.iter().skip(1) {
-            let draft = Identity::evaluate(&identity).map_err(|_| BROKEN)?;
-            let act = IdentityAct::Add { keys: other.keys, platform: 0 };
-            let draft = draft.draft(act, Signer::Device(founder.id()));
-            let counter = draft.counter_sign(&other.sign_key());
-            let signature = draft.sign(&founder.sign_key());
-            identity.records.push(draft.complete(signature, Some(counter)));
-        }
-        let genesis = Genesis { nonce: [9; 16], root: verify, device: founder.keys, blinding_commitment: [7; 32] };
+        let identity = user_of(&seed_of(0xfe, nth), devices)?;
+        let genesis =
+            Genesis { nonce: [9; 16], root: identity.root, device: founder.keys, blinding_commitment: [7; 32] };
         let genesis = sign(founder, None, RecordBody::Genesis(Box::new(genesis)))?;
         let mut wraps: Vec<EpochWrap> = devices.iter().map(|device| wrap(*device.id().as_bytes())).collect();
         wraps.sort_by_key(|wrap| wrap.recipient);
@@ -93,6 +83,51 @@ impl Ground {
             records: vec![genesis.encode(), devices.encode()],
         })
     }
+
+    /// Lets one more user in, who has these devices, by an invite whose uses this relay counts. The first of them brings
+    /// the records to the relay.
+    pub(crate) fn joined(
+        &self,
+        founder: &Person,
+        relay: RelayId,
+        nth: u32,
+        devices: &[&Person],
+    ) -> Result<Self, BenchError> {
+        let first = devices.first().ok_or(BROKEN)?;
+        let before = Record::decode(self.records.last().ok_or(BROKEN)?).map_err(|_| BROKEN)?;
+        let key = SignKey::from_seed(&seed_of(0xfd, nth));
+        let invite = InviteCreate {
+            role: Role::Reader,
+            expires_ms: 0,
+            uses: 1,
+            relay,
+            sign_public: VerifyKey::parse(&key.public()).map_err(|_| BROKEN)?,
+            box_public: key.public(),
+            epoch: EPOCH,
+            wrap: wrap([0; 32]),
+        };
+        let invite = sign(founder, Some(&before), RecordBody::InviteCreate(Box::new(invite)))?;
+        let join = Join::sign(invite.id(), user_of(&seed_of(0xfc, nth), devices)?, &key);
+        let join = sign(first, Some(&invite), RecordBody::Join(Box::new(join)))?;
+        let records = self.records.iter().cloned().chain([invite.encode(), join.encode()]).collect();
+        Ok(Self { id: self.id, tag: self.tag, last: self.last, records })
+    }
+}
+
+/// Makes a user of these devices; the first one adds the others.
+fn user_of(seed: &[u8; 32], devices: &[&Person]) -> Result<IdentityLog, BenchError> {
+    let (first, root) = (devices.first().ok_or(BROKEN)?, SignKey::from_seed(seed));
+    let verify = VerifyKey::parse(&root.public()).map_err(|_| BROKEN)?;
+    let mut user =
+        IdentityLog { root: verify, records: vec![IdentityRecord::first(&root, first.keys, 0, &first.sign_key())] };
+    for other in devices.iter().skip(1) {
+        let draft = Identity::evaluate(&user).map_err(|_| BROKEN)?;
+        let draft = draft.draft(IdentityAct::Add { keys: other.keys, platform: 0 }, Signer::Device(first.id()));
+        let counter = draft.counter_sign(&other.sign_key());
+        let signature = draft.sign(&first.sign_key());
+        user.records.push(draft.complete(signature, Some(counter)));
+    }
+    Ok(user)
 }
 
 fn sign(author: &Person, parent: Option<&Record>, body: RecordBody) -> Result<Record, BenchError> {

@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tombolo_protocol::auth::{Binding, PROTOCOL_VERSION, Transcript};
 use tombolo_protocol::close::CloseCode;
 use tombolo_protocol::frame::{Append, Auth, Frame, Hello, Open, Opened, Seed};
-use tombolo_protocol::ids::LogId;
+use tombolo_protocol::ids::{LogId, RelayId};
 
 use super::person::{Ground, Person};
 
@@ -52,6 +52,8 @@ pub(crate) struct Seat {
 /// A session that stands.
 pub(crate) struct Session {
     socket: WebSocketStream<TcpStream>,
+    /// Who is at the other end.
+    pub(crate) relay: RelayId,
     channel: u32,
     batch: u32,
 }
@@ -141,12 +143,12 @@ impl Session {
         let request = format!("ws://{relay}/v1");
         let upgraded = tokio_tungstenite::client_async_with_config(request, stream, Some(config)).await;
         let (socket, _) = upgraded.map_err(|_| Lost::Gone)?;
-        let mut session = Self { socket, channel: 0, batch: 0 };
-        session.prove(&relay.to_string(), device).await?;
+        let mut session = Self { socket, relay: RelayId::from_bytes([0; 32]), channel: 0, batch: 0 };
+        session.relay = session.prove(&relay.to_string(), device).await?;
         Ok(session)
     }
 
-    async fn prove(&mut self, host: &str, device: &Person) -> Result<(), Lost> {
+    async fn prove(&mut self, host: &str, device: &Person) -> Result<RelayId, Lost> {
         self.say(Hello {
             version: PROTOCOL_VERSION,
             sign_public: device.keys.sign.to_bytes(),
@@ -170,7 +172,8 @@ impl Session {
         let Frame::Welcome(welcome) = self.next().await? else {
             return Err(Lost::Wrong("an answer to Auth"));
         };
-        transcript.verify_relay(&device.keys, &welcome.proof).map_err(|_| Lost::Wrong("the relay's proof"))
+        transcript.verify_relay(&device.keys, &welcome.proof).map_err(|_| Lost::Wrong("the relay's proof"))?;
+        Ok(challenge.relay)
     }
 
     /// Appends items as one batch, and returns its number.
