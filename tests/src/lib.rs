@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`friends`] | two people who really wrote together, played again |
 //! | [`key_ring`] | the keys that somebody with certain devices can open |
+//! | [`log`] | what is logged at the finest level, to be searched |
 //! | [`rogue`] | a member who means harm |
 //! | [`world`] | a whole team through bad days, as a seed decides, and the search for what breaks |
 //!
@@ -18,10 +19,12 @@
 
 pub mod friends;
 pub mod key_ring;
+pub mod log;
 pub mod rogue;
 pub mod world;
 
 pub use key_ring::{KeyRing, keys_of};
+pub use log::Log;
 pub use rogue::Rogue;
 pub use tombolo_testkit::{
     Chance, CrashAt, Net, RelayNode, Replica, Witness, chance, fault, invariant, judge, lies, net, replica, station,

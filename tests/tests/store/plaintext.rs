@@ -1,16 +1,14 @@
 //! Nobody reads a store, a log or a relay's folder without the key.
 
 use std::fs;
-use std::io::Write;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
 
 use data_encoding::{BASE64_NOPAD, BASE64URL_NOPAD, HEXLOWER, HEXUPPER};
 use tombolo::Milestone;
 use tombolo::Replica;
 use tombolo::document::Crdt;
 use tombolo::protocol::record::Role;
-use tracing_subscriber::filter::LevelFilter;
+use tombolo_tests::Log;
 
 use crate::support::{founded, relay, soon, write};
 
@@ -19,7 +17,7 @@ const NEEDLE: &str = "Needle-of-the-reef-7b1f";
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_an_app_writes_stands_in_its_files_its_logs_or_at_the_relay() {
     let folder = tempfile::tempdir().unwrap();
-    let log = Log::start();
+    let log = Log::of_process();
     let path = folder.path().join("alice");
     let address = relay(folder.path()).await;
     let (alice, workspace) = founded(&path, &address).await;
@@ -40,7 +38,7 @@ async fn nothing_an_app_writes_stands_in_its_files_its_logs_or_at_the_relay() {
     alice.close().await.unwrap();
     assert!(found_below(folder.path()).is_empty(), "{:?}", found_below(folder.path()));
     assert!(log.holds("TRACE") || log.holds("DEBUG"), "the log holds what is finest");
-    assert!(encodings(NEEDLE.as_bytes()).iter().all(|form| !log.holds_bytes(form)), "the log holds content");
+    assert!(encodings(NEEDLE.as_bytes()).iter().all(|form| !log.holds(form)), "the log holds content");
 }
 
 #[test]
@@ -113,37 +111,4 @@ fn encodings(needle: &[u8]) -> Vec<Vec<u8>> {
         forms.push(BASE64URL_NOPAD.encode(whole).into_bytes());
     }
     forms
-}
-
-/// Everything that is logged by this process from now on, at the finest level.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn start() -> Self {
-        let log = Self::default();
-        let writer = log.clone();
-        let builder = tracing_subscriber::fmt().with_max_level(LevelFilter::TRACE).with_ansi(false);
-        builder.with_writer(move || writer.clone()).init();
-        log
-    }
-
-    fn holds(&self, text: &str) -> bool {
-        self.holds_bytes(text.as_bytes())
-    }
-
-    fn holds_bytes(&self, form: &[u8]) -> bool {
-        holds(&self.0.lock().unwrap(), form)
-    }
-}
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }
