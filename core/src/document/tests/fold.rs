@@ -9,6 +9,7 @@ on_both! {
     folding_again_what_was_folded_changes_nothing,
     changes_a_minute_apart_or_of_two_instances_stay_apart,
     what_lacks_nothing_shows_where_what_was_made_right_behind_it_lacks_something,
+    random_edits_show_the_same_folded_where_what_others_wrote_is_lacking,
     random_edits_folded_at_random_times_converge,
 }
 
@@ -128,7 +129,21 @@ fn changes_a_minute_apart_or_of_two_instances_stay_apart(crdt: Crdt) {
     assert_eq!(folded.runs.iter().map(|run| run.count).collect::<Vec<_>>(), [2, 1, 1]);
 }
 
-/// Alice writes beside what Bob wrote, and on top of it, and who lacks Bob's letters sees what lies beside.
+/// What shows of changes where nobody has what others wrote; folded in so many runs, or as they were made.
+fn shown_alone(author: &Device, changes: &[Vec<u8>]) -> Value {
+    let author_is = Some(author.writer.actor);
+    let foreign: Vec<_> = changes.iter().map(|bytes| ForeignChange { bytes, actor: author_is }).collect();
+    let loaded = OpenDocument::load(author.writer.document.crdt(), actor(99), &foreign).unwrap();
+    loaded.read().to_value().unwrap()
+}
+
+/// Folds what a device has not sent, where some of what it builds on may be lacking.
+fn folded_apart(device: &Device) -> Vec<Vec<u8>> {
+    let unsent: Vec<_> = device.unsent.iter().map(|bytes| Unsent { instance: 1, wall_ms: 0, bytes }).collect();
+    let folded = fold(device.writer.document.crdt(), &unsent, true).unwrap();
+    folded.runs.into_iter().map(|run| run.bytes).collect()
+}
+
 fn what_lacks_nothing_shows_where_what_was_made_right_behind_it_lacks_something(crdt: Crdt) {
     let (mut alice, mut bob) = (Device::new(crdt, 1), Device::new(crdt, 2));
     bob.edit(|root| root.text("body")?.splice(0, 0, "bob"));
@@ -136,26 +151,37 @@ fn what_lacks_nothing_shows_where_what_was_made_right_behind_it_lacks_something(
     alice.writer.receive(&bob.sent);
     alice.edit(|root| root.put("beside", 1_i64));
     alice.edit(|root| root.put("beside too", 1_i64));
-    for letter in ["o", "n"] {
-        let at = if letter == "o" { 3 } else { 4 };
+    for (at, letter) in [(3, "o"), (4, "n")] {
         alice.edit(|root| root.text("body")?.splice(at, 0, letter));
     }
-    let unsent: Vec<_> = alice.unsent.iter().map(|bytes| Unsent { instance: 1, wall_ms: 0, bytes }).collect();
-    let shown = |changes: &[&[u8]]| {
-        let actor = Some(alice.writer.actor);
-        let foreign: Vec<_> = changes.iter().map(|bytes| ForeignChange { bytes, actor }).collect();
-        OpenDocument::load(crdt, crate::document::tests::actor(99), &foreign).unwrap().read().to_value().unwrap()
-    };
-    let single: Vec<&[u8]> = alice.unsent.iter().map(Vec::as_slice).collect();
-    let folded = fold(crdt, &unsent, true).unwrap();
-    let runs: Vec<&[u8]> = folded.runs.iter().map(|run| run.bytes.as_slice()).collect();
-    assert_eq!(shown(&runs), shown(&single));
+    let folded = folded_apart(&alice);
+    assert_eq!(shown_alone(&alice, &folded), shown_alone(&alice, &alice.unsent));
     // On automerge all of it stands on Bob's; on yrs what lies beside does not.
-    assert_eq!(
-        folded.runs.iter().map(|run| run.count).collect::<Vec<_>>(),
-        if crdt == Crdt::Yrs { vec![2, 2] } else { vec![4] }
-    );
-    assert_eq!(fold(crdt, &unsent, false).unwrap().runs.len(), 1);
+    assert_eq!(folded.len(), if crdt == Crdt::Yrs { 2 } else { 1 });
+    assert_eq!(alice.fold(), 1);
+}
+
+fn random_edits_show_the_same_folded_where_what_others_wrote_is_lacking(crdt: Crdt) {
+    let mut fewer = 0;
+    for seed in 0..200 {
+        let mut random = Random(seed);
+        let (mut alice, mut bob) = (Device::new(crdt, 1), Device::new(crdt, 2));
+        alice.edit(|root| {
+            root.text("body")?;
+            root.list("items")?;
+            root.counter("count").map(drop)
+        });
+        bob.writer.receive(&[(alice.writer.actor, alice.unsent[0].clone())]);
+        (0..random.below(8)).for_each(|_| edit_at_random(&mut alice, &mut random));
+        (0..8).for_each(|_| edit_at_random(&mut bob, &mut random));
+        bob.send();
+        alice.writer.receive(&bob.sent);
+        (0..16).for_each(|_| edit_at_random(&mut alice, &mut random));
+        let folded = folded_apart(&alice);
+        assert_eq!(shown_alone(&alice, &folded), shown_alone(&alice, &alice.unsent), "seed {seed}");
+        fewer += usize::from(folded.len() < alice.unsent.len());
+    }
+    assert!(fewer > 100, "only {fewer} of 200 were folded at all");
 }
 
 fn random_edits_folded_at_random_times_converge(crdt: Crdt) {

@@ -13,7 +13,7 @@ use super::scan::write_number;
 use crate::document::ApplyReason;
 use crate::document::fold::{Run, Unsent, joins};
 
-/// Folds updates; where what they need may be `lacking`, only those that need no more than the first of them.
+/// Folds updates; where what they need may be `lacking`, only those that show wherever the first of them does.
 pub(in crate::document) fn fold(changes: &[Unsent<'_>], lacking: bool) -> Result<Vec<Run>, ApplyReason> {
     let mut rest = Vec::with_capacity(changes.len());
     for unsent in changes {
@@ -43,11 +43,16 @@ struct Made<'a> {
 }
 
 impl Made<'_> {
-    /// Tells whether the other one needs nothing of others that this one does not need.
-    fn needs_as_much_as(&self, other: &Self) -> bool {
-        let is_own = |client: &u64| self.section.client == Some(*client);
-        let is_needed = |(client, need): (&u64, &u32)| is_own(client) || self.needs.get(client) >= Some(need);
-        other.needs.iter().all(is_needed)
+    /// Tells whether what was made later shows exactly where this one does, which begins a run with these clocks.
+    fn shows_as(&self, run: &Section, later: &Self) -> bool {
+        let own = |client: &u64| run.client == Some(*client);
+        let is_needed = |(client, need): (&u64, &u32)| own(client) || self.needs.get(client) >= Some(need);
+        let builds_on_run =
+            later.section.client.is_some() || later.needs.iter().any(|(client, need)| own(client) && *need > run.first);
+        if run.client.is_some() && builds_on_run {
+            return later.needs.iter().all(is_needed);
+        }
+        later.needs == self.needs
     }
 }
 
@@ -90,7 +95,7 @@ fn run_length(changes: &[Made<'_>], lacking: bool) -> Option<(usize, Section)> {
     let first = changes.first()?;
     let (mut section, mut bytes, mut count) = (first.section, first.unsent.bytes.len(), 1);
     for next in changes.iter().skip(1) {
-        if bytes + next.unsent.bytes.len() > RUN_BYTES_MAX || lacking && !first.needs_as_much_as(next) {
+        if bytes + next.unsent.bytes.len() > RUN_BYTES_MAX || lacking && !first.shows_as(&section, next) {
             break;
         }
         let Some(both) = section.then(next.section).filter(|_| joins(first.unsent, next.unsent)) else {
