@@ -1,9 +1,9 @@
 //! Which entries of a document count, where members were removed or admins have judged entries.
 //!
 //! An entry beyond a removal's pins counts all the same if an entry that counts, by another device, in the
-//! same stream, depends on it: the least fixed point over the dependencies that the entries name. A device of the same
-//! user must have named the very entry that is here, or one that stands on it: who is removed with several devices
-//! would else let in with one, in advance, whatever another goes on to write. Work of this device that is not sealed
+//! same stream, depends on it: the least fixed point over the dependencies that the entries name. The very entry that
+//! is named must be here, as its hash says: who is removed could else let in, in advance, whatever another who is
+//! removed, or another device of the same user, goes on to write. Work of this device that is not sealed
 //! yet counts as depending on all that counted when it was made. Of a chain with two branches one is kept out before
 //! that (`forks.rs`).
 //!
@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tombolo_crypto::Body;
 use tombolo_protocol::entry::Entry;
-use tombolo_protocol::ids::{ChainId, DeviceId, EntryHash, Stream, UserId};
+use tombolo_protocol::ids::{ChainId, DeviceId, EntryHash, Stream};
 use tombolo_protocol::membership::{Admission, Claim};
 
 use super::covered::admit_covered;
@@ -333,35 +333,26 @@ impl Workspace {
         }
         let mut open: Vec<usize> = (0..opened.len()).filter(|at| verdicts.get(*at) == Some(&Verdict::Counts)).collect();
         while let Some(one) = open.pop().and_then(|at| opened.get(at)) {
-            let (author, user) = (one.author(), self.user_of(&one.author()));
             for dep in &one.body.deps {
                 let below = by_chain.get(&dep.chain).map(Vec::as_slice).unwrap_or_default();
-                let named = |at: &usize| opened.get(*at).filter(|other| other.entry.header().seq == dep.seq);
-                let is_here = below.iter().find_map(named).map(|other| is_named(&other.entry, dep.hash_prefix));
-                for at in below {
-                    let Some(other) = opened.get(*at).filter(|other| other.entry.header().seq <= dep.seq) else {
-                        continue;
-                    };
-                    let of_same_user = self.user_of(&other.author()) == user;
-                    let lets_in = other.author() != author && is_here.unwrap_or(!of_same_user);
-                    if let Some(verdict) =
-                        verdicts.get_mut(*at).filter(|verdict| **verdict == Verdict::Beyond && lets_in)
-                    {
+                let below = || below.iter().filter_map(|at| opened.get(*at).map(|other| (*at, &other.entry)));
+                let is_named = |(_, other): (usize, &Entry)| {
+                    let header = other.header();
+                    let is_of_another = header.chain.device != one.author();
+                    is_of_another && header.seq == dep.seq && other.hash().as_bytes().starts_with(&dep.hash_prefix)
+                };
+                if !below().any(is_named) {
+                    continue;
+                }
+                for (at, _) in below().filter(|(_, other)| other.header().seq <= dep.seq) {
+                    if let Some(verdict) = verdicts.get_mut(at).filter(|verdict| **verdict == Verdict::Beyond) {
                         *verdict = Verdict::Counts;
-                        open.push(*at);
+                        open.push(at);
                     }
                 }
             }
         }
     }
-
-    fn user_of(&self, device: &DeviceId) -> Option<UserId> {
-        self.view.device(device).map(|standing| standing.user)
-    }
-}
-
-fn is_named(entry: &Entry, prefix: [u8; 8]) -> bool {
-    entry.hash().as_bytes().starts_with(&prefix)
 }
 
 fn named(opened: &[OpenedEntry]) -> BTreeMap<ChainId, u64> {

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use tombolo::crypto::{Body, Dep};
+use tombolo::crypto::{Body, Dep, DeviceSecrets};
 use tombolo::document::{Crdt, MapEdit};
-use tombolo::protocol::ids::DocumentId;
+use tombolo::protocol::ids::{DocumentId, UserId};
 use tombolo::protocol::membership::View;
 use tombolo::protocol::record::{RecordBody, Role};
 use tombolo::{LinkWay, MembershipAct, SetAsideReason};
@@ -143,32 +143,29 @@ fn case_64_a_removal_with_old_pins_keeps_what_others_built_on_and_holds_above() 
     go_on(&mut net, &[alice, ben, carol], other);
 }
 
-#[test]
-fn who_is_removed_with_two_devices_lets_in_with_one_nothing_that_the_other_writes_later() {
-    let Scene { mut net, honest: [alice, bob], mallory, mut rogue, target } = scene(65, Role::Writer);
-    let phone = net.device("phone");
-    net.link(mallory, phone, LinkWay::Scan);
-    net.run_for(Duration::from_secs(60));
-    let user = user(&net, mallory);
-    // In the name of the one device: an entry that stands on a ninth of the other, which there is not.
-    let second = device_secrets(&net, phone);
-    rogue.act_as(device_secrets(&net, phone));
+/// In the name of a first device, an entry stands on a ninth of a second's, which there is not; then both are removed, and the
+/// second goes on to write up to its ninth.
+fn names_ahead(scene: Scene, first: DeviceSecrets, second: Replica, gone: &[UserId]) {
+    let Scene { mut net, honest: [alice, bob], mallory, mut rogue, target } = scene;
+    rogue.act_as(device_secrets(&net, second));
     rogue.stand_on(net.membership(RELAY).head().unwrap());
     let mut draft = rogue.draft(target);
-    rogue.act_as(mallory.secrets(&net));
+    let second_is = device_secrets(&net, second);
+    rogue.act_as(first);
     let own = rogue.draft(target);
     let ahead = Dep { chain: draft.chain.id(), seq: 9, hash_prefix: [7; 8] };
     let body = Body { deps: vec![ahead], ..Rogue::body(AUTOMERGE, &[]) };
     let leans = rogue.seal_draft(own, &body);
     net.plant_entry(RELAY, &leans);
     net.run_for(Duration::from_secs(60));
-    for replica in [mallory, phone] {
+    for replica in [mallory, second] {
         replica.kill(&mut net);
     }
-    stated(&mut net, alice, MembershipAct::Remove { user });
+    for user in gone {
+        stated(&mut net, alice, MembershipAct::Remove { user: *user });
+    }
     net.run_for(Duration::from_secs(60));
-    // In the name of the other: what she goes on to write, up to the ninth.
-    rogue.act_as(second);
+    rogue.act_as(second_is);
     for seq in 1..=9 {
         draft.seq = seq;
         let late = rogue.seal_draft(draft.clone(), &Rogue::body(AUTOMERGE, &[]));
@@ -182,6 +179,28 @@ fn who_is_removed_with_two_devices_lets_in_with_one_nothing_that_the_other_write
     }
     others_go_on(&mut net, &[alice, bob]);
     net.assert_equal(&[alice, bob]);
+}
+
+#[test]
+fn who_is_removed_with_two_devices_lets_in_with_one_nothing_that_the_other_writes_later() {
+    let mut scene = scene(65, Role::Writer);
+    let phone = scene.net.device("phone");
+    scene.net.link(scene.mallory, phone, LinkWay::Scan);
+    scene.net.run_for(Duration::from_secs(60));
+    let (first, gone) = (scene.mallory.secrets(&scene.net), user(&scene.net, scene.mallory));
+    names_ahead(scene, first, phone, &[gone]);
+}
+
+#[test]
+fn of_two_who_are_removed_one_lets_in_nothing_that_the_other_writes_later() {
+    let mut scene = scene(67, Role::Writer);
+    let nick = scene.net.device("nick");
+    let link = invite(&mut scene.net, scene.honest[0], Role::Writer, Some(1));
+    nick.take_invite(&mut scene.net, link);
+    scene.net.run_for(Duration::from_secs(60));
+    let gone = [scene.mallory, nick].map(|replica| user(&scene.net, replica));
+    let first = scene.mallory.secrets(&scene.net);
+    names_ahead(scene, first, nick, &gone);
 }
 
 /// Writes a word as a key, and at the end of a text: so it stands on whatever stands there.
