@@ -55,13 +55,6 @@ pub(crate) struct Habits {
     pub(crate) first: u32,
 }
 
-impl Habits {
-    /// So many rooms in which nobody writes.
-    pub(crate) fn silent(rooms: u32) -> Self {
-        Self { rooms, writers: 0, every: Duration::from_secs(1), bytes: 0, first: 0 }
-    }
-}
-
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Orders {
     Stay,
