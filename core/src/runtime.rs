@@ -21,6 +21,8 @@ mod open;
 #[cfg(feature = "network")]
 mod pulse;
 mod replica;
+#[cfg(feature = "network")]
+mod speech;
 mod step_up;
 mod wanted;
 mod watchers;

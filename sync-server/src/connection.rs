@@ -3,17 +3,19 @@
 //! Invariant: nothing waits longer than its bound: the handshake, silence, and a peer that takes no
 //! bytes each end the session with their own code.
 
+mod socket;
+
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use bytes::Bytes;
-use futures_util::SinkExt as _;
+pub use socket::Socket;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
+use tokio_tungstenite::tungstenite::{Error, Message};
 use tombolo_protocol::close::CloseCode;
 
 use crate::fanout::{Closing, Outbox};
@@ -52,7 +54,7 @@ pub struct Progress {
 
 /// Runs one session to its end; `alive` is held until then.
 pub async fn drive(
-    mut socket: Box<WebSocket>,
+    mut socket: Box<Socket>,
     relay: Arc<Relay>,
     peer: Peer,
     progress: Arc<Progress>,
@@ -92,13 +94,7 @@ struct Writer {
     patience: Patience,
 }
 
-async fn converse(
-    socket: &mut WebSocket,
-    session: &mut Session,
-    outbox: &Outbox,
-    relay: &Relay,
-    writer: &Writer,
-) -> End {
+async fn converse(socket: &mut Socket, session: &mut Session, outbox: &Outbox, relay: &Relay, writer: &Writer) -> End {
     let mut clock = Clock::new(relay, writer.patience);
     loop {
         let output = session.take_output();
@@ -113,7 +109,7 @@ async fn converse(
             () = poll_fn(|context| outbox.poll_ready(context)) => {
                 session.deliver(outbox.take()).map_err(End::from)
             }
-            message = socket.recv() => {
+            message = socket.next() => {
                 clock.heard();
                 hear(session, message).await
             }
@@ -138,7 +134,7 @@ async fn until_a_right_ends(in_ms: Option<u64>) {
 }
 
 /// Takes a message; behind one that was work, all others have their turn before the next.
-async fn hear(session: &mut Session, message: Option<Result<Message, axum::Error>>) -> Result<(), End> {
+async fn hear(session: &mut Session, message: Option<Result<Message, Error>>) -> Result<(), End> {
     let bytes = if let Some(Ok(Message::Binary(bytes))) = &message { bytes.len() } else { 0 };
     take_message(session, message)?;
     if bytes >= YIELD_BYTES {
@@ -154,14 +150,15 @@ fn read_on(session: &mut Session) -> Result<(), End> {
     read.map_err(End::from)
 }
 
-fn take_message(session: &mut Session, message: Option<Result<Message, axum::Error>>) -> Result<(), End> {
+fn take_message(session: &mut Session, message: Option<Result<Message, Error>>) -> Result<(), End> {
     match message {
         Some(Ok(Message::Binary(bytes))) if bytes.len() > LARGE_MESSAGE_BYTES || is_of_step_up(&bytes) => {
             may_block(|| session.handle(&bytes)).map_err(End::from)
         }
         Some(Ok(Message::Binary(bytes))) => session.handle(&bytes).map_err(End::from),
         Some(Ok(Message::Text(_))) => Err(Closing::from(CloseCode::Malformed).into()),
-        Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(()),
+        // A single fragment is never handed out.
+        Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Ok(()),
         Some(Ok(Message::Close(_))) | None => Err(End::Gone),
         Some(Err(error)) => {
             tracing::debug!(%error, "a message can not be read");
@@ -183,11 +180,11 @@ fn may_block<T>(f: impl FnOnce() -> T) -> T {
 
 impl Writer {
     /// Sends frames; a peer that takes no byte for too long is given up.
-    async fn send(&self, socket: &mut WebSocket, relay: &Relay, frames: Vec<Bytes>) -> Result<(), End> {
+    async fn send(&self, socket: &mut Socket, relay: &Relay, frames: Vec<Bytes>) -> Result<(), End> {
         let send = async {
             for frame in frames {
                 relay.metrics().frame_out(&frame);
-                socket.feed(Message::Binary(frame)).await?;
+                socket.feed(frame).await?;
             }
             socket.flush().await
         };
@@ -212,8 +209,8 @@ impl Writer {
         }
     }
 
-    async fn ping(&self, socket: &mut WebSocket) -> Result<(), End> {
-        match timeout(self.patience.slow, socket.send(Message::Ping(Bytes::new()))).await {
+    async fn ping(&self, socket: &mut Socket) -> Result<(), End> {
+        match timeout(self.patience.slow, socket.ping()).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(End::Gone),
             Err(_) => Err(Closing::from(CloseCode::SlowConsumer).into()),
@@ -221,17 +218,16 @@ impl Writer {
     }
 }
 
-async fn farewell(socket: &mut WebSocket, relay: &Relay, rest: Vec<Bytes>, last: Bytes, closing: Closing) {
-    let close = CloseFrame { code: closing.code.number(), reason: closing.code.text().into() };
+async fn farewell(socket: &mut Socket, relay: &Relay, rest: Vec<Bytes>, last: Bytes, closing: Closing) {
     let send = async {
         for frame in rest.into_iter().chain([last]) {
             relay.metrics().frame_out(&frame);
-            socket.feed(Message::Binary(frame)).await?;
+            socket.feed(frame).await?;
         }
-        socket.send(Message::Close(Some(close))).await?;
+        socket.close(closing.code).await?;
         // What the peer still sends is read away, so that the reason is not lost to a reset.
-        while let Some(Ok(_)) = socket.recv().await {}
-        Ok::<(), axum::Error>(())
+        while let Some(Ok(_)) = socket.next().await {}
+        Ok::<(), Error>(())
     };
     match timeout(FAREWELL, send).await {
         Ok(Ok(())) => {}

@@ -9,19 +9,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::{Extension, State, WebSocketUpgrade};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::body::Body;
+use axum::extract::{Extension, Request, State};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
+use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 use tombolo_protocol::auth::Binding;
-use tombolo_protocol::limits::FRAME_BYTES_MAX;
 use tower_service::Service as _;
 
-use crate::connection::{Patience, Progress, drive};
+use crate::connection::{Patience, Progress, Socket, drive};
 use crate::relay::Relay;
 use crate::session::Peer;
 use crate::writer::Job;
@@ -29,9 +30,6 @@ use watched::Watched;
 
 /// Bytes of a request's head: no request here needs more.
 const HEAD_BYTES_MAX: usize = 16 << 10;
-/// Bytes of a socket's read buffer, which it holds while nothing comes as well: what most frames fit. More is read ahead
-/// while more comes ([`Watched`]).
-const READ_BUFFER_BYTES: usize = 1 << 10;
 /// How long the readiness check waits for its commit.
 const PROBE_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a request's head may take.
@@ -101,31 +99,33 @@ where
     }
 }
 
+/// Answers a device that dials; the session begins once the answer is out.
+///
+/// By hand, and not with axum's own: that hands out no fragments (RFC 6455 §5.4), without which a session keeps room for
+/// its largest frame.
 async fn dial(
     State(service): State<Service>,
     Extension(connection): Extension<Connection>,
-    headers: HeaderMap,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    mut request: Request,
 ) -> Response {
-    let upgrade = match upgrade {
-        Ok(upgrade) => upgrade,
-        Err(_) => {
-            let text = "this is a Tombolo relay; dial it with a device, over WebSocket\n";
-            return (StatusCode::UPGRADE_REQUIRED, text).into_response();
-        }
+    let Ok(switch) = create_response_with_body(&request, Body::empty) else {
+        let text = "this is a Tombolo relay; dial it with a device, over WebSocket\n";
+        return (StatusCode::UPGRADE_REQUIRED, text).into_response();
     };
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
     let peer = Peer { host: host.unwrap_or_default().to_owned(), binding: connection.binding };
-    upgrade
-        .read_buffer_size(READ_BUFFER_BYTES)
-        .write_buffer_size(0)
-        .max_message_size(FRAME_BYTES_MAX)
-        .max_frame_size(FRAME_BYTES_MAX)
-        .on_upgrade(move |socket| {
-            let Service { relay, patience, alive } = service;
-            // Boxed, and no async block around it: each keeps room twice for what it is given, as long as a session lives.
-            drive(Box::new(socket), relay, peer, connection.progress, (patience, alive))
-        })
+    tokio::spawn(begin(hyper::upgrade::on(&mut request), service, peer, connection.progress));
+    switch
+}
+
+async fn begin(upgrade: OnUpgrade, service: Service, peer: Peer, progress: Arc<Progress>) {
+    let socket = match upgrade.await {
+        Ok(upgraded) => Socket::new(upgraded).await,
+        Err(error) => return tracing::debug!(%error, "a connection did not become a session"),
+    };
+    let Service { relay, patience, alive } = service;
+    // Boxed: a future keeps room twice for what it is given, as long as a session lives.
+    drive(Box::new(socket), relay, peer, progress, (patience, alive)).await;
 }
 
 async fn ready(State(service): State<Service>) -> Response {

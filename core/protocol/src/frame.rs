@@ -11,12 +11,14 @@ mod body;
 mod bounded;
 mod compare;
 mod devices;
+mod fragment;
 mod refusal;
 mod step_up;
 
 pub use body::*;
 pub use compare::*;
 pub use devices::*;
+pub use fragment::*;
 use minicbor::{Decode, Encode};
 pub use refusal::*;
 pub use step_up::*;

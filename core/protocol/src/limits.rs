@@ -10,6 +10,8 @@ pub const RECORD_BYTES_MAX: usize = 4 << 20;
 pub const FRAME_BYTES_MAX: usize = RECORD_BYTES_MAX + (64 << 10);
 /// Bytes of a frame before its sender has proven who it is.
 pub const FRAME_BYTES_UNAUTHENTICATED_MAX: usize = 4 << 10;
+/// Bytes of a frame in one WebSocket fragment: with the fragment's own header they fill a TLS record.
+pub const FRAGMENT_BYTES_MAX: usize = (16 << 10) - 8;
 /// Bytes of items in one `Items` frame, so that a slow reader is interrupted between frames.
 pub const ITEMS_BYTES_TARGET: usize = 256 << 10;
 /// Items in one frame, whatever their size.

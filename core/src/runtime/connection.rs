@@ -8,20 +8,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::stream::{SplitSink, SplitStream};
-use futures_util::{SinkExt as _, StreamExt as _};
+use futures_util::StreamExt as _;
+use futures_util::stream::SplitStream;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode as WsCode;
-use tokio_tungstenite::tungstenite::{Bytes, Message};
 use tombolo_protocol::close::CloseCode;
-use tombolo_protocol::frame::{Close, Frame};
 
 use super::command::Command;
 use super::pulse::Pulse;
+use super::speech::Speech;
 use super::websocket::{Dialled, Dialler, Socket};
 use crate::engine::{Connection, Input, Unreached};
 
@@ -35,9 +34,6 @@ const SILENCE_MAX: Duration = Duration::from_secs(25);
 const DIAL_MAX: Duration = Duration::from_secs(20);
 /// How long a closing handshake may take.
 const CLOSE_MAX: Duration = Duration::from_secs(2);
-
-/// The end of a connection that frames are written to.
-type Sink = SplitSink<Socket, Message>;
 
 enum Outgoing {
     Frame(Vec<u8>),
@@ -137,16 +133,17 @@ async fn carry(
     let connected =
         Input::Connected { connection, host: dialled.host, binding: dialled.binding, loopback: dialled.loopback };
     commands.upgrade()?.send(Command::Input(connected)).await.ok()?;
-    let (mut sink, stream) = dialled.socket.split();
+    let (sink, stream) = dialled.socket.split();
+    let mut speech = Speech::new(sink);
     let parting = tokio::select! {
         parting = listen(connection, stream, commands, &dialled.pulse) => parting,
-        parting = speak(&mut sink, &mut queue, &dialled.pulse) => parting,
+        parting = speak(&mut speech, &mut queue, &dialled.pulse) => parting,
         () = dialled.pulse.stops_for(SILENCE_MAX) => return Some(CloseCode::Silent),
     };
     match parting {
         Parting::Theirs(code) => code,
         Parting::Ours(code) => {
-            close(sink, code).await;
+            close(speech, code).await;
             None
         }
     }
@@ -177,12 +174,13 @@ async fn listen(
 }
 
 /// Writes what the engine says, and asks whether the other end is still there when that is silent.
-async fn speak(sink: &mut Sink, queue: &mut mpsc::Receiver<Outgoing>, pulse: &Pulse) -> Parting {
+async fn speak(speech: &mut Speech, queue: &mut mpsc::Receiver<Outgoing>, pulse: &Pulse) -> Parting {
+    let gone = |_| Parting::Theirs(None);
     let mut ask_at = pulse.last() + PING_AFTER;
     loop {
         let spoken = tokio::select! {
             outgoing = queue.recv() => match outgoing {
-                Some(Outgoing::Frame(bytes)) => write(sink, bytes, queue).await,
+                Some(Outgoing::Frame(bytes)) => write(speech, bytes, queue).await,
                 Some(Outgoing::Close(code)) => Err(Parting::Ours(code)),
                 None => Err(Parting::Ours(CloseCode::Going)),
             },
@@ -190,7 +188,7 @@ async fn speak(sink: &mut Sink, queue: &mut mpsc::Receiver<Outgoing>, pulse: &Pu
                 let (now, due) = (Instant::now(), pulse.last() + PING_AFTER);
                 ask_at = if due <= now { now + PING_AFTER } else { due };
                 let asks = due <= now;
-                if asks { ping(sink).await } else { Ok(()) }
+                if asks { speech.ping().await.map_err(gone) } else { Ok(()) }
             }
         };
         if let Err(parting) = spoken {
@@ -200,38 +198,24 @@ async fn speak(sink: &mut Sink, queue: &mut mpsc::Receiver<Outgoing>, pulse: &Pu
 }
 
 /// Writes a frame and whatever waits behind it, with one flush.
-async fn write(sink: &mut Sink, first: Vec<u8>, queue: &mut mpsc::Receiver<Outgoing>) -> Result<(), Parting> {
+async fn write(speech: &mut Speech, first: Vec<u8>, queue: &mut mpsc::Receiver<Outgoing>) -> Result<(), Parting> {
     let gone = |_| Parting::Theirs(None);
     let mut next = Some(first);
     while let Some(bytes) = next.take() {
-        sink.feed(Message::Binary(bytes.into())).await.map_err(gone)?;
+        speech.feed(bytes).await.map_err(gone)?;
         match queue.try_recv() {
             Ok(Outgoing::Frame(bytes)) => next = Some(bytes),
             Ok(Outgoing::Close(code)) => return Err(Parting::Ours(code)),
             Err(_) => {}
         }
     }
-    sink.flush().await.map_err(gone)
+    speech.flush().await.map_err(gone)
 }
 
-async fn ping(sink: &mut Sink) -> Result<(), Parting> {
-    sink.send(Message::Ping(Bytes::new())).await.map_err(|_| Parting::Theirs(None))
-}
-
-/// Says goodbye, behind whatever was not written yet.
-async fn close(mut sink: Sink, code: CloseCode) {
-    let frame = Frame::from(Close { code: code.number(), retry_after_ms: None, version: None });
-    let closing = async {
-        sink.send(Message::Binary(frame.encode().into())).await?;
-        sink.send(Message::Close(Some(close_frame(code)))).await
-    };
-    if !matches!(tokio::time::timeout(CLOSE_MAX, closing).await, Ok(Ok(()))) {
+async fn close(speech: Speech, code: CloseCode) {
+    if !matches!(tokio::time::timeout(CLOSE_MAX, speech.close(code)).await, Ok(Ok(()))) {
         tracing::trace!("a connection ended before it was closed");
     }
-}
-
-fn close_frame(code: CloseCode) -> CloseFrame {
-    CloseFrame { code: WsCode::from(code.number()), reason: code.text().into() }
 }
 
 /// Recognises the codes of the protocol; the WebSocket's own say nothing about what to do next.

@@ -8,6 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tombolo_protocol::auth::{Binding, PROTOCOL_VERSION, Transcript};
 use tombolo_protocol::close::CloseCode;
 use tombolo_protocol::frame::{
@@ -16,6 +17,7 @@ use tombolo_protocol::frame::{
 };
 use tombolo_protocol::ids::{LogId, RecordId, RelayId, WorkspaceTag};
 use tombolo_protocol::keys::SignKey;
+use tombolo_protocol::limits::FRAGMENT_BYTES_MAX;
 use tombolo_protocol::receipt::{Receipt, Signed};
 use tombolo_protocol::record::Record;
 
@@ -44,7 +46,10 @@ impl Client {
     /// Speaks over a connection that somebody else made.
     pub(crate) async fn over(stream: Box<dyn Wire>, host: &str, binding: Binding) -> Self {
         let request = format!("ws://{host}/v1");
-        let (socket, _) = tokio_tungstenite::client_async(request, stream).await.unwrap();
+        // A relay says nothing in larger pieces.
+        let config = WebSocketConfig::default().max_frame_size(Some(FRAGMENT_BYTES_MAX));
+        let upgraded = tokio_tungstenite::client_async_with_config(request, stream, Some(config)).await;
+        let (socket, _) = upgraded.unwrap();
         Self { socket, host: host.to_owned(), binding, transcript: None, relay: None }
     }
 

@@ -1,9 +1,13 @@
 //! Append, receipt, catch-up, fan-out, joining.
 
 use tempfile::tempdir;
-use tombolo_protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame as WsFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+use tokio_tungstenite::tungstenite::{Bytes, Message};
+use tombolo_protocol::frame::{Append, Frame, fragments};
 use tombolo_protocol::ids::Stream;
 use tombolo_protocol::item::{ItemHash, LogItem};
+use tombolo_protocol::limits::FRAGMENT_BYTES_MAX;
 use tombolo_protocol::receipt::acknowledged;
 use tombolo_protocol::record::{Record, Role};
 
@@ -33,6 +37,34 @@ pub(crate) async fn island(
     // The Join and its attestation reach Alice.
     assert_eq!(at_alice.items().await.len(), 2);
     (at_alice, at_bob, ground, opened.channel)
+}
+
+#[tokio::test]
+async fn a_large_entry_travels_in_small_fragments_and_is_taken_in_one_or_in_many() {
+    let folder = tempdir().unwrap();
+    let relay = RelayProcess::start(folder.path());
+    let (alice, bob) = (Person::new(1), Person::new(2));
+    let (mut at_alice, mut at_bob, ground, channel) = island(&relay, &alice, &bob, Role::Writer).await;
+    let mut pen = Pen::new(&alice, &ground, 1, Stream::CONTENT);
+    let large = LogItem::encode_entry(&pen.write(&[7; 40 * FRAGMENT_BYTES_MAX]), None);
+    // As another implementation may send it: one frame of the WebSocket.
+    at_alice.append(channel, 1, vec![large.clone()]).await;
+    assert_eq!(at_alice.received().await.0.positions, [(6, 1)]);
+    // The reader's socket takes no larger frame than a fragment.
+    assert!(at_bob.items().await == [(6, large)]);
+
+    pen.declared_at(6);
+    let next = pen.item(&[8; 3 * FRAGMENT_BYTES_MAX]);
+    let append = Frame::from(Append { channel, batch: 2, items: vec![next.clone().into()] }).encode();
+    for fragment in fragments(append.len()) {
+        let data = if fragment.bytes.start == 0 { Data::Binary } else { Data::Continue };
+        let piece = append.get(fragment.bytes).unwrap().to_vec();
+        at_alice.send_raw(Message::Frame(WsFrame::message(piece, OpCode::Data(data), fragment.is_last))).await;
+        // What comes between is answered (RFC 6455 §5.4).
+        at_alice.send_raw(Message::Ping(Bytes::new())).await;
+    }
+    assert_eq!(at_alice.received().await.0.positions, [(7, 1)]);
+    assert!(at_bob.items().await == [(7, next)]);
 }
 
 #[tokio::test]

@@ -57,6 +57,7 @@ async fn send_large_ones(crowd: &Crowd, habits: Habits) -> Result<(), BenchError
     // waits: each room's turn comes once in this time.
     tokio::time::sleep(habits.every).await;
     crowd.rest().await?;
+    // waits: what was allocated for the entries is given back first.
     tokio::time::sleep(REST).await;
     Ok(())
 }

@@ -12,11 +12,13 @@ use minicbor::bytes::ByteVec;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame as WsFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+use tokio_tungstenite::tungstenite::{Bytes, Message};
 use tombolo_protocol::auth::{Binding, PROTOCOL_VERSION, Transcript};
 use tombolo_protocol::close::CloseCode;
-use tombolo_protocol::frame::{Append, Auth, Frame, Hello, Open, Opened, Seed};
+use tombolo_protocol::frame::{Append, Auth, Frame, Hello, Open, Opened, Seed, fragments};
 use tombolo_protocol::ids::{LogId, RelayId};
 
 use super::person::{Ground, Person};
@@ -184,8 +186,16 @@ impl Session {
     }
 
     async fn say(&mut self, frame: impl Into<Frame>) -> Result<(), Lost> {
-        let message = Message::Binary(frame.into().encode().into());
-        match self.socket.send(message).await {
+        let frame = Bytes::from(frame.into().encode());
+        let said = async {
+            for fragment in fragments(frame.len()) {
+                let data = if fragment.bytes.start == 0 { Data::Binary } else { Data::Continue };
+                let piece = WsFrame::message(frame.slice(fragment.bytes), OpCode::Data(data), fragment.is_last);
+                self.socket.feed(Message::Frame(piece)).await?;
+            }
+            self.socket.flush().await
+        };
+        match said.await {
             Ok(()) => Ok(()),
             // The relay may have said why.
             Err(_) => Err(self.last_words().await),
