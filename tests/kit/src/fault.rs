@@ -73,7 +73,7 @@ faults! {
     /// The power is cut.
     PowerCut = "power-cut", "device", 4, "un-synced writes lost, torn or kept by the fault VFS, at any write";
     /// The disk answers with errors.
-    DiskError = "disk-error", "device", 2, "a write or a sync fails once; the device starts anew";
+    DiskError = "disk-error", "device", 2, "a write or a sync fails once, or there is no room; the device starts anew";
     /// An older copy of a store is put back.
     StoreRollback = "store-rollback", "device", 2, "the store's files are replaced by a copy from before";
     /// A copy of a store runs as well.

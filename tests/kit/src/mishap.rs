@@ -100,9 +100,16 @@ impl Mishaps {
             }
             Fault::PowerCut => net.fail(replica, DiskFault::CutAfter { operations: 1 + how % 40, seed: how }),
             _ if how.is_multiple_of(2) => net.fail(replica, DiskFault::WriteFails { others: how % 30 }),
+            _ if Self::fills_the_disk(how) => net.fail(replica, DiskFault::Full { bytes: how % 40_000 }),
             _ => net.fail(replica, DiskFault::SyncFails { others: how % 10 }),
         }
         false
+    }
+
+    /// Tells whether a fault of the disk is that it is full.
+    #[must_use]
+    pub fn fills_the_disk(how: u64) -> bool {
+        how % 4 == 1
     }
 
     /// Sets a device's wall clock: some days off, to 1970, to 2040, or right.

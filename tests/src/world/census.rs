@@ -17,6 +17,7 @@ const SOMETIMES: &[&str] = &[
     "a device died before its commit",
     "a device died after its commit",
     "a power cut fell in the midst of a write",
+    "a disk was full",
     "a relay was replaced",
     "a relay admitted a rollback",
     "a log contradicted itself",

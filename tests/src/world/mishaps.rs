@@ -55,6 +55,7 @@ impl World {
             Fault::CrashAtCommit if planned.how.is_multiple_of(2) => Some("a device died before its commit"),
             Fault::CrashAtCommit => Some("a device died after its commit"),
             Fault::PowerCut if !planned.how.is_multiple_of(3) => Some("a power cut fell in the midst of a write"),
+            Fault::DiskError if Mishaps::fills_the_disk(planned.how) => Some("a disk was full"),
             Fault::Crash | Fault::PowerCut | Fault::DiskError => None,
             _ => return self.trouble_unlucky(planned, fault),
         };

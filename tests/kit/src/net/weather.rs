@@ -41,6 +41,11 @@ pub enum DiskFault {
         /// How many go well first.
         others: u64,
     },
+    /// The disk is full, until the device starts anew.
+    Full {
+        /// How many bytes there is room for still.
+        bytes: u64,
+    },
 }
 
 impl Net {
@@ -74,6 +79,10 @@ impl Net {
             }
             DiskFault::SyncFails { others } => {
                 device.fail_disk(|_| Fault::ErrorAfter { of: Operation::Sync, others });
+                return;
+            }
+            DiskFault::Full { bytes } => {
+                device.fail_disk(|_| Fault::Full { bytes });
                 return;
             }
         }
