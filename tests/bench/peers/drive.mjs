@@ -108,6 +108,33 @@ async function idle(server, { connections }) {
   figure('rss_kib_per_session', 'KiB', (rssKib(server.pid) - before) / connections)
 }
 
+/** Every client edits once a second, for ten seconds, each at a moment of its own; an edit counts until it is acknowledged. */
+async function busy(server, { connections }) {
+  const [clients, spans] = [[], []]
+  for (let nth = 0; nth < connections; nth++) clients.push(await open(server, `busy-${nth}`))
+  const began = new Map()
+  for (const client of clients) {
+    client.append(WORDS)
+    if (client.acknowledged) await until('the first edit at the server', client.acknowledged)
+    client.onAcknowledged?.(() => {
+      if (began.has(client)) spans.push(performance.now() - began.get(client))
+      began.delete(client)
+    })
+  }
+  const [cpu, start, edits] = [cpuSeconds(server.pid), performance.now() + 1000, 10 * connections]
+  for (let nth = 0; nth < edits; nth++) {
+    while (performance.now() < start + (nth * 1000) / connections) await sleep(1)
+    const client = clients[nth % connections]
+    began.set(client, performance.now())
+    client.append(WORDS)
+  }
+  if (clients[0].onAcknowledged) {
+    await until('all edits at the server', () => spans.length >= edits)
+    percentiles(spans)
+  } else await sleep(1000)
+  figure('cpu_s', 's', cpuSeconds(server.pid) - cpu)
+}
+
 async function coldFetch(server, { trace }) {
   if (!PEERS[server.peer].keeps) throw new Missing(`${server.peer} keeps nothing over a restart`)
   const { txns, endContent } = JSON.parse(gunzipSync(readFileSync(trace)))
@@ -174,7 +201,7 @@ async function kill(server, { rounds }) {
   await at.stop()
 }
 
-const WORKLOADS = { live, 'fan-out': fanOut, idle, 'cold-fetch': coldFetch, 'catch-up': catchUp, kill }
+const WORKLOADS = { live, 'fan-out': fanOut, idle, busy, 'cold-fetch': coldFetch, 'catch-up': catchUp, kill }
 
 const [peer, workload, ...rest] = process.argv.slice(2)
 const options = Object.fromEntries(rest.flatMap((word, at) => (word.startsWith('--') ? [[word.slice(2), rest[at + 1]]] : [])))

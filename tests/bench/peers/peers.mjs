@@ -1,7 +1,7 @@
 // The peers: how each server is started, and how its own native client opens a document.
 //
 // A client has: append(words), length(), onLength(call), ready (a promise), acknowledged() (whether the server has
-// said that it has everything; undefined if it never says so), light(call) (from here on messages with words are
+// said that it has everything; undefined if it never says so), onAcknowledged(call) (called whenever it says so), light(call) (from here on messages with words are
 // counted and not applied), received() (bytes of messages so far), close(). Those of the Yjs family have doc as well, with
 // which a client that was away comes back.
 import { EventEmitter } from 'node:events'
@@ -89,7 +89,7 @@ async function yjs(name, kept, connect) {
   const doc = kept ?? new Y.Doc()
   const text = doc.getText('text')
   const Socket = await countingSocket()
-  const { ready, acknowledged, socket, close } = await connect(doc, name, Socket)
+  const { ready, acknowledged, onAcknowledged, socket, close } = await connect(doc, name, Socket)
   return {
     doc,
     append: words => text.insert(text.length, words),
@@ -102,6 +102,7 @@ async function yjs(name, kept, connect) {
     onLength: call => text.observe(() => call(text.length)),
     ready,
     acknowledged,
+    onAcknowledged,
     light: call => (socket().light = call),
     received: () => socket()?.received ?? 0,
     close,
@@ -136,7 +137,8 @@ export const PEERS = {
         const provider = new YSweetProvider(token, name, doc, { WebSocketPolyfill: Socket, showDebuggerLink: false })
         const close = () => provider.destroy()
         const acknowledged = () => !provider.hasLocalChanges
-        return { ready: once(provider, 'sync', synced => synced), acknowledged, socket: () => provider.websocket, close }
+        const onAcknowledged = call => provider.on('local-changes', has => has || call())
+        return { ready: once(provider, 'sync', synced => synced), acknowledged, onAcknowledged, socket: () => provider.websocket, close }
       }),
   },
   hocuspocus: {
@@ -150,7 +152,8 @@ export const PEERS = {
         provider.attach()
         const close = () => (provider.destroy(), websocketProvider.destroy())
         const acknowledged = () => provider.unsyncedChanges === 0
-        return { ready: once(provider, 'synced'), acknowledged, socket: () => websocketProvider.webSocket, close }
+        const onAcknowledged = call => provider.on('unsyncedChanges', ({ number }) => number || call())
+        return { ready: once(provider, 'synced'), acknowledged, onAcknowledged, socket: () => websocketProvider.webSocket, close }
       }),
   },
   'automerge-repo': {

@@ -216,7 +216,9 @@ fn measure_peers(workload: Workload, options: &Options, report: &mut Report) -> 
     match workload {
         Workload::Live => peers::run("live", "live", &[("edits", edits.to_string())], report),
         Workload::Idle => connections.iter().try_for_each(|connections| {
-            peers::run(&format!("idle/{connections}"), "idle", &[("connections", connections.to_string())], report)
+            let many = [("connections", connections.to_string())];
+            peers::run(&format!("idle/{connections}"), "idle", &many, report)?;
+            peers::run(&format!("busy/{connections}"), "busy", &many, report)
         }),
         Workload::ColdFetch => {
             let trace = trace::paper_file().display().to_string();

@@ -15,6 +15,7 @@ use tombolo::protocol::record::Role;
 use tombolo_testkit::{Chance, Net, RelayNode, Replica};
 
 use crate::error::BenchError;
+use crate::note;
 use crate::report::{BYTES, Report, SECONDS, System};
 use crate::scene::CRDTS;
 
@@ -82,6 +83,7 @@ impl Month {
                 let device = used_bytes(&self.writers[0].store_path(&self.net))?;
                 report.add(&workload(&format!("relay-day-{day}")), System::Tombolo, BYTES, relay);
                 report.add(&workload(&format!("device-day-{day}")), System::Tombolo, BYTES, device);
+                note(&format_args!("{}: day {day} of {DAYS}, relay {relay} B, device {device} B", workload("bytes")));
             }
             self.open_up(day);
         }
