@@ -1,34 +1,41 @@
-//! What people would pick instead, each driven by its own native client (`tests/bench/peers`).
+//! What people would pick instead, each driven by its own native client (`tests/bench/peers`, where `setup` installs them).
 //!
 //! Invariant: a peer that is missing, or fails, is said so on standard error and costs nobody else's figures.
 
-use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::error::BenchError;
 use crate::note;
 use crate::report::{BYTES, CPU, KEPT, P50, P99, RSS, RSS_PER_SESSION, Report, SECONDS, System};
 
-/// Where they are installed, by `setup` there.
-const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/peers");
-const PEERS: [&str; 4] = ["y-sweet", "y-websocket", "hocuspocus", "automerge-repo"];
+/// A peer: its name in the figures, the program that drives it, and that program's first arguments.
+type Peer = (&'static str, &'static str, &'static [&'static str]);
+const PEERS: [Peer; 5] = [
+    ("y-sweet", "node", &[DRIVER, "y-sweet"]),
+    ("y-websocket", "node", &[DRIVER, "y-websocket"]),
+    ("hocuspocus", "node", &[DRIVER, "hocuspocus"]),
+    ("automerge-repo", "node", &[DRIVER, "automerge-repo"]),
+    ("samod", concat!(env!("CARGO_MANIFEST_DIR"), "/peers/bin/samod-peer"), &[]),
+];
+const DRIVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/drive.mjs");
 const METRICS: [(&str, &str); 8] = [P50, P99, CPU, RSS, RSS_PER_SESSION, SECONDS, BYTES, KEPT];
 /// The exit code that says that something is not installed, or not to be had from this peer.
 const MISSING: i32 = 3;
 
-/// Runs a workload on all peers once; `name` is the figures' workload, `driven` that of `drive.mjs`.
+/// Runs a workload on all peers once; `name` is the figures' workload, `driven` what their programs call it.
 pub(crate) fn run(name: &str, driven: &str, options: &[(&str, String)], report: &mut Report) -> Result<(), BenchError> {
-    for peer in PEERS {
-        let mut command = Command::new("node");
-        command.arg(Path::new(FOLDER).join("drive.mjs")).args([peer, driven]);
+    for (peer, program, first) in PEERS {
+        let mut command = Command::new(program);
+        command.args(first).arg(driven);
         for (option, value) in options {
             command.arg(format!("--{option}")).arg(value);
         }
         let output = match command.stdin(Stdio::null()).output() {
             Ok(output) => output,
             Err(error) => {
-                note(&format_args!("{name}: peers: MISSING: node can not be started: {error}"));
-                return Ok(());
+                let advice = "run tests/bench/peers/setup";
+                note(&format_args!("{name}: {peer}: MISSING: its program can not be started: {error}: {advice}"));
+                continue;
             }
         };
         if !output.status.success() {

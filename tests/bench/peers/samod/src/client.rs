@@ -1,4 +1,4 @@
-//! A client: a samod repo of its own, one connection to the server, and one document.
+//! A client, which is a samod repo of its own with one connection to the server, and its documents.
 //!
 //! Invariant: each byte of a message that came over the connection is counted, the greeting's too; all else is as in
 //! samod's own dialer.
@@ -18,7 +18,6 @@ use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::{self, Message};
 
 use crate::Outcome;
-use crate::measure::in_time;
 
 /// What is typed, over and over.
 pub(crate) const WORDS: &str = "the quick brown fox ";
@@ -32,54 +31,65 @@ const BETWEEN_QUESTIONS: Duration = Duration::from_millis(50);
 /// One step of a recorded text: where, how many characters go, and what comes.
 pub(crate) type Step = (usize, isize, String);
 
-/// A connected client with its document.
+/// A connected client; clones are the same client.
+#[derive(Clone)]
 pub(crate) struct Client {
     repo: Repo,
     dialer: DialerHandle<Infallible>,
-    document: DocHandle,
     received: Arc<AtomicU64>,
 }
 
 impl Client {
-    /// Connects, and makes a document with an empty text.
-    pub(crate) async fn create(address: Url) -> Outcome<Self> {
-        let mut empty = Automerge::new();
-        empty.transact(|change| change.put_object(ROOT, TEXT, ObjType::Text)).map_err(|failure| failure.error)?;
-        let made = |repo: Repo| async move { Ok(repo.create(empty).await?) };
-        in_time("a client did not get in step", Self::connect(address, InMemoryStorage::new(), made)).await
-    }
-
-    /// Connects, and opens a document of which it keeps whatever `kept` has.
-    pub(crate) async fn open(address: Url, id: DocumentId, kept: InMemoryStorage) -> Outcome<Self> {
-        let found = |repo: Repo| async move {
-            for _ in 0..QUESTIONS {
-                if let Some(document) = repo.find(id.clone()).await? {
-                    return Ok(document);
-                }
-                // waits: what has not come to the server yet is said to be unavailable.
-                tokio::time::sleep(BETWEEN_QUESTIONS).await;
-            }
-            Err("the document is unavailable".into())
-        };
-        in_time("a client did not get in step", Self::connect(address, kept, found)).await
-    }
-
-    async fn connect<F>(address: Url, storage: InMemoryStorage, document: impl FnOnce(Repo) -> F) -> Outcome<Self>
-    where
-        F: Future<Output = Outcome<DocHandle>>,
-    {
+    /// Connects a client that keeps whatever `kept` has.
+    pub(crate) async fn connect(address: Url, kept: InMemoryStorage) -> Outcome<Self> {
         let received = Arc::new(AtomicU64::new(0));
-        let repo = Repo::build_tokio().with_storage(storage).load().await;
+        let repo = Repo::build_tokio().with_storage(kept).load().await;
         let counting = CountingDialer { address, received: Arc::clone(&received) };
         let dialer = repo.dial(BackoffConfig::default(), Arc::new(counting))?;
         dialer.established().await?;
-        let document = document(repo.clone()).await?;
-        Ok(Self { repo, dialer, document, received })
+        Ok(Self { repo, dialer, received })
     }
 
+    /// Makes a document with an empty text.
+    pub(crate) async fn create(&self) -> Outcome<Document> {
+        let mut empty = Automerge::new();
+        empty.transact(|change| change.put_object(ROOT, TEXT, ObjType::Text)).map_err(|failure| failure.error)?;
+        Ok(Document { client: self.clone(), handle: self.repo.create(empty).await? })
+    }
+
+    /// Opens a document that is there, or comes to the server before long.
+    pub(crate) async fn open(&self, id: DocumentId) -> Outcome<Document> {
+        for _ in 0..QUESTIONS {
+            if let Some(handle) = self.repo.find(id.clone()).await? {
+                return Ok(Document { client: self.clone(), handle });
+            }
+            // waits: what has not come to the server yet is said to be unavailable.
+            tokio::time::sleep(BETWEEN_QUESTIONS).await;
+        }
+        Err("the document is unavailable".into())
+    }
+
+    /// Bytes of messages so far.
+    pub(crate) fn received(&self) -> u64 {
+        self.received.load(Relaxed)
+    }
+
+    /// Writes what is still to be written into its storage, and leaves.
+    pub(crate) async fn close(&self) {
+        self.repo.stop().await;
+    }
+}
+
+/// A document that a client has open.
+pub(crate) struct Document {
+    pub(crate) client: Client,
+    handle: DocHandle,
+}
+
+impl Document {
     /// By what others find its document.
     pub(crate) fn id(&self) -> DocumentId {
-        self.document.document_id().clone()
+        self.handle.document_id().clone()
     }
 
     /// Types [`WORDS`] at the end.
@@ -98,7 +108,7 @@ impl Client {
         &self,
         edit: impl FnOnce(&mut automerge::transaction::Transaction<'_>, &ObjId) -> Result<(), AutomergeError>,
     ) -> Outcome {
-        let edited = self.document.with_document(|document| {
+        let edited = self.handle.with_document(|document| {
             let Some(text) = text_of(document) else { return Ok(false) };
             document.transact(|change| edit(change, &text)).map(|_| true).map_err(|failure| failure.error)
         });
@@ -107,29 +117,19 @@ impl Client {
 
     /// How many characters the text has.
     pub(crate) fn length(&self) -> usize {
-        self.document.with_document(|document| text_of(document).map_or(0, |text| document.length(text)))
+        self.handle.with_document(|document| text_of(document).map_or(0, |text| document.length(text)))
     }
 
     /// Comes up whenever the document has changed.
     pub(crate) fn changes(&self) -> impl Stream<Item = ()> + Send + Unpin + 'static {
-        self.document.changes().map(drop)
+        self.handle.changes().map(drop)
     }
 
     /// Whether the server has said that it has everything: its heads, as it last told them, contain ours.
     pub(crate) fn acknowledged(&self) -> bool {
-        let ours = self.document.with_document(|document| document.get_heads());
-        let theirs = self.dialer.connection_id().and_then(|id| self.document.peers().0.remove(&id)?.their_heads);
+        let ours = self.handle.with_document(|document| document.get_heads());
+        let theirs = self.client.dialer.connection_id().and_then(|id| self.handle.peers().0.remove(&id)?.their_heads);
         theirs.is_some_and(|theirs| ours.iter().all(|head| theirs.contains(head)))
-    }
-
-    /// Bytes of messages so far.
-    pub(crate) fn received(&self) -> u64 {
-        self.received.load(Relaxed)
-    }
-
-    /// Writes what is still to be written into its storage, and leaves.
-    pub(crate) async fn close(&self) {
-        self.repo.stop().await;
     }
 }
 

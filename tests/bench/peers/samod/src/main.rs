@@ -12,13 +12,18 @@ use std::error::Error;
 use std::path::Path;
 use std::process::ExitCode;
 use std::str::FromStr;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::sleep;
 
 use crate::server::Server;
 
 /// What anything here comes to; the words of an error are the last line on standard error.
 type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
+
+/// Longest time of a workload: with many documents and connections samod's server does not come to an end.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 const USAGE: &str = "samod-peer live|fan-out|idle|cold-fetch|catch-up|kill [--NAME VALUE]…
 samod-peer serve --port PORT --folder FOLDER";
@@ -58,7 +63,7 @@ async fn main() -> ExitCode {
     };
     let outcome = match request.word.as_str() {
         "serve" => serve(&request).await,
-        _ => drive_unless_told_to_end(&request).await,
+        _ => drive_to_the_end(&request).await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -73,10 +78,12 @@ async fn serve(request: &Request) -> Outcome {
     server::serve(request.text("port")?.parse()?, Path::new(request.text("folder")?)).await
 }
 
-async fn drive_unless_told_to_end(request: &Request) -> Outcome {
+async fn drive_to_the_end(request: &Request) -> Outcome {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    // waits: for a workload that may never be through.
     tokio::select! {
         outcome = drive(request) => outcome,
+        () = sleep(PATIENCE) => Err(format!("not through within {} s", PATIENCE.as_secs()).into()),
         _ = interrupt.recv() => Err("interrupted".into()),
         _ = terminate.recv() => Err("terminated".into()),
     }

@@ -28,7 +28,7 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 /// nobody is told of a document that they did not ask for.
 ///
 /// The stock file storage writes each change as a file of its own and puts them together when there are more than ten.
-/// It flushes nothing, and the server says that it has a change before its file is written.
+/// It flushes nothing, and the server says that it has a change without waiting for its file.
 pub(crate) async fn serve(port: u16, folder: &Path) -> Outcome {
     let repo = Repo::build_tokio()
         .with_storage(TokioFilesystemStorage::new(folder))

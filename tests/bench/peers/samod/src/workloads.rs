@@ -15,8 +15,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use crate::Outcome;
-use crate::client::{Client, Step, WORDS};
-use crate::measure::{edits, figure, in_time, latencies, percentiles, until};
+use crate::client::{Client, Document, Step, WORDS};
+use crate::measure::{edits, figure, latencies, percentiles, until};
 use crate::server::Server;
 
 /// Edits a second of `live` and of `fan-out`.
@@ -31,16 +31,26 @@ const WRITING: Duration = Duration::from_secs(15);
 /// Edits of a round of `kill`.
 const KILL_EDITS: usize = 5;
 
+/// A client of its own with a new document.
+async fn create(server: &Server) -> Outcome<Document> {
+    Client::connect(server.address()?, InMemoryStorage::new()).await?.create().await
+}
+
+/// A client of its own that has nothing and opens what another wrote.
+async fn open(server: &Server, written: &Document) -> Outcome<Document> {
+    Client::connect(server.address()?, InMemoryStorage::new()).await?.open(written.id()).await
+}
+
 /// One writes, one reads along.
 pub(crate) async fn live(server: &Server, count: u32) -> Outcome {
-    let writer = Client::create(server.address()?).await?;
-    let reader = Client::open(server.address()?, writer.id(), InMemoryStorage::new()).await?;
+    let writer = create(server).await?;
+    let reader = open(server, &writer).await?;
     writer.append()?;
-    until("the first edit at the reader", || reader.length() >= WORDS.len()).await?;
+    until(|| reader.length() >= WORDS.len()).await;
     let arrivals = arrivals(reader, count);
     let cpu = server.cpu_seconds()?;
     let due = edits(&writer, count, LIVE_PER_SECOND).await?;
-    let (arrived, _reader) = arrived(arrivals).await?;
+    let (arrived, _reader) = arrivals.await?;
     percentiles(latencies(&due, &arrived).collect());
     figure("cpu_s", "s", server.cpu_seconds()? - cpu);
     figure("rss_kib", "KiB", server.rss_kib()?);
@@ -49,19 +59,19 @@ pub(crate) async fn live(server: &Server, count: u32) -> Outcome {
 
 /// One writes, many read along. The readers apply what comes: a server of this protocol sends on only to who answers.
 pub(crate) async fn fan_out(server: &Server, readers: u32, count: u32) -> Outcome {
-    let writer = Client::create(server.address()?).await?;
+    let writer = create(server).await?;
     writer.append()?;
     let mut all = Vec::new();
     for _ in 0..readers {
-        all.push(Client::open(server.address()?, writer.id(), InMemoryStorage::new()).await?);
+        all.push(open(server, &writer).await?);
     }
-    until("all readers in step", || all.iter().all(|reader| reader.length() >= WORDS.len())).await?;
+    until(|| all.iter().all(|reader| reader.length() >= WORDS.len())).await;
     let (cpu, before) = (server.cpu_seconds()?, received(&all));
     let tasks: Vec<_> = all.into_iter().map(|reader| arrivals(reader, count)).collect();
     let due = edits(&writer, count, FAN_OUT_PER_SECOND).await?;
     let (mut samples, mut all) = (Vec::new(), Vec::new());
     for task in tasks {
-        let (arrived, reader) = arrived(task).await?;
+        let (arrived, reader) = task.await?;
         samples.extend(latencies(&due, &arrived));
         all.push(reader);
     }
@@ -73,7 +83,7 @@ pub(crate) async fn fan_out(server: &Server, readers: u32, count: u32) -> Outcom
 }
 
 /// Notes when each edit after the first was there to be read; gives the reader back.
-fn arrivals(reader: Client, count: u32) -> JoinHandle<(Vec<Instant>, Client)> {
+fn arrivals(reader: Document, count: u32) -> JoinHandle<(Vec<Instant>, Document)> {
     let mut changes = reader.changes();
     let count = count as usize;
     tokio::spawn(async move {
@@ -86,12 +96,8 @@ fn arrivals(reader: Client, count: u32) -> JoinHandle<(Vec<Instant>, Client)> {
     })
 }
 
-async fn arrived(task: JoinHandle<(Vec<Instant>, Client)>) -> Outcome<(Vec<Instant>, Client)> {
-    in_time("all edits at a reader: not within 120 s", async { Ok(task.await?) }).await
-}
-
-fn received(clients: &[Client]) -> f64 {
-    clients.iter().map(Client::received).sum::<u64>() as f64
+fn received(documents: &[Document]) -> f64 {
+    documents.iter().map(|document| document.client.received()).sum::<u64>() as f64
 }
 
 /// Many are connected, each with a document of its own, and say nothing.
@@ -106,9 +112,9 @@ pub(crate) async fn idle(server: &Server, connections: u32) -> Outcome {
     Ok(())
 }
 
-async fn connect(server: &Server, connections: u32, all: &mut Vec<Client>) -> Outcome {
+async fn connect(server: &Server, connections: u32, all: &mut Vec<Document>) -> Outcome {
     for _ in 0..connections {
-        let client = Client::create(server.address()?).await?;
+        let client = create(server).await?;
         client.append()?;
         all.push(client);
     }
@@ -135,48 +141,48 @@ pub(crate) async fn cold_fetch(server: &mut Server, trace: &Path) -> Outcome {
     let Trace { txns, end_content } = serde_json::from_reader(GzDecoder::new(File::open(trace)?))?;
     let length = end_content.chars().count();
     let steps: Vec<Step> = txns.into_iter().flat_map(|transaction| transaction.patches).collect();
-    let writer = Client::create(server.address()?).await?;
+    let writer = create(server).await?;
     writer.type_all(&steps)?;
-    until("the paper at the server", || writer.acknowledged()).await?;
+    until(|| writer.acknowledged()).await;
     // waits: for what the server keeps to be written.
     sleep(WRITING).await;
-    writer.close().await;
+    writer.client.close().await;
     server.kill()?;
     server.start_again().await?;
     let began = Instant::now();
-    let reader = Client::open(server.address()?, writer.id(), InMemoryStorage::new()).await?;
-    until("the whole paper", || reader.length() >= length).await?;
+    let reader = open(server, &writer).await?;
+    until(|| reader.length() >= length).await;
     figure("seconds", "s", began.elapsed().as_secs_f64());
-    figure("bytes", "B", reader.received() as f64);
+    figure("bytes", "B", reader.client.received() as f64);
     Ok(())
 }
 
-/// Who was away has the first edit of each document, kept in memory, and gets the second; a client a document.
+/// Who was away has the first edit of each document, kept in memory, and gets the second. All documents are one client's
+/// on either side, for with a client a document the server spends its time on the pairs of the two.
 pub(crate) async fn catch_up(server: &Server, documents: u32) -> Outcome {
-    let (mut writers, mut kept) = (Vec::new(), Vec::new());
+    let writer = Client::connect(server.address()?, InMemoryStorage::new()).await?;
+    let mut written = Vec::new();
     for _ in 0..documents {
-        let writer = Client::create(server.address()?).await?;
-        writer.append()?;
-        let storage = InMemoryStorage::new();
-        let reader = Client::open(server.address()?, writer.id(), storage.clone()).await?;
-        until("the first edit", || reader.length() >= WORDS.len()).await?;
-        reader.close().await;
-        kept.push((writer.id(), storage));
-        writers.push(writer);
+        let document = writer.create().await?;
+        document.append()?;
+        written.push(document);
     }
-    writers.iter().try_for_each(Client::append)?;
-    for writer in &writers {
-        until("all at the server", || writer.acknowledged()).await?;
-    }
+    until(|| written.iter().all(Document::acknowledged)).await;
+    let kept = InMemoryStorage::new();
+    let reader = Client::connect(server.address()?, kept.clone()).await?;
+    let opened = try_join_all(written.iter().map(|document| reader.open(document.id()))).await?;
+    until(|| opened.iter().all(|there| there.length() >= WORDS.len())).await;
+    reader.close().await;
+    written.iter().try_for_each(Document::append)?;
+    until(|| written.iter().all(Document::acknowledged)).await;
     // waits: as for the other peers, of which some do not say when they have everything.
     sleep(Duration::from_secs(1)).await;
-    let address = server.address()?;
     let began = Instant::now();
-    let opened = kept.into_iter().map(|(id, storage)| Client::open(address.clone(), id, storage));
-    let readers = try_join_all(opened).await?;
-    until("all documents", || readers.iter().all(|reader| reader.length() >= 2 * WORDS.len())).await?;
+    let reader = Client::connect(server.address()?, kept).await?;
+    let opened = try_join_all(written.iter().map(|document| reader.open(document.id()))).await?;
+    until(|| opened.iter().all(|there| there.length() >= 2 * WORDS.len())).await;
     figure("seconds", "s", began.elapsed().as_secs_f64());
-    figure("bytes", "B", received(&readers));
+    figure("bytes", "B", reader.received() as f64);
     Ok(())
 }
 
@@ -184,21 +190,21 @@ pub(crate) async fn catch_up(server: &Server, documents: u32) -> Outcome {
 pub(crate) async fn kill(server: &mut Server, rounds: u32) -> Outcome {
     let mut ratios = 0.0;
     for _ in 0..rounds {
-        let writer = Client::create(server.address()?).await?;
+        let writer = create(server).await?;
         for _ in 0..KILL_EDITS {
             writer.append()?;
-            until("an acknowledgement", || writer.acknowledged()).await?;
+            until(|| writer.acknowledged()).await;
         }
         server.kill()?;
-        writer.close().await;
+        writer.client.close().await;
         server.start_again().await?;
-        let reader = Client::open(server.address()?, writer.id(), InMemoryStorage::new()).await.ok();
+        let reader = open(server, &writer).await.ok();
         // waits: for what comes after the first answer.
         sleep(Duration::from_millis(300)).await;
-        let there = reader.as_ref().map_or(0, Client::length);
+        let there = reader.as_ref().map_or(0, Document::length);
         ratios += there as f64 / WORDS.len() as f64 / KILL_EDITS as f64;
         if let Some(reader) = reader {
-            reader.close().await;
+            reader.client.close().await;
         }
     }
     figure("kept_ratio", "1", ratios / f64::from(rounds));
