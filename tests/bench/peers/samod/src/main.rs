@@ -25,7 +25,10 @@ type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 /// Longest time of a workload: with many documents and connections samod's server does not come to an end.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-const USAGE: &str = "samod-peer live|fan-out|idle|cold-fetch|catch-up|kill [--NAME VALUE]…
+/// The exit code for what is not to be had from this peer.
+const NOT_TO_BE_HAD: u8 = 3;
+
+const USAGE: &str = "samod-peer live|fan-out|idle|busy|cold-fetch|catch-up|kill [--NAME VALUE]…
 samod-peer serve --port PORT --folder FOLDER";
 
 /// What was asked for: a word, and options by name.
@@ -55,13 +58,17 @@ impl Request {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let known = ["live", "fan-out", "idle", "cold-fetch", "catch-up", "kill", "serve"];
+    let known = ["live", "fan-out", "idle", "busy", "cold-fetch", "catch-up", "kill", "serve"];
     let request = Request::parse(std::env::args().skip(1)).filter(|request| known.contains(&request.word.as_str()));
     let Some(request) = request else {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     };
     let outcome = match request.word.as_str() {
+        "busy" => {
+            eprintln!("not asked: its server does not come to an end with as many connections that say nothing (idle)");
+            return ExitCode::from(NOT_TO_BE_HAD);
+        }
         "serve" => serve(&request).await,
         _ => drive_to_the_end(&request).await,
     };
