@@ -87,9 +87,9 @@ async fn serve(request: &Request) -> Outcome {
 
 async fn drive_to_the_end(request: &Request) -> Outcome {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    // waits: for a workload that may never be through.
     tokio::select! {
         outcome = drive(request) => outcome,
+        // waits: for a workload that may never be through.
         () = sleep(PATIENCE) => Err(format!("not through within {} s", PATIENCE.as_secs()).into()),
         _ = interrupt.recv() => Err("interrupted".into()),
         _ = terminate.recv() => Err("terminated".into()),
