@@ -49,14 +49,11 @@ pub(crate) async fn run(sessions: u32, report: &mut Report) -> Result<(), BenchE
 /// Rooms of which each sends one large entry while they are let.
 fn large_ones(rooms: u32) -> Habits {
     let every = Duration::from_secs(u64::from(rooms.div_ceil(LARGE_A_SECOND)));
-    Habits { rooms, writers: rooms, every, bytes: LARGE_BYTES, first: 0 }
+    Habits { rooms, readers: true, writers: rooms, every, bytes: LARGE_BYTES, first: 0 }
 }
 
 async fn send_large_ones(crowd: &Crowd, habits: Habits) -> Result<(), BenchError> {
-    crowd.write(true);
-    // waits: each room's turn comes once in this time.
-    tokio::time::sleep(habits.every).await;
-    crowd.rest().await?;
+    crowd.write_for(habits.every).await?;
     // waits: what was allocated for the entries is given back first.
     tokio::time::sleep(REST).await;
     Ok(())

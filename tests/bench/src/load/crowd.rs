@@ -1,4 +1,4 @@
-//! Many light sessions on one relay: rooms of two devices, of which one may write.
+//! Many light sessions on one relay: rooms of a device or two, of which the first may write.
 //!
 //! Invariant: what has a receipt is kept by its fingerprint, and [`Crowd::audit`] finds each of them in the relay's own
 //! log, once. A session that ends comes back as a device does, with waits that grow (core's backoff).
@@ -43,8 +43,10 @@ const UNDER_WAY_BYTES_MAX: usize = 1 << 20;
 /// What a crowd does.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Habits {
-    /// Rooms; each has two sessions.
+    /// Rooms; each is a workspace of its own.
     pub(crate) rooms: u32,
+    /// Whether somebody else is there as well and reads.
+    pub(crate) readers: bool,
     /// Rooms whose first device writes.
     pub(crate) writers: u32,
     /// Time between two entries of a writer.
@@ -53,6 +55,13 @@ pub(crate) struct Habits {
     pub(crate) bytes: usize,
     /// The first room's number, so that two crowds are not the same devices.
     pub(crate) first: u32,
+}
+
+impl Habits {
+    /// Sessions of all rooms.
+    pub(crate) fn sessions(self) -> u32 {
+        self.rooms * if self.readers { 2 } else { 1 }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -86,6 +95,7 @@ impl Room {
 pub(crate) struct Crowd {
     pub(crate) tally: Arc<Tally>,
     rooms: Vec<Arc<Room>>,
+    readers: bool,
     relay: SocketAddr,
     orders: watch::Sender<Orders>,
     tasks: JoinSet<()>,
@@ -96,7 +106,8 @@ impl Crowd {
     pub(crate) async fn gather(relay: SocketAddr, habits: Habits) -> Result<Self, BenchError> {
         let (orders, _) = watch::channel(Orders::Stay);
         let (tally, doors) = (Arc::<Tally>::default(), Arc::new(Semaphore::new(GATHERING_MAX)));
-        let mut crowd = Self { tally, rooms: Vec::new(), relay, orders, tasks: JoinSet::new() };
+        let readers = habits.readers;
+        let mut crowd = Self { tally, rooms: Vec::new(), readers, relay, orders, tasks: JoinSet::new() };
         for nth in habits.first..habits.first + habits.rooms {
             let devices = [Person::new(0xa1, nth)?, Person::new(0xb2, nth)?];
             let ground = Arc::new(Ground::found(nth, &[&devices[0], &devices[1]])?);
@@ -104,10 +115,12 @@ impl Crowd {
             let writes = (nth - habits.first < habits.writers).then_some(habits);
             let (founded, is_there) = watch::channel(false);
             crowd.admit(&room, 0, (writes, nth), (&doors, Some(founded), None));
-            crowd.admit(&room, 1, (None, nth), (&doors, None, Some(is_there)));
+            if readers {
+                crowd.admit(&room, 1, (None, nth), (&doors, None, Some(is_there)));
+            }
             crowd.rooms.push(room);
         }
-        crowd.wait_in_step(2 * u64::from(habits.rooms), PATIENCE).await?;
+        crowd.wait_in_step(u64::from(habits.sessions()), PATIENCE).await?;
         Ok(crowd)
     }
 
@@ -156,13 +169,21 @@ impl Crowd {
         self.orders.send_replace(if whether { Orders::Write } else { Orders::Stay });
     }
 
-    /// Waits until everything that was sent has its receipt and has come to the other device.
+    /// Lets the writers write for so long, and waits until nothing is on its way.
+    pub(crate) async fn write_for(&self, time: Duration) -> Result<(), BenchError> {
+        self.write(true);
+        // waits: so long they write.
+        sleep(time).await;
+        self.rest().await
+    }
+
+    /// Waits until everything that was sent has its receipt and has come to the other device, if there is one.
     pub(crate) async fn rest(&self) -> Result<(), BenchError> {
         self.write(false);
         let start = Instant::now();
         let count = |counter: &AtomicU64| counter.load(Relaxed);
         while count(&self.tally.receipted) < count(&self.tally.sent)
-            || count(&self.tally.delivered) < count(&self.tally.sent)
+            || (self.readers && count(&self.tally.delivered) < count(&self.tally.sent))
         {
             if start.elapsed() > PATIENCE {
                 return Err(BenchError::Late("receipts of all that was sent"));

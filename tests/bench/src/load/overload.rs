@@ -60,7 +60,7 @@ async fn offer(
     report: Option<&mut Report>,
 ) -> Result<f64, BenchError> {
     let every = Duration::from_secs_f64(f64::from(writers) / rate);
-    let habits = Habits { rooms: writers, writers, every, bytes: 120, first };
+    let habits = Habits { rooms: writers, readers: true, writers, every, bytes: 120, first };
     let crowd = Crowd::gather(relay.socket_address()?, habits).await?;
     crowd.write(true);
     let start = Instant::now();

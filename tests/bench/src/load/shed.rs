@@ -35,7 +35,7 @@ pub(crate) async fn run(report: &mut Report) -> Result<(), BenchError> {
     let data = folder.path().join("relay");
     let relay = Relay::start(&data)?;
     let every = Duration::from_millis(50);
-    let habits = Habits { rooms: WRITERS, writers: WRITERS, every, bytes: ENTRY_BYTES, first: 0 };
+    let habits = Habits { rooms: WRITERS, readers: true, writers: WRITERS, every, bytes: ENTRY_BYTES, first: 0 };
     let crowd = Crowd::gather(relay.socket_address()?, habits).await?;
     let most = stand_still(&data, &relay, &crowd).await?;
     let start = Instant::now();

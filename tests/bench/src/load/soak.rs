@@ -58,7 +58,7 @@ struct Line {
 pub(crate) async fn run(options: &Options, report: &mut Report) -> Result<(), BenchError> {
     let scene = Scene::build().await?;
     let rooms = options.soak_sessions / 2;
-    let habits = Habits { rooms, writers: (rooms / 5).max(1), every: EVERY, bytes: 120, first: 0 };
+    let habits = Habits { rooms, readers: true, writers: (rooms / 5).max(1), every: EVERY, bytes: 120, first: 0 };
     let crowd = Crowd::gather(scene.relay.socket_address()?, habits).await?;
     crowd.write(true);
     let document = scene.workspace.create_document(Crdt::Automerge).await?;

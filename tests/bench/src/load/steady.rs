@@ -29,6 +29,7 @@ pub(crate) async fn run(options: &Options, report: &mut Report) -> Result<(), Be
     let empty = relay.rss_kib()?;
     let habits = Habits {
         rooms: options.sessions / 2,
+        readers: true,
         writers: options.writers,
         every: Duration::from_secs(1),
         bytes: ENTRY_BYTES,
@@ -40,7 +41,7 @@ pub(crate) async fn run(options: &Options, report: &mut Report) -> Result<(), Be
     // waits: what was allocated for the handshakes is given back first.
     sleep(Duration::from_secs(2)).await;
     let idle = relay.rss_kib()?;
-    let sessions = f64::from(habits.rooms * 2);
+    let sessions = f64::from(habits.sessions());
     note(&format_args!("steady: {sessions} sessions in {gathered:.1} s, relay {:.1} MiB", idle / 1024.0));
     let workload = format!("load/steady/{}", options.sessions);
     report.add(&workload, System::Tombolo, SECONDS, gathered);

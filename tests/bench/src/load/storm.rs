@@ -23,7 +23,7 @@ pub(crate) async fn run(sessions: u32, report: &mut Report) -> Result<(), BenchE
     let folder = tempfile::tempdir()?;
     let relay = Relay::start(&folder.path().join("relay"))?;
     let every = Duration::from_secs(1);
-    let habits = Habits { rooms: sessions / 2, writers: sessions / 20, every, bytes: 120, first: 0 };
+    let habits = Habits { rooms: sessions / 2, readers: true, writers: sessions / 20, every, bytes: 120, first: 0 };
     let crowd = Crowd::gather(relay.socket_address()?, habits).await?;
     crowd.write(true);
     // waits: so long must a session stand before its waits begin anew.

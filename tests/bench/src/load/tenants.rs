@@ -39,7 +39,8 @@ const TURNS: u32 = 5;
 pub(crate) async fn run(seconds: f64, report: &mut Report) -> Result<(), BenchError> {
     let folder = tempfile::tempdir()?;
     let relay = Relay::start_with_defaults(&folder.path().join("relay"))?;
-    let habits = Habits { rooms: 100, writers: 100, every: Duration::from_millis(250), bytes: 120, first: 0 };
+    let habits =
+        Habits { rooms: 100, readers: true, writers: 100, every: Duration::from_millis(250), bytes: 120, first: 0 };
     let crowd = Crowd::gather(relay.socket_address()?, habits).await?;
     let of_a_turn = |per_second: f64| (seconds * per_second) as usize / TURNS as usize;
     let (steady, burst) = (of_a_turn(STEADY_PER_SECOND), of_a_turn(BURST_PER_SECOND));
