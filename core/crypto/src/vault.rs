@@ -39,8 +39,10 @@ pub enum VaultError {
     Io {
         /// Which file or folder.
         path: PathBuf,
-        /// How.
+        /// How, for programs.
         kind: ErrorKind,
+        /// How, in the system's own words: not every refusal has a kind.
+        reason: String,
     },
     /// Others than the owner may read or write the key file.
     Exposed {
@@ -80,7 +82,7 @@ pub enum VaultError {
 impl fmt::Display for VaultError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Io { path, kind } => write!(f, "key file {}: {kind}", path.display()),
+            Self::Io { path, reason, .. } => write!(f, "key file {}: {reason}", path.display()),
             Self::Exposed { path, mode } => {
                 write!(f, "others may reach the key file {0} (mode {mode:o}); run: chmod 600 {0}", path.display())
             }

@@ -140,5 +140,5 @@ fn check_mode(_: &Path, _: &File) -> Result<(), VaultError> {
 }
 
 fn io_error(path: &Path, error: &io::Error) -> VaultError {
-    VaultError::Io { path: path.to_owned(), kind: error.kind() }
+    VaultError::Io { path: path.to_owned(), kind: error.kind(), reason: error.to_string() }
 }

@@ -37,6 +37,18 @@ fn a_key_file_is_for_its_owner_alone() {
     }
 }
 
+/// Some refusals have no kind of their own in the standard library: too many open files, or a socket in the file's place.
+#[cfg(unix)]
+#[test]
+fn what_the_system_says_is_passed_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("key");
+    let _socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let system = fs::File::open(&path).unwrap_err().to_string();
+    let said = FileVault::new(&path).load().unwrap_err().to_string();
+    assert!(said.contains(&system), "{said:?} instead of {system:?}");
+}
+
 #[test]
 fn a_cut_or_altered_key_file_is_damaged_at_every_length() {
     let folder = tempfile::tempdir().unwrap();
